@@ -1,0 +1,4 @@
+//! The `wardian` command line.
+#![forbid(unsafe_code)]
+
+fn main() {}

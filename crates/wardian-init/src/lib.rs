@@ -1,0 +1,3 @@
+//! The pid-1 helper of a sandbox.
+#![no_std]
+#![forbid(unsafe_code)]

@@ -1,0 +1,7 @@
+//! The engine of wardian: run untrusted Python contained, within exact limits, and report what happened.
+#![forbid(unsafe_code)]
+
+pub mod files;
+pub mod limits;
+pub mod python;
+pub mod seccomp;
