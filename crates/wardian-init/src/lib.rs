@@ -1,3 +1,58 @@
-//! The pid-1 helper of a sandbox.
+//! `wardian-init`: the tiny static helper that is pid 1 inside a sandbox. Trusted; the guest is its child.
+//!
+//! # What it does
+//! The supervisor executes it from a sealed memfd in new namespaces, with its descriptors in *slots* (slot
+//! `i` is descriptor `3 + i`): the control socket in slot 0, the plan in slot 1, whatever the plan refers
+//! to after that. Init waits for the supervisor's go (by then its ids are mapped), executes the plan's
+//! [`Step`]s in order, starts the guest, gives up all it has, and then only reaps and watches: when the
+//! guest has ended it reports how, when the supervisor's end of the control socket closes it ends. Either
+//! way its own end takes everything inside with it.
+//!
+//! # What it does not
+//! It decides nothing: the plan is data, checked before. It has no C library, no allocator, no thread-local
+//! storage and no environment, reads nothing that the guest has written, and never runs guest code in its
+//! own memory.
 #![no_std]
 #![forbid(unsafe_code)]
+
+#[cfg(feature = "supervisor")]
+extern crate alloc;
+
+mod codec;
+mod message;
+mod plan;
+mod stage;
+
+// The supervisor uses the protocol; what follows is init itself, which is never linked with a C library.
+#[cfg(not(feature = "supervisor"))]
+mod guest;
+#[cfg(not(feature = "supervisor"))]
+mod life;
+#[cfg(not(feature = "supervisor"))]
+mod setup;
+#[cfg(not(feature = "supervisor"))]
+mod watch;
+
+pub use codec::List;
+#[cfg(not(feature = "supervisor"))]
+pub use life::main;
+pub use message::{MESSAGE_BYTES, Message, Usage};
+#[cfg(feature = "supervisor")]
+pub use plan::encode::{GuestSpec, encode};
+pub use plan::{Exec, Guest, LandlockRule, Plan, Rlimit, Slot, Step};
+pub use stage::Stage;
+pub use wardian_sys::landlock::Handled;
+
+/// The slot of the control socket: messages to the supervisor, go from it, and the lifeline.
+pub const CONTROL: Slot = Slot(0);
+/// The slot of the sealed memfd that holds the encoded plan.
+pub const PLAN: Slot = Slot(1);
+/// The first slot that a plan may use as it likes.
+pub const FIRST_FREE: u32 = 2;
+
+/// `step` of a failure that is none of the plan's steps: reading the plan.
+pub const STEP_PLAN: u32 = u32::MAX;
+/// `step` of a failure that is none of the plan's steps: starting the guest.
+pub const STEP_GUEST: u32 = u32::MAX - 1;
+/// `step` of a failure that is none of the plan's steps: init's own confinement.
+pub const STEP_CONFINE: u32 = u32::MAX - 2;

@@ -1,2 +1,35 @@
 //! Raw Linux system calls, each as a small typed function; no policy lives here.
+//!
+//! This is the only crate of wardian that contains `unsafe`. Everything outside the `std` feature is
+//! `no_std`, allocates nothing, takes no lock and touches no thread-local storage (the error of a call is
+//! its return value, never `errno`): it may run between `clone3` and `execveat`, in a child that shares
+//! its parent's memory, and inside `wardian-init`, which has no C library at all.
+//!
+//! Functions are named after the system call they make; their man page is their documentation, and the
+//! text here says only what is particular to us.
 #![cfg_attr(not(feature = "std"), no_std)]
+
+pub mod arch;
+#[cfg(not(feature = "std"))]
+pub mod bare;
+pub mod caps;
+pub mod clone;
+mod errno;
+mod fd;
+pub mod file;
+pub mod landlock;
+pub mod memory;
+pub mod mount;
+pub mod nr;
+pub mod process;
+pub mod seccomp;
+pub mod signal;
+pub mod socket;
+#[cfg(feature = "std")]
+pub mod spawn;
+
+pub use errno::Errno;
+pub use fd::{Fd, NewFd};
+
+/// The outcome of a system call.
+pub type Result<T> = core::result::Result<T, Errno>;

@@ -1,0 +1,117 @@
+//! The supervisor's half: making the bytes that `Plan::decode` reads.
+
+use super::{Exec, LandlockRule, Rlimit, Slot, Step};
+use crate::codec::write::Writer;
+use alloc::ffi::CString;
+use alloc::vec::Vec;
+use wardian_sys::landlock::Handled;
+
+/// The guest in owned form; the fields are those of [`super::Guest`].
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "documented at `Guest`")]
+pub struct GuestSpec<'a> {
+    pub channel: Slot,
+    pub joins: Vec<Slot>,
+    pub stdio: [Slot; 3],
+    pub result: Option<Slot>,
+    pub terminal: bool,
+    pub new_cgroup_root: bool,
+    pub nice: Option<i32>,
+    pub affinity: Vec<u64>,
+    pub rlimits: Vec<Rlimit>,
+    pub open_files: u64,
+    pub cwd: CString,
+    pub landlock: Handled,
+    pub landlock_rules: Vec<LandlockRule<'a>>,
+    pub uid: u32,
+    pub gid: u32,
+    pub change_ids: bool,
+    pub private_ids: bool,
+    pub filter: Vec<u8>,
+    pub listener: bool,
+    pub exec: Exec<'a>,
+    pub args: Vec<CString>,
+    pub env: Vec<CString>,
+}
+
+/// Encodes a whole plan.
+pub fn encode(steps: &[Step<'_>], guest: &GuestSpec<'_>, init_filter: &[u8], private_ids: bool) -> Vec<u8> {
+    let mut w = Writer::default();
+    w.list(steps, |w, step| step.encode(w));
+    guest.encode(&mut w);
+    w.bytes(init_filter).flag(private_ids);
+    w.bytes
+}
+
+impl GuestSpec<'_> {
+    fn encode(&self, w: &mut Writer) {
+        w.u32(self.channel.0);
+        w.list(&self.joins, |w, slot| {
+            w.u32(slot.0);
+        });
+        for slot in self.stdio {
+            w.u32(slot.0);
+        }
+        w.u32(self.result.map_or(0, |slot| slot.0)).flag(self.result.is_some());
+        w.flag(self.terminal).flag(self.new_cgroup_root);
+        w.i32(self.nice.unwrap_or(0)).flag(self.nice.is_some());
+        w.list(&self.affinity, |w, word| {
+            w.u64(*word);
+        });
+        w.list(&self.rlimits, |w, limit| {
+            w.u32(limit.resource).u64(limit.soft).u64(limit.hard);
+        });
+        w.u64(self.open_files).string(&self.cwd);
+        w.u64(self.landlock.fs).u64(self.landlock.net).u64(self.landlock.scoped);
+        w.list(&self.landlock_rules, |w, rule| {
+            w.string(rule.path).u64(rule.allowed);
+        });
+        w.u32(self.uid).u32(self.gid).flag(self.change_ids).flag(self.private_ids);
+        w.bytes(&self.filter).flag(self.listener);
+        match self.exec {
+            Exec::Path(path) => w.string(path).u32(0),
+            Exec::Once { path, fd } => w.string(path).u32(fd),
+        };
+        for strings in [&self.args, &self.env] {
+            w.list(strings, |w, string| {
+                w.string(string);
+            });
+        }
+    }
+}
+
+impl Step<'_> {
+    fn encode(&self, w: &mut Writer) {
+        match *self {
+            Step::Identity { uid, gid, clear_groups } => w.u8(0).u32(uid).u32(gid).flag(clear_groups),
+            Step::Hostname { name } => w.u8(1).string(name),
+            Step::NewNetwork => w.u8(2),
+            Step::LoopbackUp => w.u8(3),
+            Step::NewCgroupRoot => w.u8(4),
+            Step::OomScore { text } => w.u8(5).string(text),
+            Step::Root { size, inodes } => w.u8(6).string(size).string(inodes),
+            Step::Directory { path, mode } => w.u8(7).string(path).u32(mode),
+            Step::File { path, mode, content } => w.u8(8).string(path).u32(mode).bytes(content),
+            Step::Copy { slot, path, mode } => w.u8(9).u32(slot.0).string(path).u32(mode),
+            Step::Symlink { path, target } => w.u8(10).string(path).string(target),
+            Step::Owner { path, uid, gid } => w.u8(11).string(path).u32(uid).u32(gid),
+            Step::Attach { slot, path } => w.u8(12).u32(slot.0).string(path),
+            Step::Bind { source, path, attributes, optional } => {
+                w.u8(13).string(source).string(path).u64(attributes).flag(optional)
+            }
+            Step::BindInside { source, path, attributes } => {
+                w.u8(14).string(source).string(path).u64(attributes)
+            }
+            Step::Tmpfs { path, size, inodes, mode, attributes } => {
+                w.u8(15).string(path).string(size).string(inodes).string(mode).u64(attributes)
+            }
+            Step::Proc { path, subset, hidepid, read_only, optional } => {
+                w.u8(16).string(path).flag(subset).string(hidepid).flag(read_only).flag(optional)
+            }
+            Step::PassDirectory { path } => w.u8(17).string(path),
+            Step::Pivot => w.u8(18),
+            Step::Unmount { path } => w.u8(19).string(path),
+            Step::Attributes { path, attributes } => w.u8(20).string(path).u64(attributes),
+        };
+    }
+}

@@ -1,0 +1,215 @@
+//! The guest's child-side code: from its clone to its exec, one stage after the other.
+//!
+//! It shares init's memory until exec, on a stack of its own, while init goes on to its watch. Nothing of the
+//! guest has run before the exec, and after it no memory is shared.
+
+use crate::message::Message;
+use crate::plan::{Exec, Guest};
+use crate::stage::Stage;
+use wardian_sys::process::StringList;
+use wardian_sys::signal::{SIGCHLD, SignalSet};
+use wardian_sys::{Errno, Fd, Result, caps, file, landlock, memory, process, seccomp, signal};
+
+const STACK_BYTES: usize = 32 * 1024;
+const NOT_EXECUTED: u8 = 127;
+
+/// What the child needs, prepared by init.
+struct Prepared {
+    guest: Guest<'static>,
+    args: StringList,
+    env: StringList,
+}
+
+/// Starts the guest; returns its pid. Its pidfd has then been sent to the supervisor.
+pub(crate) fn start(guest: &Guest<'static>, control: Fd) -> Result<i32> {
+    // SIGCHLD waits for the watch; it must be blocked before there is a child.
+    signal::set_blocked(SignalSet::ALL)?;
+    let prepared = Prepared {
+        guest: guest.clone(),
+        args: string_list(guest.args.len(), Guest::strings(&guest.args))?,
+        env: string_list(guest.env.len(), Guest::strings(&guest.env))?,
+    };
+    let stack = memory::allocate_pages(STACK_BYTES)?;
+    let child = wardian_sys::clone::start_sharing(stack, SIGCHLD, in_child, memory::keep(prepared)?)?;
+    Message::Guest { pid: child.pid }.send(control, Some(child.pidfd.fd()))?;
+    file::close(child.pidfd.fd())?;
+    // The supervisor sees the guest's exec as the end of this channel: ours must not keep it open.
+    file::close(guest.channel.fd())?;
+    Ok(child.pid)
+}
+
+fn string_list(len: usize, strings: impl Iterator<Item = &'static core::ffi::CStr>) -> Result<StringList> {
+    let space = memory::as_words(memory::allocate_pages((len + 1) * size_of::<usize>())?);
+    StringList::new(strings, space).ok_or(Errno::PROTO)
+}
+
+fn in_child(prepared: &'static Prepared) -> ! {
+    let (stage, errno) = become_guest(prepared);
+    let failure = Message::NotStarted { stage: stage as u32, errno: errno.0 };
+    let _ = failure.send(prepared.guest.channel.fd(), None);
+    process::exit(NOT_EXECUTED)
+}
+
+/// The privileged sequence, one stage a line; returns only with the stage that failed.
+fn become_guest(prepared: &Prepared) -> (Stage, Errno) {
+    let guest = &prepared.guest;
+    let stages: [(Stage, fn(&Guest<'static>) -> Result<()>); 6] = [
+        (Stage::Join, join_cgroups),
+        (Stage::Streams, take_streams),
+        (Stage::CgroupNamespace, leave_cgroup_namespace),
+        (Stage::Scheduling, schedule),
+        (Stage::Limits, limit),
+        (Stage::WorkingDirectory, |guest| file::chdir(guest.cwd)),
+    ];
+    for (stage, act) in stages {
+        if let Err(errno) = act(guest) {
+            return (stage, errno);
+        }
+    }
+    // The ruleset needs the rights to open what it grants; it binds only later.
+    let ruleset = match landlock_ruleset(guest) {
+        Ok(ruleset) => ruleset,
+        Err(errno) => return (Stage::Landlock, errno),
+    };
+    let program = match open_program(guest) {
+        Ok(program) => program,
+        Err(errno) => return (Stage::OpenProgram, errno),
+    };
+    if let Err(errno) = take_identity(guest) {
+        return (Stage::Identity, errno);
+    }
+    if let Err(errno) = process::no_new_privs() {
+        return (Stage::NoNewPrivs, errno);
+    }
+    if let Some(ruleset) = ruleset
+        && let Err(errno) = landlock::restrict_self(ruleset)
+    {
+        return (Stage::Landlock, errno);
+    }
+    if let Err(errno) = close_doors(guest) {
+        return (Stage::Limits, errno);
+    }
+    if let Err(failure) = filter(guest) {
+        return failure;
+    }
+    let errno = match guest.exec {
+        Exec::Path(path) => process::exec_path(path, prepared.args, prepared.env),
+        Exec::Once { .. } => process::exec_fd(program, prepared.args, prepared.env),
+    };
+    (Stage::Exec, errno)
+}
+
+/// cgroup v1: a single-threaded process that writes 0 moves itself, without the grace period a pid costs.
+fn join_cgroups(guest: &Guest<'static>) -> Result<()> {
+    Guest::slots(&guest.joins).try_for_each(|tasks| file::write_all(tasks.fd(), b"0"))
+}
+
+fn take_streams(guest: &Guest<'static>) -> Result<()> {
+    const RESULT: i32 = 3;
+    process::setsid()?;
+    for (number, slot) in (0..).zip(guest.stdio) {
+        file::dup_onto(slot.fd(), Fd::from_number(number))?;
+    }
+    if guest.terminal {
+        wardian_sys::socket::take_terminal(Fd::from_number(0))?;
+    }
+    if let Some(slot) = guest.result {
+        // Descriptor 3 is init's control socket, which the guest has no use for.
+        file::dup_onto(slot.fd(), Fd::from_number(RESULT))?;
+    }
+    Ok(())
+}
+
+fn leave_cgroup_namespace(guest: &Guest<'static>) -> Result<()> {
+    if guest.new_cgroup_root { process::unshare(process::NEWCGROUP) } else { Ok(()) }
+}
+
+fn schedule(guest: &Guest<'static>) -> Result<()> {
+    const MOST_WORDS: usize = 128;
+    if let Some(nice) = guest.nice {
+        process::set_nice(nice)?;
+    }
+    let mut mask = [0u64; MOST_WORDS];
+    let words = guest.affinity.len().min(MOST_WORDS);
+    for (word, value) in mask.iter_mut().zip(Guest::words(&guest.affinity)) {
+        *word = value;
+    }
+    match mask.get(..words) {
+        Some(mask) if !mask.is_empty() => process::set_cpu_affinity(mask),
+        _ => Ok(()),
+    }
+}
+
+fn limit(guest: &Guest<'static>) -> Result<()> {
+    Guest::limits(&guest.rlimits).try_for_each(|l| process::set_rlimit(l.resource, l.soft, l.hard))
+}
+
+fn landlock_ruleset(guest: &Guest<'static>) -> Result<Option<Fd>> {
+    if guest.landlock == landlock::Handled::default() {
+        return Ok(None);
+    }
+    let ruleset = landlock::create_ruleset(guest.landlock)?.fd();
+    for rule in Guest::rules(&guest.landlock_rules) {
+        match file::openat(Fd::CWD, rule.path, file::O_PATH | file::O_CLOEXEC, 0) {
+            Ok(beneath) => {
+                landlock::allow_beneath(ruleset, beneath.fd(), rule.allowed)?;
+                file::close(beneath.fd())?;
+            }
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(Some(ruleset))
+}
+
+/// For "exec once": the executable's descriptor, at the number that the filter will compare with.
+fn open_program(guest: &Guest<'static>) -> Result<Fd> {
+    let Exec::Once { path, fd } = guest.exec else { return Ok(Fd::NONE) };
+    let opened = file::openat(Fd::CWD, path, file::O_PATH | file::O_CLOEXEC, 0)?;
+    let number = i32::try_from(fd).map_err(|_| Errno::PROTO)?;
+    file::dup_onto(opened.fd(), Fd::from_number(number))?;
+    Ok(Fd::from_number(number))
+}
+
+fn take_identity(guest: &Guest<'static>) -> Result<()> {
+    if guest.private_ids {
+        caps::lock_down()?;
+    }
+    if guest.change_ids {
+        process::become_user(guest.uid, guest.gid, true)?;
+    }
+    caps::drop_effective()
+}
+
+/// Limits the number of descriptors, and lets none but the streams through the exec.
+fn close_doors(guest: &Guest<'static>) -> Result<()> {
+    const RLIMIT_NOFILE: u32 = 7;
+    const GUEST_UMASK: u32 = 0o022;
+    if guest.open_files > 0 {
+        process::set_rlimit(RLIMIT_NOFILE, guest.open_files, guest.open_files)?;
+    }
+    file::umask(GUEST_UMASK);
+    signal::set_blocked(SignalSet::NONE)?;
+    file::cloexec_from(if guest.result.is_some() { 4 } else { 3 })
+}
+
+fn filter(guest: &Guest<'static>) -> core::result::Result<(), (Stage, Errno)> {
+    if !guest.listener {
+        return seccomp::install_filter(guest.filter).map_err(|errno| (Stage::Seccomp, errno));
+    }
+    let listener = match seccomp::install_filter_with_listener(guest.filter) {
+        Ok(listener) => listener,
+        Err(errno) => return Err((Stage::Seccomp, errno)),
+    };
+    hand_over(guest.channel.fd(), listener.fd()).map_err(|errno| (Stage::Listener, errno))
+}
+
+/// The supervisor fetches the listener with pidfd_getfd(2), then says go; it stays close-on-exec here.
+fn hand_over(channel: Fd, listener: Fd) -> Result<()> {
+    Message::Listener { fd: listener.number() }.send(channel, None)?;
+    let mut go = [0u8; 1];
+    match file::read(channel, &mut go)? {
+        1 => Ok(()),
+        _ => Err(Errno::PROTO),
+    }
+}

@@ -1,0 +1,150 @@
+//! What init and the guest's child-side code tell the supervisor: fixed-size messages over a packet socket.
+
+use wardian_sys::{Errno, Fd, file, socket};
+
+const WORDS: usize = 12;
+/// Bytes of every message.
+pub const MESSAGE_BYTES: usize = WORDS * 8;
+
+/// What reaped processes used, summed; as init saw it when they ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// User CPU time in microseconds.
+    pub cpu_user_us: u64,
+    /// System CPU time in microseconds.
+    pub cpu_system_us: u64,
+    /// Largest resident set of a single process in bytes.
+    pub max_rss_bytes: u64,
+    /// Page faults without I/O.
+    pub minor_faults: u64,
+    /// Page faults with I/O.
+    pub major_faults: u64,
+    /// Context switches by waiting.
+    pub voluntary_switches: u64,
+    /// Context switches by the scheduler.
+    pub involuntary_switches: u64,
+}
+
+/// One message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// A step could not be done; init ends.
+    Failed {
+        /// Index of the plan's step, or one of the `STEP_*` words.
+        step: u32,
+        /// The error number.
+        errno: i32,
+    },
+    /// An optional step could not be done; init goes on.
+    Degraded {
+        /// Index of the plan's step.
+        step: u32,
+        /// The error number.
+        errno: i32,
+    },
+    /// Carries a descriptor of a directory that the plan says to hand out.
+    Directory,
+    /// Carries a pidfd of the guest, which is being started.
+    Guest {
+        /// Its pid inside.
+        pid: i32,
+    },
+    /// The guest has ended; init ends.
+    Exited {
+        /// Raw wait status.
+        status: i32,
+        /// The guest's use, and that of everything init reaped.
+        usage: Usage,
+    },
+    /// From the guest's child-side code: it could not execute the program, and ends.
+    NotStarted {
+        /// `guest::Stage` as a number.
+        stage: u32,
+        /// The error number.
+        errno: i32,
+    },
+    /// From the guest's child-side code: the seccomp listener is its descriptor `fd`; it waits for one byte.
+    Listener {
+        /// The number in the guest's descriptor table.
+        fd: i32,
+    },
+}
+
+impl Message {
+    fn words(&self) -> [u64; WORDS] {
+        let mut words = [0; WORDS];
+        let fields: &[u64] = match self {
+            Message::Failed { step, errno } => &[1, u64::from(*step), word_of(*errno)],
+            Message::Degraded { step, errno } => &[2, u64::from(*step), word_of(*errno)],
+            Message::Directory => &[3],
+            Message::Guest { pid } => &[4, word_of(*pid)],
+            Message::Exited { status, usage } => &[
+                5,
+                word_of(*status),
+                usage.cpu_user_us,
+                usage.cpu_system_us,
+                usage.max_rss_bytes,
+                usage.minor_faults,
+                usage.major_faults,
+                usage.voluntary_switches,
+                usage.involuntary_switches,
+            ],
+            Message::NotStarted { stage, errno } => &[6, u64::from(*stage), word_of(*errno)],
+            Message::Listener { fd } => &[7, word_of(*fd)],
+        };
+        for (word, field) in words.iter_mut().zip(fields) {
+            *word = *field;
+        }
+        words
+    }
+
+    /// Sends it, with a descriptor if it carries one.
+    pub(crate) fn send(&self, socket: Fd, passed: Option<Fd>) -> Result<(), Errno> {
+        let mut bytes = [0u8; MESSAGE_BYTES];
+        for (chunk, word) in bytes.chunks_exact_mut(8).zip(self.words()) {
+            chunk.copy_from_slice(&word.to_le_bytes());
+        }
+        match passed {
+            Some(fd) => socket::send_with_fd(socket, &bytes, fd),
+            // A plain write: the guest's filter is already on when its last messages leave.
+            None => file::write_all(socket, &bytes),
+        }
+    }
+
+    /// The message that `bytes` are; `None` if they are none.
+    #[cfg(feature = "supervisor")]
+    pub fn decode(bytes: &[u8]) -> Option<Message> {
+        if bytes.len() != MESSAGE_BYTES {
+            return None;
+        }
+        let mut words =
+            bytes.chunks_exact(8).map(|chunk| u64::from_le_bytes(chunk.try_into().unwrap_or([0; 8])));
+        let mut next = move || words.next().unwrap_or(0);
+        let int = |word: u64| i32::try_from(word.cast_signed()).ok();
+        Some(match next() {
+            1 => Message::Failed { step: u32::try_from(next()).ok()?, errno: int(next())? },
+            2 => Message::Degraded { step: u32::try_from(next()).ok()?, errno: int(next())? },
+            3 => Message::Directory,
+            4 => Message::Guest { pid: int(next())? },
+            5 => Message::Exited {
+                status: int(next())?,
+                usage: Usage {
+                    cpu_user_us: next(),
+                    cpu_system_us: next(),
+                    max_rss_bytes: next(),
+                    minor_faults: next(),
+                    major_faults: next(),
+                    voluntary_switches: next(),
+                    involuntary_switches: next(),
+                },
+            },
+            6 => Message::NotStarted { stage: u32::try_from(next()).ok()?, errno: int(next())? },
+            7 => Message::Listener { fd: int(next())? },
+            _ => return None,
+        })
+    }
+}
+
+fn word_of(number: i32) -> u64 {
+    i64::from(number).cast_unsigned()
+}

@@ -1,0 +1,301 @@
+//! The plan as init sees it: what to do, in order, and what to start.
+
+use crate::codec::{List, Reader};
+use core::ffi::CStr;
+use wardian_sys::Fd;
+use wardian_sys::landlock::Handled;
+
+/// A descriptor that the supervisor gave to init, by position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot(pub u32);
+
+impl Slot {
+    /// The descriptor's number inside.
+    pub fn fd(self) -> Fd {
+        const FIRST: i32 = 3;
+        Fd::from_number(FIRST.saturating_add(self.0.cast_signed()))
+    }
+}
+
+/// One step of setting a sandbox up. Paths are absolute in the new root; host paths are called `source`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the fields say what they are; attributes are `wardian_sys::mount::ATTR_*`")]
+pub enum Step<'a> {
+    /// Takes an id inside the user namespace.
+    Identity { uid: u32, gid: u32, clear_groups: bool },
+    /// Sets the host name.
+    Hostname { name: &'a CStr },
+    /// Leaves the network namespace for a new, empty one.
+    NewNetwork,
+    /// Brings the loopback interface up.
+    LoopbackUp,
+    /// Makes the cgroup we are in look like the root of all.
+    NewCgroupRoot,
+    /// Writes `/proc/self/oom_score_adj` for init and the guest.
+    OomScore { text: &'a CStr },
+    /// A new tmpfs that will be the root.
+    Root { size: &'a CStr, inodes: &'a CStr },
+    /// Makes a directory.
+    Directory { path: &'a CStr, mode: u32 },
+    /// Makes a file of given content.
+    File { path: &'a CStr, mode: u32, content: &'a [u8] },
+    /// Makes a file with the content of an open one.
+    Copy { slot: Slot, path: &'a CStr, mode: u32 },
+    /// Makes a symbolic link.
+    Symlink { path: &'a CStr, target: &'a CStr },
+    /// Gives a path to an owner.
+    Owner { path: &'a CStr, uid: u32, gid: u32 },
+    /// Attaches the detached mount tree in a slot.
+    Attach { slot: Slot, path: &'a CStr },
+    /// Attaches a copy of a host tree, opened by init itself. `optional`: its absence is reported, not fatal.
+    Bind { source: &'a CStr, path: &'a CStr, attributes: u64, optional: bool },
+    /// Attaches a copy of a tree that is already in the new root.
+    BindInside { source: &'a CStr, path: &'a CStr, attributes: u64 },
+    /// Mounts a new tmpfs.
+    Tmpfs { path: &'a CStr, size: &'a CStr, inodes: &'a CStr, mode: &'a CStr, attributes: u64 },
+    /// Mounts the pid namespace's own proc.
+    Proc { path: &'a CStr, subset: bool, hidepid: &'a CStr, read_only: bool, optional: bool },
+    /// Hands an open directory to the supervisor.
+    PassDirectory { path: &'a CStr },
+    /// Makes the new root the root, and lets go of the old one.
+    Pivot,
+    /// Unmounts a mount point and removes its directory; after `Pivot`.
+    Unmount { path: &'a CStr },
+    /// Sets attributes on the one mount at a path; after `Pivot`.
+    Attributes { path: &'a CStr, attributes: u64 },
+}
+
+/// A resource limit: number, soft, hard (setrlimit(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rlimit {
+    /// `RLIMIT_*`
+    pub resource: u32,
+    /// Soft limit.
+    pub soft: u64,
+    /// Hard limit.
+    pub hard: u64,
+}
+
+/// Grants rights beneath a path of the new root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LandlockRule<'a> {
+    /// A file or directory; one that does not exist is skipped, since there is nothing to grant.
+    pub path: &'a CStr,
+    /// `LANDLOCK_ACCESS_FS_*`
+    pub allowed: u64,
+}
+
+/// How the program is executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exec<'a> {
+    /// By its path.
+    Path(&'a CStr),
+    /// Through a descriptor of this number, the only exec that the filter allows.
+    Once {
+        /// Its path.
+        path: &'a CStr,
+        /// The descriptor's number, not 0.
+        fd: u32,
+    },
+}
+
+/// The guest: everything between its clone and its exec.
+#[derive(Clone)]
+pub struct Guest<'a> {
+    /// Its private channel to the supervisor until exec.
+    pub channel: Slot,
+    /// cgroup v1 `tasks` files to write `0` to.
+    pub joins: List<'a>,
+    /// Standard input, output, error.
+    pub stdio: [Slot; 3],
+    /// Becomes descriptor 3, if granted.
+    pub result: Option<Slot>,
+    /// A slot of stdio is a terminal to be taken as controlling terminal.
+    pub terminal: bool,
+    /// Make the joined cgroups look like the root of all.
+    pub new_cgroup_root: bool,
+    /// Nice value.
+    pub nice: Option<i32>,
+    /// CPU mask words; empty for no change.
+    pub affinity: List<'a>,
+    /// Resource limits, applied in order; the number of open files last of all.
+    pub rlimits: List<'a>,
+    /// Most open files; 0 leaves the limit alone.
+    pub open_files: u64,
+    /// Working directory.
+    pub cwd: &'a CStr,
+    /// Landlock: what is handled (all zero: none).
+    pub landlock: Handled,
+    /// Landlock: what is granted.
+    pub landlock_rules: List<'a>,
+    /// The id to take inside.
+    pub uid: u32,
+    /// The group id to take inside.
+    pub gid: u32,
+    /// Whether there are other ids to leave (as an ordinary user there is only one).
+    pub change_ids: bool,
+    /// Whether there are rights over the bounding set.
+    pub private_ids: bool,
+    /// The seccomp program.
+    pub filter: &'a [u8],
+    /// Whether the filter notifies.
+    pub listener: bool,
+    /// What to execute.
+    pub exec: Exec<'a>,
+    /// Arguments, the program's own name first.
+    pub args: List<'a>,
+    /// Environment, `NAME=value`.
+    pub env: List<'a>,
+}
+
+/// A decoded plan; its lists are decoded as they are walked.
+#[derive(Clone)]
+pub struct Plan<'a> {
+    /// What to do first, in order.
+    pub steps: List<'a>,
+    /// What to start.
+    pub guest: Guest<'a>,
+    /// The seccomp program of init itself.
+    pub init_filter: &'a [u8],
+    /// Whether init is privileged in a user namespace of its own.
+    pub private_ids: bool,
+}
+
+impl<'a> Plan<'a> {
+    /// The plan that `bytes` encode; `None` if they are none, in whole or in part.
+    pub fn decode(bytes: &'a [u8]) -> Option<Plan<'a>> {
+        let mut reader = Reader::new(bytes);
+        let r = &mut reader;
+        let plan = Plan {
+            steps: List::read(r)?,
+            guest: Guest::decode(r)?,
+            init_filter: r.bytes()?,
+            private_ids: r.flag()?,
+        };
+        // A step that does not decode would end the list early: every one must be there before the first is done.
+        let whole = plan.steps.iter(Step::decode).count() == plan.steps.len();
+        (reader.is_empty() && whole).then_some(plan)
+    }
+}
+
+fn slot(r: &mut Reader<'_>) -> Option<Slot> {
+    r.u32().map(Slot)
+}
+
+fn optional<T>(r: &mut Reader<'_>, value: T) -> Option<Option<T>> {
+    Some(r.flag()?.then_some(value))
+}
+
+impl<'a> Guest<'a> {
+    pub(crate) fn decode(r: &mut Reader<'a>) -> Option<Guest<'a>> {
+        Some(Guest {
+            channel: slot(r)?,
+            joins: List::read(r)?,
+            stdio: [slot(r)?, slot(r)?, slot(r)?],
+            result: slot(r).and_then(|value| optional(r, value))?,
+            terminal: r.flag()?,
+            new_cgroup_root: r.flag()?,
+            nice: r.i32().and_then(|value| optional(r, value))?,
+            affinity: List::read(r)?,
+            rlimits: List::read(r)?,
+            open_files: r.u64()?,
+            cwd: r.string()?,
+            landlock: Handled { fs: r.u64()?, net: r.u64()?, scoped: r.u64()? },
+            landlock_rules: List::read(r)?,
+            uid: r.u32()?,
+            gid: r.u32()?,
+            change_ids: r.flag()?,
+            private_ids: r.flag()?,
+            filter: r.bytes()?,
+            listener: r.flag()?,
+            exec: Exec::decode(r)?,
+            args: List::read(r)?,
+            env: List::read(r)?,
+        })
+    }
+
+    /// Walks a list of slots.
+    pub fn slots(list: &List<'a>) -> impl Iterator<Item = Slot> + use<'a> {
+        list.iter(slot)
+    }
+
+    /// Walks a list of words.
+    pub fn words(list: &List<'a>) -> impl Iterator<Item = u64> + use<'a> {
+        list.iter(Reader::u64)
+    }
+
+    /// Walks a list of strings.
+    pub fn strings(list: &List<'a>) -> impl Iterator<Item = &'a CStr> + use<'a> {
+        list.iter(Reader::string)
+    }
+
+    /// Walks a list of resource limits.
+    pub fn limits(list: &List<'a>) -> impl Iterator<Item = Rlimit> + use<'a> {
+        list.iter(|r| Some(Rlimit { resource: r.u32()?, soft: r.u64()?, hard: r.u64()? }))
+    }
+
+    /// Walks a list of Landlock rules.
+    pub fn rules(list: &List<'a>) -> impl Iterator<Item = LandlockRule<'a>> + use<'a> {
+        list.iter(|r| Some(LandlockRule { path: r.string()?, allowed: r.u64()? }))
+    }
+}
+
+impl<'a> Exec<'a> {
+    pub(crate) fn decode(r: &mut Reader<'a>) -> Option<Exec<'a>> {
+        let path = r.string()?;
+        Some(match r.u32()? {
+            0 => Exec::Path(path),
+            fd => Exec::Once { path, fd },
+        })
+    }
+}
+
+impl<'a> Step<'a> {
+    pub(crate) fn decode(r: &mut Reader<'a>) -> Option<Step<'a>> {
+        Some(match r.u8()? {
+            0 => Step::Identity { uid: r.u32()?, gid: r.u32()?, clear_groups: r.flag()? },
+            1 => Step::Hostname { name: r.string()? },
+            2 => Step::NewNetwork,
+            3 => Step::LoopbackUp,
+            4 => Step::NewCgroupRoot,
+            5 => Step::OomScore { text: r.string()? },
+            6 => Step::Root { size: r.string()?, inodes: r.string()? },
+            7 => Step::Directory { path: r.string()?, mode: r.u32()? },
+            8 => Step::File { path: r.string()?, mode: r.u32()?, content: r.bytes()? },
+            9 => Step::Copy { slot: slot(r)?, path: r.string()?, mode: r.u32()? },
+            10 => Step::Symlink { path: r.string()?, target: r.string()? },
+            11 => Step::Owner { path: r.string()?, uid: r.u32()?, gid: r.u32()? },
+            12 => Step::Attach { slot: slot(r)?, path: r.string()? },
+            13 => Step::Bind {
+                source: r.string()?,
+                path: r.string()?,
+                attributes: r.u64()?,
+                optional: r.flag()?,
+            },
+            14 => Step::BindInside { source: r.string()?, path: r.string()?, attributes: r.u64()? },
+            15 => Step::Tmpfs {
+                path: r.string()?,
+                size: r.string()?,
+                inodes: r.string()?,
+                mode: r.string()?,
+                attributes: r.u64()?,
+            },
+            16 => Step::Proc {
+                path: r.string()?,
+                subset: r.flag()?,
+                hidepid: r.string()?,
+                read_only: r.flag()?,
+                optional: r.flag()?,
+            },
+            17 => Step::PassDirectory { path: r.string()? },
+            18 => Step::Pivot,
+            19 => Step::Unmount { path: r.string()? },
+            20 => Step::Attributes { path: r.string()?, attributes: r.u64()? },
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(feature = "supervisor")]
+#[path = "encode.rs"]
+pub mod encode;

@@ -1,0 +1,52 @@
+//! The stages of the guest's start.
+
+/// Where the guest's start failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Stage {
+    /// Joining its cgroups.
+    Join = 1,
+    /// Standard streams and session.
+    Streams,
+    /// The cgroup namespace.
+    CgroupNamespace,
+    /// Nice value and CPU affinity.
+    Scheduling,
+    /// Resource limits.
+    Limits,
+    /// The working directory.
+    WorkingDirectory,
+    /// The Landlock ruleset.
+    Landlock,
+    /// User and group ids, capabilities.
+    Identity,
+    /// `no_new_privs`.
+    NoNewPrivs,
+    /// Opening the executable.
+    OpenProgram,
+    /// The seccomp filter.
+    Seccomp,
+    /// Handing the seccomp listener over.
+    Listener,
+    /// Executing the program.
+    Exec,
+}
+
+impl Stage {
+    /// All stages, in order.
+    pub const ALL: [Stage; 13] = [
+        Stage::Join,
+        Stage::Streams,
+        Stage::CgroupNamespace,
+        Stage::Scheduling,
+        Stage::Limits,
+        Stage::WorkingDirectory,
+        Stage::Landlock,
+        Stage::Identity,
+        Stage::NoNewPrivs,
+        Stage::OpenProgram,
+        Stage::Seccomp,
+        Stage::Listener,
+        Stage::Exec,
+    ];
+}

@@ -1,0 +1,66 @@
+//! After the start: reap, watch the lifeline, report the guest's end.
+
+use crate::message::{Message, Usage};
+use wardian_sys::file::{POLLIN, PollFd};
+use wardian_sys::process::{Reaped, reap_any};
+use wardian_sys::signal::{SIGCHLD, SignalSet, signalfd};
+use wardian_sys::{Errno, Fd, Result, file};
+
+/// Returns when the guest has ended and that is reported, or when the supervisor is gone.
+pub(crate) fn until_the_end(guest: i32, control: Fd) -> Result<()> {
+    let children = signalfd(SignalSet::only(SIGCHLD))?.fd();
+    let mut usage = Usage::default();
+    loop {
+        // Before the first wait too: the guest may have ended already.
+        while let Some(reaped) = reap()? {
+            add(&mut usage, &reaped);
+            if reaped.pid == guest {
+                return Message::Exited { status: reaped.status, usage }.send(control, None);
+            }
+        }
+        let wait = |fd: Fd| PollFd { fd: fd.number(), events: POLLIN, revents: 0 };
+        let mut fds = [wait(control), wait(children)];
+        match file::poll(&mut fds) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+        let [lifeline, signal] = fds;
+        // The supervisor never writes again: anything here is its end.
+        if lifeline.revents != 0 {
+            return Ok(());
+        }
+        if signal.revents != 0 {
+            drain(children)?;
+        }
+    }
+}
+
+fn reap() -> Result<Option<Reaped>> {
+    const NO_CHILD: Errno = Errno(10);
+    match reap_any() {
+        Err(NO_CHILD) => Ok(None),
+        answer => answer,
+    }
+}
+
+fn drain(children: Fd) -> Result<()> {
+    const SIGINFO_BYTES: usize = 128;
+    let mut info = [0u8; SIGINFO_BYTES];
+    match file::read(children, &mut info) {
+        Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn add(usage: &mut Usage, reaped: &Reaped) {
+    let count = |n: i64| u64::try_from(n).unwrap_or(0);
+    let micros = |[seconds, micros]: [i64; 2]| count(seconds) * 1_000_000 + count(micros);
+    let of = &reaped.usage;
+    usage.cpu_user_us += micros(of.user);
+    usage.cpu_system_us += micros(of.system);
+    usage.max_rss_bytes = usage.max_rss_bytes.max(count(of.max_rss_kib) * 1024);
+    usage.minor_faults += count(of.minor_faults);
+    usage.major_faults += count(of.major_faults);
+    usage.voluntary_switches += count(of.voluntary_switches);
+    usage.involuntary_switches += count(of.involuntary_switches);
+}

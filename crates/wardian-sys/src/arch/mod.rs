@@ -1,0 +1,28 @@
+//! The system call instruction and the entry of a cloned child, per architecture.
+
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
+#[cfg(target_arch = "aarch64")]
+pub(crate) use aarch64::{clone3_on_stack, syscall6};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86_64::{clone3_on_stack, syscall6};
+
+/// Makes a system call and splits its answer into value and error.
+macro_rules! syscall {
+    ($nr:expr $(, $arg:expr)* $(,)?) => {
+        $crate::errno::check($crate::arch::call($nr, &[$($arg as usize),*]))
+    };
+}
+pub(crate) use syscall;
+
+/// # Safety
+/// The arguments must be what the kernel expects of call `nr`: every pointer valid for as long as the call
+/// uses it, every length within its object.
+pub(crate) unsafe fn call(nr: usize, args: &[usize]) -> isize {
+    let at = |i: usize| args.get(i).copied().unwrap_or(0);
+    // SAFETY: forwarded to the caller by this function's contract.
+    unsafe { syscall6(nr, at(0), at(1), at(2), at(3), at(4), at(5)) }
+}

@@ -1,0 +1,124 @@
+//! `clone3` into a child that shares our memory until it executes a program.
+//!
+//! A child that shares memory costs the same whatever the size of the parent (a copy of a 2 GiB parent takes
+//! tens of milliseconds). It runs on a stack of its own, and only code of this crate and of `wardian-init`,
+//! none of which allocates, locks, or uses thread-local storage.
+
+use crate::arch::clone3_on_stack;
+use crate::{Errno, NewFd, Result, nr};
+
+/// `CLONE_VFORK`: the parent's thread waits until the child has executed a program or ended.
+pub const VFORK: u64 = 0x4000;
+/// `CLONE_NEWNS`
+pub const NEWNS: u64 = 0x0002_0000;
+/// `CLONE_NEWUTS`
+pub const NEWUTS: u64 = 0x0400_0000;
+/// `CLONE_NEWIPC`
+pub const NEWIPC: u64 = 0x0800_0000;
+/// `CLONE_NEWUSER`
+pub const NEWUSER: u64 = 0x1000_0000;
+/// `CLONE_NEWPID`
+pub const NEWPID: u64 = 0x2000_0000;
+/// `CLONE_NEWNET`
+pub const NEWNET: u64 = 0x4000_0000;
+/// `CLONE_INTO_CGROUP`: `Request::cgroup` is meant.
+pub const INTO_CGROUP: u64 = 0x2_0000_0000;
+/// `CLONE_FILES`: the child shares our descriptors.
+pub const FILES: u64 = 0x400;
+
+const CLONE_VM: u64 = 0x100;
+const CLONE_PIDFD: u64 = 0x1000;
+
+#[repr(C, align(8))]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// What kind of child to make.
+pub struct Request<'a> {
+    /// `VFORK`, `NEW*`, `INTO_CGROUP`, `FILES`.
+    pub flags: u64,
+    /// The signal its end sends us; 0 for none (wait then needs `__WALL`).
+    pub exit_signal: u32,
+    /// The cgroup v2 directory to be born into; its number matters only with `INTO_CGROUP`.
+    pub cgroup: i32,
+    /// The child's stack; unused by anybody else until the child has executed a program.
+    pub stack: &'a mut [u8],
+}
+
+/// The child: its pid in our namespace and a pidfd.
+pub struct Child {
+    /// Process id.
+    pub pid: i32,
+    /// Refers to it however pids are reused.
+    pub pidfd: NewFd,
+}
+
+/// Starts `entry(arg)` in a child that shares our memory.
+///
+/// # Safety
+/// `entry` neither returns, allocates, locks nor uses thread-local storage; whatever `arg` refers to, and
+/// the stack, stay valid and unshared for writing until the child has executed a program or ended. (With
+/// `VFORK` that is when this function returns.)
+pub unsafe fn start(request: Request<'_>, entry: extern "C" fn(usize) -> !, arg: usize) -> Result<Child> {
+    let mut pidfd = -1i32;
+    let top = (request.stack.as_mut_ptr().addr() + request.stack.len()) & !15;
+    let args = CloneArgs {
+        flags: request.flags | CLONE_VM | CLONE_PIDFD,
+        pidfd: (&raw mut pidfd).addr() as u64,
+        exit_signal: u64::from(request.exit_signal),
+        stack: request.stack.as_ptr().addr() as u64,
+        stack_size: (top - request.stack.as_ptr().addr()) as u64,
+        cgroup: if request.flags & INTO_CGROUP == 0 { 0 } else { u64::from(request.cgroup.cast_unsigned()) },
+        ..CloneArgs::default()
+    };
+    // SAFETY: `args` is the kernel's `struct clone_args`; the stack ends 16-byte aligned; the rest is the
+    // caller's contract.
+    let answer =
+        unsafe { clone3_on_stack(nr::CLONE3, (&raw const args).addr(), size_of::<CloneArgs>(), entry, arg) };
+    let pid = crate::errno::check(answer)?;
+    let pid = i32::try_from(pid).map_err(|_| Errno::IO)?;
+    Ok(Child { pid, pidfd: NewFd::from_answer(usize::try_from(pidfd).map_err(|_| Errno::IO)?) })
+}
+
+#[cfg(not(feature = "std"))]
+struct Shared<T: 'static> {
+    entry: fn(&'static T) -> !,
+    arg: &'static T,
+}
+
+#[cfg(not(feature = "std"))]
+extern "C" fn enter<T: Sync + 'static>(shared: usize) -> ! {
+    // SAFETY: `start_sharing` passes the address of a `Shared<T>` that is kept for ever.
+    let shared = unsafe { &*(shared as *const Shared<T>) };
+    (shared.entry)(shared.arg)
+}
+
+/// Starts `entry(arg)` in a child that shares our memory and runs beside us; `exit_signal` is sent at its end.
+///
+/// Only for `wardian-init`, where no code allocates, locks or has thread-local storage, so that parent and
+/// child can share memory as two threads would.
+#[cfg(not(feature = "std"))]
+pub fn start_sharing<T: Sync>(
+    stack: &'static mut [u8],
+    exit_signal: u32,
+    entry: fn(&'static T) -> !,
+    arg: &'static T,
+) -> Result<Child> {
+    let shared = crate::memory::keep(Shared { entry, arg })?;
+    let request = Request { flags: 0, exit_signal, cgroup: -1, stack };
+    // SAFETY: `enter` and `entry` never return; `shared` and the stack are static; without `std` this crate
+    // has no allocator, lock or thread-local storage to misuse.
+    unsafe { start(request, enter::<T>, (&raw const *shared).addr()) }
+}

@@ -1,0 +1,186 @@
+//! Files, directories and descriptors.
+
+use crate::arch::syscall;
+use crate::{Errno, Fd, NewFd, Result, nr};
+use core::ffi::CStr;
+
+/// `O_RDONLY`
+pub const O_RDONLY: u32 = 0;
+/// `O_WRONLY`
+pub const O_WRONLY: u32 = 1;
+/// `O_CREAT`
+pub const O_CREAT: u32 = 0o100;
+/// `O_EXCL`
+pub const O_EXCL: u32 = 0o200;
+/// `O_CLOEXEC`
+pub const O_CLOEXEC: u32 = 0o2000000;
+/// `O_DIRECTORY`
+#[cfg(target_arch = "x86_64")]
+pub const O_DIRECTORY: u32 = 0o200000;
+/// `O_NOFOLLOW`
+#[cfg(target_arch = "x86_64")]
+pub const O_NOFOLLOW: u32 = 0o400000;
+/// `O_DIRECTORY`
+#[cfg(target_arch = "aarch64")]
+pub const O_DIRECTORY: u32 = 0o40000;
+/// `O_NOFOLLOW`
+#[cfg(target_arch = "aarch64")]
+pub const O_NOFOLLOW: u32 = 0o100000;
+/// `O_PATH`
+pub const O_PATH: u32 = 0o10000000;
+
+const F_DUPFD_CLOEXEC: usize = 1030;
+const F_SETFD: usize = 2;
+const AT_REMOVEDIR: usize = 0x200;
+const AT_SYMLINK_NOFOLLOW: usize = 0x100;
+const CLOSE_RANGE_CLOEXEC: usize = 4;
+
+/// Opens `path` relative to `dir`; the descriptor is close-on-exec if `flags` says so.
+pub fn openat(dir: Fd, path: &CStr, flags: u32, mode: u32) -> Result<NewFd> {
+    // SAFETY: the path is NUL-terminated and outlives the call.
+    unsafe { syscall!(nr::OPENAT, dir.number(), path.as_ptr(), flags, mode) }.map(NewFd::from_answer)
+}
+
+/// Reads at most `buffer.len()` bytes.
+pub fn read(fd: Fd, buffer: &mut [u8]) -> Result<usize> {
+    // SAFETY: the kernel writes at most `len` bytes into the exclusively borrowed buffer.
+    unsafe { syscall!(nr::READ, fd.number(), buffer.as_mut_ptr(), buffer.len()) }
+}
+
+/// Writes at most `bytes.len()` bytes.
+pub fn write(fd: Fd, bytes: &[u8]) -> Result<usize> {
+    // SAFETY: the kernel reads at most `len` bytes of the borrowed slice.
+    unsafe { syscall!(nr::WRITE, fd.number(), bytes.as_ptr(), bytes.len()) }
+}
+
+/// Writes all of `bytes`, going on after short writes and interruptions.
+pub fn write_all(fd: Fd, mut bytes: &[u8]) -> Result<()> {
+    while !bytes.is_empty() {
+        match write(fd, bytes) {
+            Ok(0) => return Err(Errno::IO),
+            Ok(n) => bytes = bytes.get(n..).unwrap_or(&[]),
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// Copies from the current offset of `from` to its end into `to`, within the kernel; returns the bytes copied.
+pub fn copy_to_end(from: Fd, to: Fd) -> Result<u64> {
+    const CHUNK: usize = 1 << 30;
+    let mut copied = 0u64;
+    loop {
+        // SAFETY: no memory is passed (the offset pointer is null).
+        match unsafe { syscall!(nr::SENDFILE, to.number(), from.number(), 0usize, CHUNK) } {
+            Ok(0) => return Ok(copied),
+            Ok(n) => copied = copied.saturating_add(n as u64),
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// Closes `fd`; errors mean it was not open.
+pub fn close(fd: Fd) -> Result<()> {
+    // SAFETY: no memory is passed. Closing a number someone else owns is that owner's loss, not unsafety here:
+    // callers are `wardian-init` and the child before exec, whose descriptor tables are private.
+    unsafe { syscall!(nr::CLOSE, fd.number()) }.map(drop)
+}
+
+/// Makes `to` a copy of `from` (dup2(2)); the copy survives exec.
+pub fn dup_onto(from: Fd, to: Fd) -> Result<()> {
+    if from == to {
+        // SAFETY: no memory is passed.
+        return unsafe { syscall!(nr::FCNTL, from.number(), F_SETFD, 0usize) }.map(drop);
+    }
+    // SAFETY: no memory is passed.
+    unsafe { syscall!(nr::DUP3, from.number(), to.number(), 0usize) }.map(drop)
+}
+
+/// Copies `fd` to the lowest free number not below `at_least`, close-on-exec.
+pub fn dup_at_least(fd: Fd, at_least: i32) -> Result<NewFd> {
+    // SAFETY: no memory is passed.
+    unsafe { syscall!(nr::FCNTL, fd.number(), F_DUPFD_CLOEXEC, at_least) }.map(NewFd::from_answer)
+}
+
+/// Marks every descriptor from `first` on close-on-exec.
+pub fn cloexec_from(first: u32) -> Result<()> {
+    // SAFETY: no memory is passed.
+    unsafe { syscall!(nr::CLOSE_RANGE, first, u32::MAX, CLOSE_RANGE_CLOEXEC) }.map(drop)
+}
+
+/// Closes every descriptor from `first` to `last`.
+pub fn close_range(first: u32, last: u32) -> Result<()> {
+    // SAFETY: no memory is passed; the caller's descriptor table is private (see `close`).
+    unsafe { syscall!(nr::CLOSE_RANGE, first, last, 0usize) }.map(drop)
+}
+
+/// Makes a directory.
+pub fn mkdirat(dir: Fd, path: &CStr, mode: u32) -> Result<()> {
+    // SAFETY: the path is NUL-terminated and outlives the call.
+    unsafe { syscall!(nr::MKDIRAT, dir.number(), path.as_ptr(), mode) }.map(drop)
+}
+
+/// Makes a symbolic link at `path` that says `target`.
+pub fn symlinkat(target: &CStr, dir: Fd, path: &CStr) -> Result<()> {
+    // SAFETY: both strings are NUL-terminated and outlive the call.
+    unsafe { syscall!(nr::SYMLINKAT, target.as_ptr(), dir.number(), path.as_ptr()) }.map(drop)
+}
+
+/// Removes an empty directory.
+pub fn rmdirat(dir: Fd, path: &CStr) -> Result<()> {
+    // SAFETY: the path is NUL-terminated and outlives the call.
+    unsafe { syscall!(nr::UNLINKAT, dir.number(), path.as_ptr(), AT_REMOVEDIR) }.map(drop)
+}
+
+/// Gives `path` to an owner, without following a symbolic link.
+pub fn chownat(dir: Fd, path: &CStr, uid: u32, gid: u32) -> Result<()> {
+    // SAFETY: the path is NUL-terminated and outlives the call.
+    unsafe { syscall!(nr::FCHOWNAT, dir.number(), path.as_ptr(), uid, gid, AT_SYMLINK_NOFOLLOW) }.map(drop)
+}
+
+/// Sets the mode of `path`; the umask does not matter here.
+pub fn chmodat(dir: Fd, path: &CStr, mode: u32) -> Result<()> {
+    // SAFETY: the path is NUL-terminated and outlives the call.
+    unsafe { syscall!(nr::FCHMODAT, dir.number(), path.as_ptr(), mode) }.map(drop)
+}
+
+/// Changes the working directory.
+pub fn chdir(path: &CStr) -> Result<()> {
+    // SAFETY: the path is NUL-terminated and outlives the call.
+    unsafe { syscall!(nr::CHDIR, path.as_ptr()) }.map(drop)
+}
+
+/// Changes the working directory to an open one.
+pub fn fchdir(dir: Fd) -> Result<()> {
+    // SAFETY: no memory is passed.
+    unsafe { syscall!(nr::FCHDIR, dir.number()) }.map(drop)
+}
+
+/// Sets the file mode creation mask.
+pub fn umask(mask: u32) {
+    // SAFETY: no memory is passed; the call cannot fail.
+    let _ = unsafe { syscall!(nr::UMASK, mask) };
+}
+
+/// One descriptor to wait for (`struct pollfd`).
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct PollFd {
+    /// The descriptor's number.
+    pub fd: i32,
+    /// What to wait for.
+    pub events: i16,
+    /// What happened.
+    pub revents: i16,
+}
+
+/// `POLLIN`
+pub const POLLIN: i16 = 1;
+
+/// Waits without a time limit until one of `fds` is ready.
+pub fn poll(fds: &mut [PollFd]) -> Result<usize> {
+    // SAFETY: the slice is exclusively borrowed; null time-out and signal mask are allowed.
+    unsafe { syscall!(nr::PPOLL, fds.as_mut_ptr(), fds.len(), 0usize, 0usize, 0usize) }
+}

@@ -1,0 +1,59 @@
+//! Memory without an allocator.
+
+use crate::arch::syscall;
+use crate::{Fd, Result, nr};
+
+const PROT_READ: usize = 1;
+const PROT_WRITE: usize = 2;
+const MAP_PRIVATE: usize = 2;
+const MAP_ANONYMOUS: usize = 0x20;
+
+/// Maps the first `len` bytes of a **sealed** file for as long as the process lives.
+///
+/// Preconditions: the file is sealed against writing and shrinking (memfd `F_SEAL_WRITE | F_SEAL_SHRINK`) and
+/// at least `len` bytes long, so the bytes never change; the supervisor seals the plan before it starts init.
+pub fn map_sealed(fd: Fd, len: usize) -> Result<&'static [u8]> {
+    if len == 0 {
+        return Ok(&[]);
+    }
+    // SAFETY: a new private mapping at an address of the kernel's choice overlaps nothing.
+    let at = unsafe { syscall!(nr::MMAP, 0usize, len, PROT_READ, MAP_PRIVATE, fd.number(), 0usize) }?;
+    // SAFETY: the mapping is `len` readable bytes, never unmapped, and never changes by the precondition.
+    Ok(unsafe { core::slice::from_raw_parts(at as *const u8, len) })
+}
+
+/// New zeroed memory of `len` bytes (rounded up to pages), page-aligned, for as long as the process lives.
+pub fn allocate_pages(len: usize) -> Result<&'static mut [u8]> {
+    const ANYWHERE: usize = 0;
+    const NO_FILE: isize = -1;
+    // SAFETY: a new anonymous mapping at an address of the kernel's choice overlaps nothing.
+    let at = unsafe {
+        syscall!(
+            nr::MMAP,
+            ANYWHERE,
+            len,
+            PROT_READ | PROT_WRITE,
+            MAP_PRIVATE | MAP_ANONYMOUS,
+            NO_FILE,
+            0usize
+        )
+    }?;
+    // SAFETY: the mapping is `len` writable zeroed bytes that nobody else knows of.
+    Ok(unsafe { core::slice::from_raw_parts_mut(at as *mut u8, len) })
+}
+
+/// Views page-aligned memory as words.
+pub fn as_words(bytes: &'static mut [u8]) -> &'static mut [usize] {
+    // SAFETY: every bit pattern is a valid usize; `align_to_mut` gives only the aligned middle.
+    let (_, words, _) = unsafe { bytes.align_to_mut::<usize>() };
+    words
+}
+
+/// Keeps `value` for as long as the process lives.
+pub fn keep<T>(value: T) -> Result<&'static T> {
+    let space = allocate_pages(size_of::<T>().max(1))?.as_mut_ptr().cast::<T>();
+    // SAFETY: the space is ours alone, large enough, and aligned to a page, more than any type needs.
+    unsafe { space.write(value) };
+    // SAFETY: just initialised, never freed, and nobody writes it again.
+    Ok(unsafe { &*space })
+}

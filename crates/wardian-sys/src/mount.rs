@@ -1,0 +1,134 @@
+//! The file-descriptor based mount interface (Linux ≥ 5.2; `mount_setattr` ≥ 5.12).
+
+use crate::arch::syscall;
+use crate::{Fd, NewFd, Result, nr};
+use core::ffi::CStr;
+
+/// `MOUNT_ATTR_RDONLY`
+pub const ATTR_RDONLY: u64 = 0x1;
+/// `MOUNT_ATTR_NOSUID`
+pub const ATTR_NOSUID: u64 = 0x2;
+/// `MOUNT_ATTR_NODEV`
+pub const ATTR_NODEV: u64 = 0x4;
+/// `MOUNT_ATTR_NOEXEC`
+pub const ATTR_NOEXEC: u64 = 0x8;
+/// `MOUNT_ATTR_NOSYMFOLLOW`
+pub const ATTR_NOSYMFOLLOW: u64 = 0x0020_0000;
+/// `MNT_DETACH`
+pub const MNT_DETACH: u32 = 2;
+
+const OPEN_TREE_CLONE: u32 = 1;
+const OPEN_TREE_CLOEXEC: u32 = crate::file::O_CLOEXEC;
+const AT_RECURSIVE: u32 = 0x8000;
+const AT_EMPTY_PATH: u32 = 0x1000;
+const MOVE_MOUNT_F_EMPTY_PATH: usize = 4;
+const FSOPEN_CLOEXEC: usize = 1;
+const FSMOUNT_CLOEXEC: usize = 1;
+const FSCONFIG_SET_STRING: usize = 1;
+const FSCONFIG_CMD_CREATE: usize = 6;
+
+/// A detached copy of the mount tree at `path`, submounts included.
+pub fn clone_tree(dir: Fd, path: &CStr) -> Result<NewFd> {
+    let flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE;
+    // SAFETY: the path is NUL-terminated and outlives the call.
+    unsafe { syscall!(nr::OPEN_TREE, dir.number(), path.as_ptr(), flags) }.map(NewFd::from_answer)
+}
+
+/// A detached copy of the mount tree at an open directory or file.
+pub fn clone_tree_at(fd: Fd) -> Result<NewFd> {
+    let flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE | AT_EMPTY_PATH;
+    // SAFETY: the empty path is NUL-terminated.
+    unsafe { syscall!(nr::OPEN_TREE, fd.number(), c"".as_ptr(), flags) }.map(NewFd::from_answer)
+}
+
+/// Attaches the detached tree `tree` at `path`.
+pub fn attach(tree: Fd, dir: Fd, path: &CStr) -> Result<()> {
+    // SAFETY: both paths are NUL-terminated and outlive the call.
+    unsafe {
+        syscall!(
+            nr::MOVE_MOUNT,
+            tree.number(),
+            c"".as_ptr(),
+            dir.number(),
+            path.as_ptr(),
+            MOVE_MOUNT_F_EMPTY_PATH
+        )
+    }
+    .map(drop)
+}
+
+#[repr(C)]
+struct MountAttr {
+    attr_set: u64,
+    attr_clr: u64,
+    propagation: u64,
+    userns_fd: u64,
+}
+
+/// Sets attributes on a whole tree: the mount that `tree` refers to and everything mounted below it.
+pub fn set_attributes(tree: Fd, set: u64) -> Result<()> {
+    setattr(tree, c"", AT_EMPTY_PATH | AT_RECURSIVE, set)
+}
+
+/// Sets attributes on the one mount at `path`.
+pub fn set_attributes_at(dir: Fd, path: &CStr, set: u64) -> Result<()> {
+    setattr(dir, path, 0, set)
+}
+
+fn setattr(dir: Fd, path: &CStr, flags: u32, set: u64) -> Result<()> {
+    let attr = MountAttr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    // SAFETY: the path is NUL-terminated; `attr` is the kernel's `struct mount_attr` of the stated size.
+    unsafe {
+        syscall!(
+            nr::MOUNT_SETATTR,
+            dir.number(),
+            path.as_ptr(),
+            flags,
+            &raw const attr,
+            size_of::<MountAttr>()
+        )
+    }
+    .map(drop)
+}
+
+/// A new detached file system of type `fstype` with string options, mounted with `attributes`.
+pub fn new_filesystem(fstype: &CStr, options: &[(&CStr, &CStr)], attributes: u64) -> Result<NewFd> {
+    // SAFETY: the type's name is NUL-terminated.
+    let context = unsafe { syscall!(nr::FSOPEN, fstype.as_ptr(), FSOPEN_CLOEXEC) }.map(NewFd::from_answer)?;
+    let mounted = configure_and_mount(context.fd(), options, attributes);
+    // The mount keeps the file system; the context is of no further use, whatever came of it.
+    let _ = crate::file::close(context.fd());
+    mounted
+}
+
+fn configure_and_mount(context: Fd, options: &[(&CStr, &CStr)], attributes: u64) -> Result<NewFd> {
+    for (key, value) in options {
+        // SAFETY: key and value are NUL-terminated and outlive the call.
+        unsafe {
+            syscall!(
+                nr::FSCONFIG,
+                context.number(),
+                FSCONFIG_SET_STRING,
+                key.as_ptr(),
+                value.as_ptr(),
+                0usize
+            )
+        }?;
+    }
+    // SAFETY: this command takes neither key nor value.
+    unsafe { syscall!(nr::FSCONFIG, context.number(), FSCONFIG_CMD_CREATE, 0usize, 0usize, 0usize) }?;
+    // SAFETY: no memory is passed.
+    unsafe { syscall!(nr::FSMOUNT, context.number(), FSMOUNT_CLOEXEC, attributes) }.map(NewFd::from_answer)
+}
+
+/// Unmounts `path`.
+pub fn unmount(path: &CStr, flags: u32) -> Result<()> {
+    // SAFETY: the path is NUL-terminated and outlives the call.
+    unsafe { syscall!(nr::UMOUNT2, path.as_ptr(), flags) }.map(drop)
+}
+
+/// Makes `new` the root of this mount namespace and moves the old root to `old`.
+pub fn pivot_root(new: &CStr, old: &CStr) -> Result<()> {
+    // SAFETY: both paths are NUL-terminated and outlive the call.
+    unsafe { syscall!(nr::PIVOT_ROOT, new.as_ptr(), old.as_ptr()) }.map(drop)
+}

@@ -1,0 +1,225 @@
+//! Processes: identity, limits, exec, wait.
+
+use crate::arch::syscall;
+use crate::{Errno, Fd, Result, nr};
+use core::ffi::CStr;
+
+const PR_SET_PDEATHSIG: usize = 1;
+const PR_SET_DUMPABLE: usize = 4;
+const PR_SET_CHILD_SUBREAPER: usize = 36;
+const PR_SET_NO_NEW_PRIVS: usize = 38;
+const AT_EMPTY_PATH: usize = 0x1000;
+const WALL: usize = 0x4000_0000;
+const WNOHANG: usize = 1;
+
+/// Ends the process, all threads, with `code`.
+pub fn exit(code: u8) -> ! {
+    loop {
+        // SAFETY: no memory is passed; the call does not return.
+        let _ = unsafe { syscall!(nr::EXIT_GROUP, code) };
+    }
+}
+
+/// Our own process id, as our pid namespace numbers it.
+pub fn getpid() -> i32 {
+    // SAFETY: no memory is passed; the call cannot fail.
+    unsafe { syscall!(nr::GETPID) }.ok().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(-1)
+}
+
+/// Starts a new session.
+pub fn setsid() -> Result<()> {
+    // SAFETY: no memory is passed.
+    unsafe { syscall!(nr::SETSID) }.map(drop)
+}
+
+/// Takes real, effective and saved user and group id, after leaving all supplementary groups if asked.
+pub fn become_user(uid: u32, gid: u32, clear_groups: bool) -> Result<()> {
+    if clear_groups {
+        // SAFETY: a list of zero entries may be null.
+        unsafe { syscall!(nr::SETGROUPS, 0usize, 0usize) }?;
+    }
+    // SAFETY: no memory is passed.
+    unsafe { syscall!(nr::SETRESGID, gid, gid, gid) }?;
+    // SAFETY: no memory is passed.
+    unsafe { syscall!(nr::SETRESUID, uid, uid, uid) }.map(drop)
+}
+
+fn prctl(option: usize, value: usize) -> Result<()> {
+    // SAFETY: the options used in this file take a plain number and no memory.
+    unsafe { syscall!(nr::PRCTL, option, value, 0usize, 0usize, 0usize) }.map(drop)
+}
+
+/// No exec may grant privileges any more.
+pub fn no_new_privs() -> Result<()> {
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
+}
+
+/// Whether others of our uid may trace us or read our `/proc` files.
+pub fn set_dumpable(dumpable: bool) -> Result<()> {
+    prctl(PR_SET_DUMPABLE, usize::from(dumpable))
+}
+
+/// Be killed when the creating thread ends; a second belt only.
+pub fn die_with_parent() -> Result<()> {
+    const SIGKILL: usize = 9;
+    prctl(PR_SET_PDEATHSIG, SIGKILL)
+}
+
+/// Orphans among our descendants become our children, as they would pid 1's.
+pub fn become_subreaper() -> Result<()> {
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+}
+
+/// `RLIM_INFINITY`
+pub const UNLIMITED: u64 = u64::MAX;
+
+#[repr(C)]
+struct RLimit {
+    soft: u64,
+    hard: u64,
+}
+
+/// Sets one of our own resource limits (setrlimit(2) gives the numbers and units).
+pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
+    let limit = RLimit { soft, hard };
+    // SAFETY: `limit` is the kernel's `struct rlimit64`; the old value is not asked for.
+    unsafe { syscall!(nr::PRLIMIT64, 0usize, resource, &raw const limit, 0usize) }.map(drop)
+}
+
+/// One of our own resource limits: soft, hard.
+pub fn get_rlimit(resource: u32) -> Result<(u64, u64)> {
+    let mut limit = RLimit { soft: 0, hard: 0 };
+    // SAFETY: `limit` is the kernel's `struct rlimit64`; no new value is set.
+    unsafe { syscall!(nr::PRLIMIT64, 0usize, resource, 0usize, &raw mut limit) }?;
+    Ok((limit.soft, limit.hard))
+}
+
+/// Sets our nice value.
+pub fn set_nice(nice: i32) -> Result<()> {
+    const PRIO_PROCESS: usize = 0;
+    // SAFETY: no memory is passed.
+    unsafe { syscall!(nr::SETPRIORITY, PRIO_PROCESS, 0usize, nice) }.map(drop)
+}
+
+/// Restricts us to the CPUs whose bits are set in `mask`.
+pub fn set_cpu_affinity(mask: &[u64]) -> Result<()> {
+    // SAFETY: the kernel reads `len` bytes of the borrowed mask.
+    unsafe { syscall!(nr::SCHED_SETAFFINITY, 0usize, size_of_val(mask), mask.as_ptr()) }.map(drop)
+}
+
+/// Sets the host name of our UTS namespace.
+pub fn set_hostname(name: &[u8]) -> Result<()> {
+    // SAFETY: the kernel reads `len` bytes of the borrowed name.
+    unsafe { syscall!(nr::SETHOSTNAME, name.as_ptr(), name.len()) }.map(drop)
+}
+
+/// `CLONE_NEWCGROUP`
+pub const NEWCGROUP: usize = 0x0200_0000;
+/// `CLONE_NEWNET`
+pub const NEWNET: usize = 0x4000_0000;
+
+/// Leaves the namespaces of `flags` for new ones.
+pub fn unshare(flags: usize) -> Result<()> {
+    // SAFETY: no memory is passed.
+    unsafe { syscall!(nr::UNSHARE, flags) }.map(drop)
+}
+
+/// Joins the namespaces of `flags` of the process behind a pidfd (Linux ≥ 5.8).
+pub fn setns(pidfd: Fd, flags: usize) -> Result<()> {
+    // SAFETY: no memory is passed.
+    unsafe { syscall!(nr::SETNS, pidfd.number(), flags) }.map(drop)
+}
+
+/// Argument or environment strings as exec wants them: pointers to C strings, then a null.
+#[derive(Clone, Copy)]
+pub struct StringList(&'static [usize]);
+
+impl StringList {
+    /// No strings.
+    pub const EMPTY: StringList = StringList(&[0]);
+
+    /// Lays `strings` out in `space`; `None` if it is too small.
+    pub fn new(
+        strings: impl Iterator<Item = &'static CStr>,
+        space: &'static mut [usize],
+    ) -> Option<StringList> {
+        let mut used = 0;
+        for string in strings {
+            *space.get_mut(used)? = string.as_ptr().addr();
+            used += 1;
+        }
+        *space.get_mut(used)? = 0;
+        Some(StringList(space))
+    }
+}
+
+/// Replaces the program by the file `fd` refers to; returns only on failure.
+pub fn exec_fd(fd: Fd, args: StringList, env: StringList) -> Errno {
+    exec(fd, c"", args, env, AT_EMPTY_PATH)
+}
+
+/// Replaces the program by the file at `path`; returns only on failure.
+pub fn exec_path(path: &CStr, args: StringList, env: StringList) -> Errno {
+    exec(Fd::CWD, path, args, env, 0)
+}
+
+fn exec(dir: Fd, path: &CStr, args: StringList, env: StringList, flags: usize) -> Errno {
+    // SAFETY: the path is NUL-terminated; a `StringList` is null-terminated and points to static C strings.
+    let answer = unsafe {
+        syscall!(nr::EXECVEAT, dir.number(), path.as_ptr(), args.0.as_ptr(), env.0.as_ptr(), flags)
+    };
+    answer.err().unwrap_or(Errno::IO)
+}
+
+/// What a reaped process used (`struct rusage`, getrusage(2)).
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Rusage {
+    /// User CPU time: seconds, microseconds.
+    pub user: [i64; 2],
+    /// System CPU time: seconds, microseconds.
+    pub system: [i64; 2],
+    /// Largest resident set of any process, KiB.
+    pub max_rss_kib: i64,
+    ixrss: i64,
+    idrss: i64,
+    isrss: i64,
+    /// Page faults without I/O.
+    pub minor_faults: i64,
+    /// Page faults with I/O.
+    pub major_faults: i64,
+    nswap: i64,
+    inblock: i64,
+    oublock: i64,
+    msgsnd: i64,
+    msgrcv: i64,
+    nsignals: i64,
+    /// Context switches by waiting.
+    pub voluntary_switches: i64,
+    /// Context switches by the scheduler.
+    pub involuntary_switches: i64,
+}
+
+/// A child that has ended: its pid, raw wait status, and what it and its own reaped children used.
+#[derive(Clone, Copy, Debug)]
+pub struct Reaped {
+    /// The child.
+    pub pid: i32,
+    /// As wait4(2) gives it.
+    pub status: i32,
+    /// Its use of resources.
+    pub usage: Rusage,
+}
+
+/// Reaps one child that has ended, if there is one now.
+pub fn reap_any() -> Result<Option<Reaped>> {
+    let mut status = 0i32;
+    let mut usage = Rusage::default();
+    const ANY: isize = -1;
+    // SAFETY: status and usage are exclusively borrowed and of the kernel's types.
+    let pid = unsafe { syscall!(nr::WAIT4, ANY, &raw mut status, WALL | WNOHANG, &raw mut usage) }?;
+    match i32::try_from(pid) {
+        Ok(pid) if pid > 0 => Ok(Some(Reaped { pid, status, usage })),
+        _ => Ok(None),
+    }
+}

@@ -1,0 +1,84 @@
+//! Messages with descriptors over Unix sockets, and the loopback interface.
+
+use crate::arch::syscall;
+use crate::{Errno, Fd, Result, nr};
+
+const MSG_NOSIGNAL: usize = 0x4000;
+const SOL_SOCKET: i32 = 1;
+const SCM_RIGHTS: i32 = 1;
+
+#[repr(C)]
+struct IoVec {
+    base: usize,
+    len: usize,
+}
+
+#[repr(C)]
+struct MsgHdr {
+    name: usize,
+    name_len: u32,
+    iov: usize,
+    iov_len: usize,
+    control: usize,
+    control_len: usize,
+    flags: i32,
+}
+
+#[repr(C, align(8))]
+struct ControlFd {
+    len: usize,
+    level: i32,
+    kind: i32,
+    fd: i32,
+}
+
+/// Sends one message with a copy of `passed`; an absent reader is an error, not a signal.
+pub fn send_with_fd(socket: Fd, bytes: &[u8], passed: Fd) -> Result<()> {
+    const CONTROL_LEN: usize = 20; // header of 16 bytes and one int, without the trailing padding
+    let iov = IoVec { base: bytes.as_ptr().addr(), len: bytes.len() };
+    let control = ControlFd { len: CONTROL_LEN, level: SOL_SOCKET, kind: SCM_RIGHTS, fd: passed.number() };
+    let message = MsgHdr {
+        name: 0,
+        name_len: 0,
+        iov: (&raw const iov).addr(),
+        iov_len: 1,
+        control: (&raw const control).addr(),
+        control_len: size_of::<ControlFd>(),
+        flags: 0,
+    };
+    // SAFETY: the header names one buffer and one control message; both outlive the call.
+    let sent = unsafe { syscall!(nr::SENDMSG, socket.number(), &raw const message, MSG_NOSIGNAL) }?;
+    if sent == bytes.len() { Ok(()) } else { Err(Errno::IO) }
+}
+
+/// Makes the terminal behind `fd` the controlling terminal of our session.
+pub fn take_terminal(fd: Fd) -> Result<()> {
+    const TIOCSCTTY: usize = 0x540E;
+    // SAFETY: the request takes a number, not memory.
+    unsafe { syscall!(nr::IOCTL, fd.number(), TIOCSCTTY, 0usize) }.map(drop)
+}
+
+/// Brings the loopback interface of our network namespace up.
+pub fn bring_loopback_up() -> Result<()> {
+    const AF_INET: usize = 2;
+    const SOCK_DGRAM_CLOEXEC: usize = 2 | 0o2000000;
+    const SIOCSIFFLAGS: usize = 0x8914;
+    const IFF_UP: i16 = 1;
+    #[repr(C)]
+    struct IfReq {
+        name: [u8; 16],
+        flags: i16,
+        rest: [u8; 22],
+    }
+    let mut request = IfReq { name: [0; 16], flags: IFF_UP, rest: [0; 22] };
+    if let Some(name) = request.name.get_mut(..2) {
+        name.copy_from_slice(b"lo");
+    }
+    // SAFETY: no memory is passed.
+    let socket = unsafe { syscall!(nr::SOCKET, AF_INET, SOCK_DGRAM_CLOEXEC, 0usize) }
+        .map(crate::NewFd::from_answer)?;
+    // SAFETY: `request` is the kernel's `struct ifreq` of 40 bytes.
+    let answer = unsafe { syscall!(nr::IOCTL, socket.fd().number(), SIOCSIFFLAGS, &raw const request) };
+    let _ = crate::file::close(socket.fd());
+    answer.map(drop)
+}

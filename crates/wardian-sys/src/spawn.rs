@@ -1,0 +1,151 @@
+//! Starting `wardian-init` from any thread of any program.
+//!
+//! Between `clone3` and `execveat` the child keeps its capabilities, puts its descriptors in place, and
+//! nothing else. All memory it uses was prepared by the parent, whose thread waits (`VFORK`) meanwhile.
+
+use crate::clone::{self, Child, Request};
+use crate::process::StringList;
+use crate::signal::SignalSet;
+use crate::{Errno, Fd, NewFd, Result, caps, file, process, signal};
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+/// The number that the first of `InitSpec::fds` has inside.
+pub const FIRST_SLOT: i32 = 3;
+const STACK_BYTES: usize = 32 * 1024;
+const NOT_EXECUTED: u8 = 127;
+
+/// What `start_init` needs.
+pub struct InitSpec<'a> {
+    /// The static helper, in a sealed memfd.
+    pub executable: BorrowedFd<'a>,
+    /// Namespaces to create: `clone::NEW*`.
+    pub namespaces: u64,
+    /// The cgroup v2 directory to be born into.
+    pub cgroup: Option<BorrowedFd<'a>>,
+    /// Descriptor `i` becomes number `FIRST_SLOT + i`; no other is inherited.
+    pub fds: &'a [BorrowedFd<'a>],
+}
+
+/// A started init.
+#[derive(Debug)]
+pub struct StartedInit {
+    /// Its pid in our namespace.
+    pub pid: i32,
+    /// Its pidfd.
+    pub pidfd: OwnedFd,
+}
+
+/// Why init did not start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartError {
+    /// `clone3` failed.
+    Clone(Errno),
+    /// The child could not keep its capabilities.
+    Capabilities(Errno),
+    /// The child could not place its descriptors.
+    Descriptors(Errno),
+    /// `execveat` of the helper failed.
+    Exec(Errno),
+}
+
+struct ChildPlan {
+    executable: Fd,
+    namespaces: u64,
+    fds: Vec<Fd>,
+    args: StringList,
+    failure: Option<StartError>,
+}
+
+/// Starts `wardian-init`; returns when it has been executed.
+///
+/// The child has an empty environment, no controlling relation to us but the descriptors in its slots, and
+/// every signal blocked.
+pub fn start_init(spec: &InitSpec<'_>) -> core::result::Result<StartedInit, StartError> {
+    let mut stack = vec![0u8; STACK_BYTES];
+    static ARGS: std::sync::OnceLock<StringList> = std::sync::OnceLock::new();
+    let args = *ARGS.get_or_init(|| {
+        let space = Box::leak(Box::new([0usize; 2]));
+        StringList::new(core::iter::once(c"wardian-init"), space).unwrap_or(StringList::EMPTY)
+    });
+    let mut plan = ChildPlan {
+        executable: spec.executable.into(),
+        namespaces: spec.namespaces,
+        fds: spec.fds.iter().map(|fd| Fd::from(*fd)).collect(),
+        args,
+        failure: None,
+    };
+    let request = Request {
+        flags: clone::VFORK | spec.namespaces | if spec.cgroup.is_some() { clone::INTO_CGROUP } else { 0 },
+        exit_signal: 0,
+        cgroup: spec.cgroup.map_or(-1, |fd| Fd::from(fd).number()),
+        stack: &mut stack,
+    };
+    // A handler of the program we live in must not run in the child, on memory it shares with us.
+    let before = signal::set_blocked(SignalSet::ALL).map_err(StartError::Clone)?;
+    // SAFETY: `in_child` never returns and keeps to the rules; `plan` and `stack` live until `start` returns,
+    // which `VFORK` delays until the child has executed init or ended.
+    let child = unsafe { clone::start(request, in_child, (&raw mut plan).addr()) };
+    let _ = signal::set_blocked(before);
+    let Child { pid, pidfd } = child.map_err(StartError::Clone)?;
+    // SAFETY: the child, the only other user of `plan`, is gone from our memory; a volatile read because
+    // the compiler cannot know that the child wrote it.
+    let failure = unsafe { core::ptr::read_volatile(&raw const plan.failure) };
+    let pidfd = OwnedFd::from(pidfd);
+    match failure {
+        None => Ok(StartedInit { pid, pidfd }),
+        Some(error) => {
+            reap(&pidfd);
+            Err(error)
+        }
+    }
+}
+
+fn reap(pidfd: &OwnedFd) {
+    // SAFETY: a null siginfo is allowed; `__WALL` because the child's exit signal is 0.
+    unsafe {
+        libc::waitid(
+            libc::P_PIDFD,
+            Fd::from(pidfd).number().cast_unsigned(),
+            core::ptr::null_mut(),
+            libc::WEXITED | libc::__WALL,
+        );
+    }
+}
+
+extern "C" fn in_child(plan: usize) -> ! {
+    // SAFETY: `plan` is the address of the parent's `ChildPlan`, which waits and does not touch it.
+    let plan = unsafe { &mut *(plan as *mut ChildPlan) };
+    plan.failure = Some(prepare_and_exec(plan));
+    process::exit(NOT_EXECUTED)
+}
+
+fn prepare_and_exec(plan: &mut ChildPlan) -> StartError {
+    if plan.namespaces & clone::NEWUSER != 0
+        && let Err(errno) = caps::keep_through_exec(&caps::SET_UP)
+    {
+        return StartError::Capabilities(errno);
+    }
+    match place(&mut plan.fds, plan.executable) {
+        Ok(executable) => StartError::Exec(process::exec_fd(executable.fd(), plan.args, StringList::EMPTY)),
+        Err(errno) => StartError::Descriptors(errno),
+    }
+}
+
+/// Puts `fds[i]` at `FIRST_SLOT + i`, everything else close-on-exec; returns where the executable is now.
+fn place(fds: &mut [Fd], executable: Fd) -> Result<NewFd> {
+    let end = FIRST_SLOT + i32::try_from(fds.len()).map_err(|_| Errno::INVAL)?;
+    // First everything moves out of the way of the slots, then into them.
+    let executable = file::dup_at_least(executable, end)?;
+    for fd in fds.iter_mut() {
+        if fd.number() < end {
+            *fd = file::dup_at_least(*fd, end)?.fd();
+        }
+    }
+    file::cloexec_from(0)?;
+    let mut slot = FIRST_SLOT;
+    for fd in fds.iter() {
+        file::dup_onto(*fd, Fd::from_number(slot))?;
+        slot += 1;
+    }
+    Ok(executable)
+}
