@@ -1,5 +1,6 @@
 //! What init and the guest's child-side code tell the supervisor: fixed-size messages over a packet socket.
 
+#[cfg(not(feature = "supervisor"))]
 use wardian_sys::{Errno, Fd, file, socket};
 
 const WORDS: usize = 12;
@@ -98,12 +99,19 @@ impl Message {
         words
     }
 
-    /// Sends it, with a descriptor if it carries one.
-    pub(crate) fn send(&self, socket: Fd, passed: Option<Fd>) -> Result<(), Errno> {
+    /// Its bytes.
+    pub fn encode(&self) -> [u8; MESSAGE_BYTES] {
         let mut bytes = [0u8; MESSAGE_BYTES];
         for (chunk, word) in bytes.chunks_exact_mut(8).zip(self.words()) {
             chunk.copy_from_slice(&word.to_le_bytes());
         }
+        bytes
+    }
+
+    /// Sends it, with a descriptor if it carries one.
+    #[cfg(not(feature = "supervisor"))]
+    pub(crate) fn send(&self, socket: Fd, passed: Option<Fd>) -> Result<(), Errno> {
+        let bytes = self.encode();
         match passed {
             Some(fd) => socket::send_with_fd(socket, &bytes, fd),
             // A plain write: the guest's filter is already on when its last messages leave.
@@ -112,7 +120,6 @@ impl Message {
     }
 
     /// The message that `bytes` are; `None` if they are none.
-    #[cfg(feature = "supervisor")]
     pub fn decode(bytes: &[u8]) -> Option<Message> {
         if bytes.len() != MESSAGE_BYTES {
             return None;

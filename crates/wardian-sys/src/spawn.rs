@@ -142,10 +142,8 @@ fn place(fds: &mut [Fd], executable: Fd) -> Result<NewFd> {
         }
     }
     file::cloexec_from(0)?;
-    let mut slot = FIRST_SLOT;
-    for fd in fds.iter() {
+    for (slot, fd) in (FIRST_SLOT..).zip(fds.iter()) {
         file::dup_onto(*fd, Fd::from_number(slot))?;
-        slot += 1;
     }
     Ok(executable)
 }

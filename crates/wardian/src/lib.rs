@@ -3,5 +3,7 @@
 
 pub mod files;
 pub mod limits;
+pub mod policy;
 pub mod python;
+pub mod report;
 pub mod seccomp;

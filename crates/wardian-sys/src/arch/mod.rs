@@ -13,10 +13,65 @@ pub(crate) use x86_64::{clone3_on_stack, syscall6};
 /// Makes a system call and splits its answer into value and error.
 macro_rules! syscall {
     ($nr:expr $(, $arg:expr)* $(,)?) => {
-        $crate::errno::check($crate::arch::call($nr, &[$($arg as usize),*]))
+        $crate::errno::check($crate::arch::call($nr, &[$($crate::arch::Word::word($arg)),*]))
     };
 }
 pub(crate) use syscall;
+
+/// What may be an argument of a system call: negative numbers keep their sign in the wider register.
+pub(crate) trait Word {
+    fn word(self) -> usize;
+}
+
+impl Word for usize {
+    fn word(self) -> usize {
+        self
+    }
+}
+
+impl Word for isize {
+    fn word(self) -> usize {
+        self.cast_unsigned()
+    }
+}
+
+impl Word for i32 {
+    fn word(self) -> usize {
+        (self as isize).cast_unsigned()
+    }
+}
+
+impl Word for u32 {
+    fn word(self) -> usize {
+        self as usize
+    }
+}
+
+impl Word for u64 {
+    /// Every architecture here has 64-bit registers.
+    #[allow(clippy::cast_possible_truncation, reason = "usize is 64 bits on every architecture here")]
+    fn word(self) -> usize {
+        self as usize
+    }
+}
+
+impl Word for u8 {
+    fn word(self) -> usize {
+        usize::from(self)
+    }
+}
+
+impl<T> Word for *const T {
+    fn word(self) -> usize {
+        self.expose_provenance()
+    }
+}
+
+impl<T> Word for *mut T {
+    fn word(self) -> usize {
+        self.expose_provenance()
+    }
+}
 
 /// # Safety
 /// The arguments must be what the kernel expects of call `nr`: every pointer valid for as long as the call

@@ -1,0 +1,66 @@
+//! What can be wrong with a policy.
+
+use super::PRESETS;
+use std::path::PathBuf;
+
+/// What is wrong with a policy; the text names the key, the place and the fix.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// Neither a preset nor a file.
+    #[error("no policy is called `{name}`")]
+    UnknownPreset {
+        /// What was asked for.
+        name: String,
+    },
+    /// The file cannot be read.
+    #[error("cannot read policy file `{}`: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is longer than any policy.
+    #[error("policy file `{}` has more than {limit} bytes", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// The most that is read.
+        limit: u64,
+    },
+    /// Not TOML, an unknown key, or a value of the wrong kind.
+    #[error("{origin}: {source}")]
+    Syntax {
+        /// The file's name.
+        origin: String,
+        /// Key, line and column, and what was expected.
+        source: Box<toml::de::Error>,
+    },
+    /// Each value is fine, but not together, or not within bounds.
+    #[error("{origin}: `{key}`: {problem}")]
+    Invalid {
+        /// The file's name, or where the value came from.
+        origin: String,
+        /// The key, dotted.
+        key: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+impl PolicyError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            PolicyError::UnknownPreset { .. } => Some(format!(
+                "the presets are {}; a file's name must contain `/` or end in `.toml`",
+                PRESETS.map(|preset| preset.name).join(", ")
+            )),
+            PolicyError::Syntax { .. } => {
+                Some("`wardian policy show python` prints every key with its value".into())
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Policy files: TOML laid over the policy they extend.
+
+use super::error::PolicyError;
+use super::model::{Mount, MountKind, OnOutput, Policy, RootKind, Scratch};
+use super::presets;
+use serde::Deserialize;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use toml::{Table, Value};
+
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// The policy that a preset's name or a file's path means.
+///
+/// # Errors
+/// No such preset, an unreadable file, or a wrong policy.
+pub fn load(name_or_path: &str) -> Result<Policy, PolicyError> {
+    if presets::find(name_or_path).is_some() {
+        return presets::preset(name_or_path);
+    }
+    if !name_or_path.contains('/') && !name_or_path.ends_with(".toml") {
+        return Err(PolicyError::UnknownPreset { name: name_or_path.into() });
+    }
+    let path = Path::new(name_or_path);
+    let read = |source| PolicyError::Read { path: path.into(), source };
+    let mut text = String::new();
+    let file = File::open(path).map_err(read)?;
+    file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(read)?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        return Err(PolicyError::TooLong { path: path.into(), limit: MAX_FILE_BYTES });
+    }
+    parse(&text, name_or_path)
+}
+
+/// The policy that a file's text means; `origin` names it in errors.
+///
+/// A file says only what differs from the policy it `extends` (`python` unless it says).
+///
+/// # Errors
+/// [`PolicyError::Syntax`] with key, line and column; [`PolicyError::Invalid`] for what does not fit together.
+pub fn parse(text: &str, origin: &str) -> Result<Policy, PolicyError> {
+    let syntax = |source| PolicyError::Syntax { origin: origin.into(), source: Box::new(source) };
+    let mut table: Table = toml::from_str(text).map_err(syntax)?;
+    let base = match table.remove("extends") {
+        None if is_root(&table) => None,
+        None => Some("python".to_owned()),
+        Some(Value::String(name)) => Some(name),
+        Some(_) => return Err(invalid(origin, "extends", "is not the name of a preset".into())),
+    };
+    let merged = match base {
+        None => table,
+        Some(name) => {
+            let base = presets::preset(&name)?;
+            let mut merged = Table::try_from(&base).map_err(|e| invalid(origin, "extends", e.to_string()))?;
+            merge(&mut merged, table);
+            merged
+        }
+    };
+    // The merged text has no lines of the file; on an error the file alone is asked where it is.
+    let policy = Policy::deserialize(merged).map_err(|error| syntax(locate(text, error)))?;
+    check(&policy, origin)?;
+    Ok(policy)
+}
+
+/// Only the root preset says everything itself.
+fn is_root(table: &Table) -> bool {
+    table.get("name").and_then(Value::as_str) == Some("python")
+        && ["limits", "files", "environment", "identity", "syscalls"]
+            .iter()
+            .all(|key| table.contains_key(*key))
+}
+
+fn merge(base: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (base.get_mut(&key), value) {
+            (Some(Value::Table(base)), Value::Table(over)) if key != "set" => merge(base, over),
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+}
+
+/// The same mistake with its line and column, if the file's own text shows it.
+fn locate(text: &str, error: toml::de::Error) -> toml::de::Error {
+    match toml::from_str::<spans::Partial>(text) {
+        Err(located) if located.span().is_some() => located,
+        _ => error,
+    }
+}
+
+/// The model with every key optional: reads a file alone, to find where a mistake is.
+mod spans {
+    use super::super::model;
+    use serde::Deserialize;
+
+    macro_rules! partial {
+        ($name:ident { $($key:ident: $type:ty),* $(,)? }) => {
+            #[derive(Deserialize)]
+            #[serde(deny_unknown_fields)]
+            #[allow(dead_code, reason = "only whether it reads, and where it does not, matters")]
+            pub(super) struct $name { $($key: Option<$type>),* }
+        };
+    }
+
+    partial!(Partial {
+        extends: String, name: String, description: String, level: model::Level, require: Vec<model::Layer>,
+        outside: model::Outside, network: model::Network, exec: model::ExecMode, limits: Limits,
+        rlimits: model::Rlimits, files: Files, environment: Environment, identity: Identity,
+        syscalls: model::Syscalls, scheduling: model::Scheduling,
+    });
+    partial!(Limits {
+        wall: super::super::Duration,
+        cpu_time: super::super::Duration,
+        cpus: f64,
+        memory: super::super::Bytes,
+        processes: u32,
+        disk: super::super::Bytes,
+        inodes: u64,
+        output: super::super::Bytes,
+        on_output: model::OnOutput,
+        open_files: u64,
+        file_size: super::super::Bytes,
+        stack: super::super::Bytes,
+        on_oom: model::OnOom,
+    });
+    partial!(Files {
+        root: model::RootKind, scratch: model::Scratch, proc: model::ProcMode, tools: Vec<String>, dev: bool,
+        mounts: Vec<model::Mount>,
+    });
+    partial!(Environment {
+        defaults: bool, inherit: Vec<String>, set: std::collections::BTreeMap<String, String>,
+        hash_seed: model::HashSeed, threads: u32,
+    });
+    partial!(Identity { hostname: String, uid: u32, gid: u32, uid_range: (u32, u32) });
+}
+
+fn invalid(origin: &str, key: &'static str, problem: String) -> PolicyError {
+    PolicyError::Invalid { origin: origin.into(), key, problem }
+}
+
+/// What types cannot say; also for policies changed by the command line or the builder.
+///
+/// # Errors
+/// The first key whose value is out of bounds or contradicts another.
+pub fn check(policy: &Policy, origin: &str) -> Result<(), PolicyError> {
+    let limits = &policy.limits;
+    let rules: [(bool, &'static str, String); 13] = [
+        (limits.wall.as_micros() == 0, "limits.wall", "must be above 0".into()),
+        (limits.cpu_time.as_micros() == 0, "limits.cpu_time", "must be above 0".into()),
+        (
+            limits.cpus.is_some_and(|cpus| !(0.01..=4096.0).contains(&cpus)),
+            "limits.cpus",
+            "must be between 0.01 and 4096 cores".into(),
+        ),
+        (limits.memory.0 < 1 << 20, "limits.memory", format!("{} is less than 1M", limits.memory)),
+        (limits.processes == 0, "limits.processes", "must be at least 1: the program itself".into()),
+        (
+            limits.processes > 1 << 20,
+            "limits.processes",
+            format!("{} is more than 1048576", limits.processes),
+        ),
+        (
+            limits.disk > limits.memory,
+            "limits.disk",
+            format!(
+                "{} is more than `limits.memory` ({}), which files in scratch space count against",
+                limits.disk, limits.memory
+            ),
+        ),
+        (
+            policy.files.scratch != Scratch::None && (limits.disk.0 == 0 || limits.inodes < 16),
+            "limits.disk",
+            "scratch space needs some bytes, and 16 inodes; or say `files.scratch = \"none\"`".into(),
+        ),
+        (
+            !(16..=1 << 20).contains(&limits.open_files),
+            "limits.open_files",
+            format!("{} is not between 16 and 1048576", limits.open_files),
+        ),
+        (limits.stack.0 < 64 << 10, "limits.stack", format!("{} is less than 64K", limits.stack)),
+        (
+            limits.on_output == OnOutput::Kill && limits.output.0 == 0,
+            "limits.output",
+            "0 with `on_output = \"kill\"` would end every program at its first word".into(),
+        ),
+        (
+            policy.identity.hostname.is_empty() || policy.identity.hostname.len() > 64,
+            "identity.hostname",
+            "must have 1 to 64 bytes".into(),
+        ),
+        (
+            policy.identity.uid_range.1 < 2 || policy.identity.uid_range.0 == 0,
+            "identity.uid_range",
+            "must start above 0 and hold two ids at least".into(),
+        ),
+    ];
+    if let Some((_, key, problem)) = rules.into_iter().find(|(broken, ..)| *broken) {
+        return Err(invalid(origin, key, problem));
+    }
+    check_environment(policy, origin)?;
+    policy.files.mounts.iter().try_for_each(|mount| check_mount(mount, policy, origin))
+}
+
+fn check_environment(policy: &Policy, origin: &str) -> Result<(), PolicyError> {
+    for (name, value) in &policy.environment.set {
+        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+            return Err(invalid(
+                origin,
+                "environment.set",
+                format!("{name:?} is not a variable's name and value"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn check_mount(mount: &Mount, policy: &Policy, origin: &str) -> Result<(), PolicyError> {
+    const RESERVED: [&str; 1] = ["/"];
+    let broken =
+        |problem: String| Err(invalid(origin, "files.mounts", format!("`{}`: {problem}", mount.dst)));
+    if !mount.dst.starts_with('/') || mount.dst.split('/').any(|part| part == ".." || part == ".") {
+        return broken("must be an absolute path without `.` and `..`".into());
+    }
+    if RESERVED.contains(&mount.dst.as_str()) && policy.files.root == RootKind::Program {
+        return broken("the root itself cannot be mounted over".into());
+    }
+    let over_proc = mount.dst == "/proc" || mount.dst.starts_with("/proc/");
+    if over_proc && mount.kind != MountKind::Proc {
+        return broken("nothing can be mounted over /proc".into());
+    }
+    let needs_src = matches!(mount.kind, MountKind::Bind | MountKind::Symlink);
+    match (&mount.src, needs_src) {
+        (None, true) => return broken("needs `src`".into()),
+        (Some(_), false) => return broken("has no use for `src`".into()),
+        (Some(src), true) if mount.kind == MountKind::Bind && !src.starts_with('/') => {
+            return broken(format!("`src` must be an absolute path, not `{src}`"));
+        }
+        _ => {}
+    }
+    if mount.content.is_some() != (mount.kind == MountKind::File) {
+        return broken("`content` belongs to `type = \"file\"`, and only there".into());
+    }
+    if mount.size.is_some() && mount.kind != MountKind::Tmpfs {
+        return broken("`size` belongs to `type = \"tmpfs\"`".into());
+    }
+    Ok(())
+}
+
+/// A whole policy as the text of a policy file.
+///
+/// # Errors
+/// None that a policy which was read or checked can cause.
+pub fn to_toml(policy: &Policy) -> Result<String, toml::ser::Error> {
+    toml::to_string_pretty(policy)
+}

@@ -1,0 +1,18 @@
+//! The policy: what a program may do. Plain data, from a preset, a TOML file, or the builder methods.
+//!
+//! A policy is only a wish. [`crate::plan`] turns it into what this host will really do, or into an error.
+
+mod error;
+mod file;
+mod model;
+mod presets;
+mod units;
+
+pub use error::PolicyError;
+pub use file::{check, load, parse, to_toml};
+pub use model::{
+    Environment, ExecMode, Files, HashSeed, Identity, Layer, Level, Limits, Mount, MountKind, Network, OnOom,
+    OnOutput, Outside, Policy, ProcMode, Rlimits, RootKind, Scheduling, Scratch, Syscalls,
+};
+pub use presets::{PRESETS, Preset, preset};
+pub use units::{Bytes, Duration, UnitError};
