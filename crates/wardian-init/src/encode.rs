@@ -1,6 +1,6 @@
 //! The supervisor's half: making the bytes that `Plan::decode` reads.
 
-use super::{Exec, LandlockRule, Rlimit, Slot, Step};
+use super::{Rlimit, Slot, Step};
 use crate::codec::write::Writer;
 use alloc::ffi::CString;
 use alloc::vec::Vec;
@@ -9,7 +9,7 @@ use wardian_sys::landlock::Handled;
 /// The guest in owned form; the fields are those of [`super::Guest`].
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "documented at `Guest`")]
-pub struct GuestSpec<'a> {
+pub struct GuestSpec {
     pub channel: Slot,
     pub joins: Vec<Slot>,
     pub stdio: [Slot; 3],
@@ -22,28 +22,49 @@ pub struct GuestSpec<'a> {
     pub open_files: u64,
     pub cwd: CString,
     pub landlock: Handled,
-    pub landlock_rules: Vec<LandlockRule<'a>>,
+    pub landlock_rules: Vec<(CString, u64)>,
     pub uid: u32,
     pub gid: u32,
     pub change_ids: bool,
     pub private_ids: bool,
     pub filter: Vec<u8>,
     pub listener: bool,
-    pub exec: Exec<'a>,
+    pub program: CString,
+    /// The number of the descriptor to execute, if nothing else may be executed later.
+    pub exec_once: Option<u32>,
     pub args: Vec<CString>,
     pub env: Vec<CString>,
 }
 
+/// Steps, encoded as they are added.
+#[derive(Clone, Debug, Default)]
+pub struct EncodedSteps {
+    count: u32,
+    bytes: Vec<u8>,
+}
+
+impl EncodedSteps {
+    /// Adds a step after the others.
+    pub fn push(&mut self, step: &Step<'_>) {
+        let mut w = Writer::default();
+        step.encode(&mut w);
+        self.bytes.extend_from_slice(&w.bytes);
+        self.count += 1;
+    }
+}
+
 /// Encodes a whole plan.
-pub fn encode(steps: &[Step<'_>], guest: &GuestSpec<'_>, init_filter: &[u8], private_ids: bool) -> Vec<u8> {
+pub fn encode(steps: &EncodedSteps, guest: &GuestSpec, init_filter: &[u8], private_ids: bool) -> Vec<u8> {
     let mut w = Writer::default();
-    w.list(steps, |w, step| step.encode(w));
+    let mut list = Writer::default();
+    list.u32(steps.count).bytes.extend_from_slice(&steps.bytes);
+    w.bytes(&list.bytes);
     guest.encode(&mut w);
     w.bytes(init_filter).flag(private_ids);
     w.bytes
 }
 
-impl GuestSpec<'_> {
+impl GuestSpec {
     fn encode(&self, w: &mut Writer) {
         w.u32(self.channel.0);
         w.list(&self.joins, |w, slot| {
@@ -64,14 +85,11 @@ impl GuestSpec<'_> {
         w.u64(self.open_files).string(&self.cwd);
         w.u64(self.landlock.fs).u64(self.landlock.net).u64(self.landlock.scoped);
         w.list(&self.landlock_rules, |w, rule| {
-            w.string(rule.path).u64(rule.allowed);
+            w.string(&rule.0).u64(rule.1);
         });
         w.u32(self.uid).u32(self.gid).flag(self.change_ids).flag(self.private_ids);
         w.bytes(&self.filter).flag(self.listener);
-        match self.exec {
-            Exec::Path(path) => w.string(path).u32(0),
-            Exec::Once { path, fd } => w.string(path).u32(fd),
-        };
+        w.string(&self.program).u32(self.exec_once.unwrap_or(0));
         for strings in [&self.args, &self.env] {
             w.list(strings, |w, string| {
                 w.string(string);

@@ -38,7 +38,7 @@ pub use codec::List;
 pub use life::main;
 pub use message::{MESSAGE_BYTES, Message, Usage};
 #[cfg(feature = "supervisor")]
-pub use plan::encode::{GuestSpec, encode};
+pub use plan::encode::{EncodedSteps, GuestSpec, encode};
 pub use plan::{Exec, Guest, LandlockRule, Plan, Rlimit, Slot, Step};
 pub use stage::Stage;
 pub use wardian_sys::landlock::Handled;

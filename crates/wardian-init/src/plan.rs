@@ -65,6 +65,88 @@ pub enum Step<'a> {
     Attributes { path: &'a CStr, attributes: u64 },
 }
 
+impl core::fmt::Display for Step<'_> {
+    /// What the step does, as a person reads it in `--explain-plan` and in errors.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        fn show(text: &CStr) -> core::slice::EscapeAscii<'_> {
+            text.to_bytes().escape_ascii()
+        }
+        match *self {
+            Step::Identity { uid, gid, .. } => write!(f, "become uid {uid}, gid {gid} of the user namespace"),
+            Step::Hostname { name } => write!(f, "set the host name to {}", show(name)),
+            Step::NewNetwork => write!(f, "enter a new network namespace"),
+            Step::LoopbackUp => write!(f, "bring the loopback interface up"),
+            Step::NewCgroupRoot => write!(f, "enter a new cgroup namespace"),
+            Step::OomScore { text } => write!(f, "set oom_score_adj to {}", show(text)),
+            Step::Root { size, inodes } => {
+                write!(f, "mount the new root: tmpfs, size {}, {} inodes", show(size), show(inodes))
+            }
+            Step::Directory { path, mode } => write!(f, "make directory {} ({mode:04o})", show(path)),
+            Step::File { path, mode, content } => {
+                write!(f, "make file {} ({mode:04o}, {} bytes)", show(path), content.len())
+            }
+            Step::Copy { path, mode, .. } => write!(f, "copy an input to {} ({mode:04o})", show(path)),
+            Step::Symlink { path, target } => write!(f, "make link {} -> {}", show(path), show(target)),
+            Step::Owner { path, uid, gid } => write!(f, "give {} to {uid}:{gid}", show(path)),
+            Step::Attach { path, .. } => {
+                write!(f, "attach the tree opened by the supervisor at {}", show(path))
+            }
+            Step::Bind { source, path, attributes, .. } => {
+                write!(f, "bind {} at {} ({})", show(source), show(path), Attributes(attributes))
+            }
+            Step::BindInside { source, path, attributes } => {
+                write!(
+                    f,
+                    "bind {} of the new root at {} ({})",
+                    show(source),
+                    show(path),
+                    Attributes(attributes)
+                )
+            }
+            Step::Tmpfs { path, size, inodes, attributes, .. } => write!(
+                f,
+                "mount a tmpfs at {}: size {}, {} inodes ({})",
+                show(path),
+                show(size),
+                show(inodes),
+                Attributes(attributes)
+            ),
+            Step::Proc { path, subset, hidepid, .. } => {
+                let subset = if subset { ", subset=pid" } else { "" };
+                write!(f, "mount proc at {} (hidepid={}{subset})", show(path), show(hidepid))
+            }
+            Step::PassDirectory { path } => write!(f, "hand {} to the supervisor", show(path)),
+            Step::Pivot => write!(f, "make the new root the root and detach the old one"),
+            Step::Unmount { path } => write!(f, "unmount {}", show(path)),
+            Step::Attributes { path, attributes } => {
+                write!(f, "set {} on the mount at {}", Attributes(attributes), show(path))
+            }
+        }
+    }
+}
+
+/// Mount attributes by their usual names.
+struct Attributes(u64);
+
+impl core::fmt::Display for Attributes {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        use wardian_sys::mount::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_NOSYMFOLLOW, ATTR_RDONLY};
+        let mut first = if self.0 & ATTR_RDONLY == 0 { "rw" } else { "ro" };
+        for (bit, name) in [
+            (ATTR_NOSUID, "nosuid"),
+            (ATTR_NODEV, "nodev"),
+            (ATTR_NOEXEC, "noexec"),
+            (ATTR_NOSYMFOLLOW, "nosymfollow"),
+        ] {
+            if self.0 & bit != 0 {
+                write!(f, "{first},")?;
+                first = name;
+            }
+        }
+        f.write_str(first)
+    }
+}
+
 /// A resource limit: number, soft, hard (setrlimit(2)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rlimit {
@@ -298,4 +380,4 @@ impl<'a> Step<'a> {
 
 #[cfg(feature = "supervisor")]
 #[path = "encode.rs"]
-pub mod encode;
+pub(crate) mod encode;

@@ -2,8 +2,11 @@
 #![forbid(unsafe_code)]
 
 pub mod files;
+pub mod host;
 pub mod limits;
+pub mod plan;
 pub mod policy;
 pub mod python;
 pub mod report;
+pub mod sandbox;
 pub mod seccomp;

@@ -1,0 +1,47 @@
+//! The host: what this machine's kernel and our rights can enforce.
+//!
+//! [`Host::detect`] is what a run needs to know, and costs a few system calls. Whether the layers really
+//! hold is shown by doing, in `wardian doctor` and when a run fails.
+
+use rustix::process::geteuid;
+
+/// What this machine's kernel and our rights can enforce.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// As whom we run.
+    pub privilege: Privilege,
+    /// Landlock's ABI; 0 where there is none.
+    pub landlock_abi: u32,
+    /// Whether refused system calls can be observed.
+    pub notify: bool,
+    /// The CPUs we may use.
+    pub cpus: Vec<usize>,
+}
+
+/// As whom we run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Privilege {
+    /// As root: sandboxes get host ids of their own.
+    Root,
+    /// As an ordinary user: sandboxes run under our id.
+    User,
+}
+
+impl Host {
+    /// Asks the kernel the few things that every run depends on.
+    pub fn detect() -> Host {
+        Host {
+            privilege: if geteuid().is_root() { Privilege::Root } else { Privilege::User },
+            landlock_abi: wardian_sys::landlock::abi().unwrap_or(0),
+            notify: true,
+            cpus: cpus(),
+        }
+    }
+}
+
+fn cpus() -> Vec<usize> {
+    match rustix::thread::sched_getaffinity(None) {
+        Ok(set) => (0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect(),
+        Err(_) => vec![0],
+    }
+}

@@ -1,0 +1,77 @@
+//! Why there is no plan.
+
+use crate::policy::PolicyError;
+use std::path::PathBuf;
+
+/// Why there is no plan; nothing has been started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// The policy contradicts itself.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// No interpreter fits.
+    #[error(transparent)]
+    Python(#[from] crate::python::FindError),
+    /// A program for `--exec` cannot be looked into.
+    #[error("cannot look into the program `{}`: {source}", path.display())]
+    Program {
+        /// The program.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A path, argument or variable with a NUL byte.
+    #[error("`{text}` contains a NUL byte, which no argument, variable or path can hold")]
+    Nul {
+        /// The text.
+        text: String,
+    },
+    /// A path that is not UTF-8 where the guest's layout needs text.
+    #[error("`{}` is not UTF-8", path.display())]
+    NotUtf8 {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A mount's source is not there.
+    #[error("mount source `{}` cannot be opened: {source}", path.display())]
+    MountSource {
+        /// The host path.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A mount that would hide or break what the sandbox needs.
+    #[error("cannot mount at `{path}`: {problem}")]
+    MountTarget {
+        /// The guest path.
+        path: String,
+        /// Why not.
+        problem: &'static str,
+    },
+    /// Something the host cannot enforce.
+    #[error("this host cannot enforce `{what}`: {reason}")]
+    Unenforceable {
+        /// The policy's word.
+        what: &'static str,
+        /// Why.
+        reason: String,
+        /// What to do.
+        fix: String,
+    },
+}
+
+impl PlanError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            PlanError::Policy(error) => error.hint(),
+            PlanError::Python(error) => error.hint(),
+            PlanError::MountSource { .. } => {
+                Some("the source must exist on the host and be readable by you".into())
+            }
+            PlanError::Unenforceable { fix, .. } => Some(fix.clone()),
+            _ => None,
+        }
+    }
+}

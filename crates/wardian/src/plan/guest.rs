@@ -1,0 +1,195 @@
+//! The guest's part of the plan: everything between its clone and its exec.
+
+use super::program::Resolved;
+use super::root::Root;
+use super::steps::c_string;
+use super::{HOME, PlanError, Request};
+use crate::host::Host;
+use crate::policy::{ExecMode, Policy, Scratch};
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::os::unix::ffi::OsStringExt;
+use wardian_init::{Handled, Rlimit};
+
+/// What the guest becomes; slots and cgroups are filled in at launch.
+pub(crate) struct GuestPlan {
+    pub(crate) cwd: CString,
+    pub(crate) rlimits: Vec<Rlimit>,
+    pub(crate) open_files: u64,
+    pub(crate) affinity: Vec<u64>,
+    pub(crate) nice: Option<i32>,
+    pub(crate) landlock: Handled,
+    pub(crate) landlock_rules: Vec<(CString, u64)>,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) filter: Vec<u8>,
+    pub(crate) init_filter: Vec<u8>,
+    pub(crate) listener: bool,
+    pub(crate) program: CString,
+    pub(crate) exec_once: Option<u32>,
+    pub(crate) args: Vec<CString>,
+    pub(crate) env: Vec<CString>,
+}
+
+const RLIMIT_CPU: u32 = 0;
+const RLIMIT_FSIZE: u32 = 1;
+const RLIMIT_STACK: u32 = 3;
+const RLIMIT_CORE: u32 = 4;
+const RLIMIT_NPROC: u32 = 6;
+const RLIMIT_MEMLOCK: u32 = 8;
+const RLIMIT_AS: u32 = 9;
+const RLIMIT_MSGQUEUE: u32 = 12;
+const RLIMIT_NICE: u32 = 13;
+const RLIMIT_RTPRIO: u32 = 14;
+
+pub(super) fn build(
+    request: &Request,
+    program: &Resolved,
+    root: &Root,
+    host: &Host,
+) -> Result<GuestPlan, PlanError> {
+    let policy = &request.policy;
+    let exec_once = (policy.exec == ExecMode::Once).then(|| exec_descriptor(policy));
+    let (landlock, landlock_rules) = super::landlock::rules(policy, root, host)?;
+    let args = program.args.iter().cloned().map(OsStringExt::into_vec);
+    Ok(GuestPlan {
+        cwd: c_string(root.cwd.as_str())?,
+        rlimits: rlimits(policy),
+        open_files: policy.limits.open_files,
+        affinity: affinity(policy, host),
+        nice: policy.scheduling.nice.map(i32::from),
+        landlock,
+        landlock_rules,
+        uid: policy.identity.uid,
+        gid: policy.identity.gid,
+        filter: super::filter::guest(policy, exec_once, host),
+        init_filter: super::filter::init(),
+        listener: policy.syscalls.denials && host.notify,
+        program: c_string(program.path.as_str())?,
+        exec_once,
+        args: args.map(c_string).collect::<Result<_, _>>()?,
+        env: environment(request, program, host)?,
+    })
+}
+
+/// The first number that the limit of open files keeps the guest from using.
+fn exec_descriptor(policy: &Policy) -> u32 {
+    u32::try_from(policy.limits.open_files).unwrap_or(u32::MAX)
+}
+
+/// Backstops of each process; the tree as a whole is limited by cgroup and supervisor.
+fn rlimits(policy: &Policy) -> Vec<Rlimit> {
+    let limits = &policy.limits;
+    let both = |resource, value| Rlimit { resource, soft: value, hard: value };
+    // The whole tree's limit comes first, by the supervisor; a process that outlives it by a second dies here.
+    let cpu = policy.rlimits.cpu_time.map_or(limits.cpu_time.as_micros().div_ceil(1_000_000) + 1, |own| {
+        own.as_micros().div_ceil(1_000_000)
+    });
+    let file_size = limits.file_size.unwrap_or(limits.disk).0;
+    let mut all = vec![
+        both(RLIMIT_CORE, 0),
+        both(RLIMIT_CPU, cpu),
+        both(
+            RLIMIT_FSIZE,
+            if policy.files.scratch == Scratch::None && limits.file_size.is_none() {
+                u64::MAX
+            } else {
+                file_size
+            },
+        ),
+        both(RLIMIT_STACK, limits.stack.0),
+        // Init shares the id with the guest where there is only one.
+        both(RLIMIT_NPROC, u64::from(limits.processes) + 1),
+        both(RLIMIT_MEMLOCK, policy.rlimits.locked_memory.map_or(64 << 10, |bytes| bytes.0)),
+        both(RLIMIT_MSGQUEUE, policy.rlimits.message_queues.map_or(0, |bytes| bytes.0)),
+        both(RLIMIT_NICE, 0),
+        both(RLIMIT_RTPRIO, 0),
+    ];
+    if let Some(bytes) = policy.rlimits.address_space {
+        all.push(both(RLIMIT_AS, bytes.0));
+    }
+    // A limit can only be lowered: what we were given ourselves bounds what we can give.
+    for limit in &mut all {
+        if let Ok((_, hard)) = wardian_sys::process::get_rlimit(limit.resource) {
+            limit.hard = limit.hard.min(hard);
+            limit.soft = limit.soft.min(limit.hard);
+        }
+    }
+    all
+}
+
+/// The CPUs of the guest: the first of ours, as many as it has cores.
+fn affinity(policy: &Policy, host: &Host) -> Vec<u64> {
+    let Some(cpus) = policy.limits.cpus else { return Vec::new() };
+    let wanted = host.cpus.iter().take(cores(cpus));
+    let mut mask = vec![0u64; host.cpus.iter().max().map_or(0, |last| last / 64 + 1)];
+    for cpu in wanted {
+        if let Some(word) = mask.get_mut(cpu / 64) {
+            *word |= 1 << (cpu % 64);
+        }
+    }
+    mask
+}
+
+/// Whole cores that a fraction of cores needs.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be 0.01 to 4096")]
+pub(super) fn cores(cpus: f64) -> usize {
+    cpus.ceil() as usize
+}
+
+fn environment(request: &Request, program: &Resolved, host: &Host) -> Result<Vec<CString>, PlanError> {
+    let environment = &request.policy.environment;
+    let mut all = BTreeMap::new();
+    if environment.defaults {
+        let mut set = |name: &str, value: String| all.insert(name.to_owned(), value);
+        set("HOME", HOME.into());
+        set("TMPDIR", "/tmp".into());
+        set("LOGNAME", "guest".into());
+        set("USER", "guest".into());
+        set("MPLCONFIGDIR", format!("{HOME}/.config/matplotlib"));
+        set("PYTHONDONTWRITEBYTECODE", "1".into());
+        if request.unbuffered {
+            set("PYTHONUNBUFFERED", "1".into());
+        }
+        if environment.hash_seed == crate::policy::HashSeed::Fixed {
+            set("PYTHONHASHSEED", "0".into());
+        }
+        let cores = request.policy.limits.cpus.map_or(host.cpus.len(), cores);
+        let most = usize::try_from(request.policy.limits.processes).unwrap_or(usize::MAX);
+        let threads = environment.threads.map_or(cores.min(most), |n| usize::try_from(n).unwrap_or(1)).max(1);
+        for library in ["OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM", "NUMEXPR", "BLIS"] {
+            set(&format!("{library}_NUM_THREADS"), threads.to_string());
+        }
+        all.extend(program.env.iter().cloned());
+    }
+    for name in &environment.inherit {
+        if let Some(value) = std::env::var_os(name) {
+            all.insert(name.clone(), value.to_string_lossy().into_owned());
+        }
+    }
+    all.extend(environment.set.iter().map(|(name, value)| (name.clone(), value.clone())));
+    all.into_iter().map(|(name, value)| c_string(format!("{name}={value}"))).collect()
+}
+
+impl GuestPlan {
+    /// What the guest does before it is the program, in words.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let mut lines = vec![
+            "join its cgroups, take its streams, start a session".to_owned(),
+            format!("{} resource limits, {} open files", self.rlimits.len(), self.open_files),
+            format!("change to {}", self.cwd.to_string_lossy()),
+            format!("become uid {}, gid {}; drop every capability and the ways back", self.uid, self.gid),
+            "no_new_privs".to_owned(),
+        ];
+        if self.landlock != Handled::default() {
+            lines.push(format!("Landlock: {} rules", self.landlock_rules.len()));
+        }
+        let notify = if self.listener { ", refusals recorded" } else { "" };
+        lines.push(format!("seccomp: {} instructions{notify}", self.filter.len() / 8));
+        lines.push(match self.exec_once {
+            Some(_) => format!("execute {}, once", self.program.to_string_lossy()),
+            None => format!("execute {}", self.program.to_string_lossy()),
+        });
+        lines
+    }
+}

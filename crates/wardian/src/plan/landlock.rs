@@ -1,0 +1,68 @@
+//! Landlock as the second belt behind the mount namespace: the same trees, granted again by the kernel's LSM.
+
+use super::PlanError;
+use super::root::Root;
+use super::steps::c_string;
+use crate::host::Host;
+use crate::policy::{Network, Policy};
+use std::ffi::CString;
+use wardian_init::Handled;
+
+const EXECUTE: u64 = 1 << 0;
+const WRITE_FILE: u64 = 1 << 1;
+const READ_FILE: u64 = 1 << 2;
+const READ_DIR: u64 = 1 << 3;
+const REFER: u64 = 1 << 13;
+const IOCTL_DEV: u64 = 1 << 15;
+const READ: u64 = EXECUTE | READ_FILE | READ_DIR;
+/// Rights that can be given on a file that is no directory.
+const ON_FILES: u64 = EXECUTE | WRITE_FILE | READ_FILE | 1 << 14 | IOCTL_DEV;
+
+/// All file system rights of an ABI: ABI 1 has 13, 2 adds REFER, 3 TRUNCATE, 5 IOCTL_DEV.
+fn fs_rights(abi: u32) -> u64 {
+    match abi {
+        0 => 0,
+        1 => (1 << 13) - 1,
+        2 => (1 << 14) - 1,
+        3 | 4 => (1 << 15) - 1,
+        _ => (1 << 16) - 1,
+    }
+}
+
+/// What is handled and what is granted; nothing where there is no usable Landlock.
+pub(super) fn rules(
+    policy: &Policy,
+    root: &Root,
+    host: &Host,
+) -> Result<(Handled, Vec<(CString, u64)>), PlanError> {
+    // Under ABI 1 no file could be moved between directories, whatever is granted.
+    if host.landlock_abi < 2 {
+        return Ok((Handled::default(), Vec::new()));
+    }
+    const BIND_TCP_CONNECT_TCP: u64 = 0b11;
+    const ABSTRACT_SOCKET_SIGNAL: u64 = 0b11;
+    let fs = fs_rights(host.landlock_abi);
+    let refuses_tcp = host.landlock_abi >= 4 && policy.network == Network::None;
+    let handled = Handled {
+        fs,
+        net: if refuses_tcp { BIND_TCP_CONNECT_TCP } else { 0 },
+        scoped: if host.landlock_abi >= 6 { ABSTRACT_SOCKET_SIGNAL } else { 0 },
+    };
+    let mut rules = vec![(c_string("/")?, READ_DIR)];
+    for path in &root.readable {
+        let device = path.starts_with("/dev/");
+        let allowed = if device { READ_FILE | WRITE_FILE | IOCTL_DEV } else { READ };
+        rules.push((c_string(path.as_str())?, on(path, root, allowed) & fs));
+    }
+    for path in &root.writable {
+        let device = path.starts_with("/dev/") && path != "/dev/shm";
+        let allowed = if device { READ_FILE | WRITE_FILE | IOCTL_DEV } else { fs | REFER };
+        rules.push((c_string(path.as_str())?, on(path, root, allowed) & fs));
+    }
+    Ok((handled, rules))
+}
+
+/// A rule on a file may only name rights that files have.
+fn on(path: &str, root: &Root, allowed: u64) -> u64 {
+    if root.plain_files.contains(path) { allowed & ON_FILES } else { allowed }
+}

@@ -1,0 +1,117 @@
+//! The plan: policy × host, validated — an immutable, printable, ordered list of what will be done.
+//!
+//! Building a plan can fail; executing it decides nothing. [`Plan::build`] is the only place where a policy
+//! meets a host. The set-up steps are executed inside by `wardian-init`, the guest's part by the guest's own
+//! child-side code, and the launch and the supervision outside by [`crate::sandbox`].
+
+mod error;
+mod etc;
+mod filter;
+mod guest;
+mod landlock;
+mod program;
+mod root;
+mod steps;
+
+pub use error::PlanError;
+pub use program::Program;
+
+pub(crate) use guest::GuestPlan;
+pub(crate) use root::HostTree;
+
+use crate::host::{Host, Privilege};
+use crate::policy::{self, Network, Policy};
+use steps::Steps;
+use wardian_sys::clone;
+
+/// The directory that programs start in.
+pub const BOX: &str = "/box";
+/// Home directory.
+pub const HOME: &str = "/home/guest";
+
+/// What will be done, in order.
+pub struct Plan {
+    pub(crate) policy: Policy,
+    /// Namespaces that init is cloned into.
+    pub(crate) namespaces: u64,
+    pub(crate) steps: Steps,
+    /// Host trees that the supervisor opens, in the order of their slots.
+    pub(crate) trees: Vec<HostTree>,
+    /// Files that init copies in, in the order of their slots.
+    pub(crate) inputs: Vec<crate::files::Input>,
+    pub(crate) guest: GuestPlan,
+    /// Whether sandbox and guest have host ids of their own.
+    pub(crate) own_ids: bool,
+    /// Whether a directory of collectable files is handed out.
+    pub(crate) hands_out_box: bool,
+    pub(crate) python: Option<String>,
+}
+
+/// What to run, and what it gets.
+pub struct Request {
+    /// The policy.
+    pub policy: Policy,
+    /// The program.
+    pub program: Program,
+    /// Its arguments.
+    pub args: Vec<std::ffi::OsString>,
+    /// Files copied to `/box` beside the program.
+    pub inputs: Vec<crate::files::Input>,
+    /// Its working directory; none for `/box`.
+    pub cwd: Option<String>,
+    /// Which interpreter.
+    pub python: crate::python::Request,
+    /// Whether output is watched live, so that Python must not buffer it.
+    pub unbuffered: bool,
+}
+
+impl Plan {
+    /// Decides everything.
+    ///
+    /// # Errors
+    /// What the policy asks and this host cannot enforce, and what is wrong with the program or its files.
+    pub fn build(request: Request, host: &Host) -> Result<Plan, PlanError> {
+        policy::check(&request.policy, "policy")?;
+        let program = program::resolve(&request)?;
+        let mut steps = Steps::default();
+        let root = root::build(&request, &program, host, &mut steps)?;
+        let guest = guest::build(&request, &program, &root, host)?;
+        Ok(Plan {
+            namespaces: namespaces(&request.policy),
+            steps,
+            trees: root.trees,
+            inputs: root.inputs,
+            guest,
+            own_ids: host.privilege == Privilege::Root,
+            hands_out_box: root.hands_out_box,
+            python: program.python_version,
+            policy: request.policy,
+        })
+    }
+
+    /// The plan as text, one step a line.
+    pub fn explain(&self) -> String {
+        let mut text = String::from("supervisor:\n");
+        for tree in &self.trees {
+            text += &format!("  open {}\n", tree.source.display());
+        }
+        text += "  clone wardian-init into new namespaces: user, pid, mount, ipc, uts";
+        text += if self.namespaces & clone::NEWNET == 0 { "\n" } else { ", net\n" };
+        text += "wardian-init:\n";
+        for line in self.steps.lines() {
+            text += &format!("  {line}\n");
+        }
+        text += "guest:\n";
+        for line in self.guest.lines() {
+            text += &format!("  {line}\n");
+        }
+        text
+    }
+}
+
+fn namespaces(policy: &Policy) -> u64 {
+    let all = clone::NEWUSER | clone::NEWPID | clone::NEWNS | clone::NEWIPC | clone::NEWUTS;
+    match policy.network {
+        Network::None | Network::Loopback => all | clone::NEWNET,
+    }
+}

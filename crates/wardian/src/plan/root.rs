@@ -1,0 +1,354 @@
+//! The new root: which directories, files, links and mounts, in which order.
+
+use super::program::Resolved;
+use super::steps::{Steps, c_string};
+use super::{BOX, HOME, PlanError, Program, Request, etc};
+use crate::files::Input;
+use crate::host::{Host, Privilege};
+use crate::policy::{Mount, MountKind, ProcMode, RootKind, Scratch};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use wardian_init::{FIRST_FREE, Slot, Step};
+use wardian_sys::mount::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY};
+
+/// Where the scratch file system is while the root is being made.
+const SCRATCH: &str = "/.scratch";
+const READ_ONLY: u64 = ATTR_RDONLY | ATTR_NOSUID | ATTR_NODEV;
+const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
+/// Slots before the plan's own: control, plan, channel, three streams.
+pub(super) const FIRST_INPUT: u32 = FIRST_FREE + 4;
+
+/// A host tree that the supervisor opens for init.
+#[derive(Clone, Debug)]
+pub(crate) struct HostTree {
+    pub(crate) source: PathBuf,
+    pub(crate) attributes: u64,
+}
+
+/// What the root consists of, beside its steps.
+pub(super) struct Root {
+    pub(super) trees: Vec<HostTree>,
+    pub(super) inputs: Vec<Input>,
+    pub(super) hands_out_box: bool,
+    /// What may be read and executed, and what may be written: guest paths, for Landlock.
+    pub(super) readable: Vec<String>,
+    pub(super) writable: Vec<String>,
+    /// Those of them that are no directories.
+    pub(super) plain_files: BTreeSet<String>,
+    pub(super) scratch_exec: bool,
+    pub(super) cwd: String,
+}
+
+struct Builder<'a> {
+    request: &'a Request,
+    privilege: Privilege,
+    steps: &'a mut Steps,
+    root: Root,
+    /// The tree slots come after the inputs'.
+    first_tree: u32,
+}
+
+/// Plans the root.
+pub(super) fn build(
+    request: &Request,
+    program: &Resolved,
+    host: &Host,
+    steps: &mut Steps,
+) -> Result<Root, PlanError> {
+    let inputs = inputs(request);
+    let first_tree = FIRST_INPUT + u32::try_from(inputs.len()).unwrap_or(u32::MAX);
+    let root = Root {
+        trees: Vec::new(),
+        inputs,
+        hands_out_box: false,
+        readable: Vec::new(),
+        writable: Vec::new(),
+        plain_files: BTreeSet::new(),
+        scratch_exec: request.policy.files.scratch == Scratch::Exec,
+        cwd: String::new(),
+    };
+    let mut builder = Builder { request, privilege: host.privilege, steps, root, first_tree };
+    builder.identity()?;
+    builder.new_root()?;
+    if request.policy.files.root == RootKind::Program {
+        builder.program(program)?;
+    }
+    if request.policy.files.dev {
+        builder.devices()?;
+    }
+    builder.scratch()?;
+    for mount in &request.policy.files.mounts {
+        builder.mount(mount)?;
+    }
+    builder.proc()?;
+    builder.finish()?;
+    Ok(builder.root)
+}
+
+/// The program's file, if it has one, and the others.
+fn inputs(request: &Request) -> Vec<Input> {
+    let script = match &request.program {
+        Program::Script(input) => Some(input.clone()),
+        _ => None,
+    };
+    script.into_iter().chain(request.inputs.iter().cloned()).collect()
+}
+
+impl Builder<'_> {
+    fn identity(&mut self) -> Result<(), PlanError> {
+        if self.privilege == Privilege::Root {
+            self.steps.push(&Step::Identity { uid: 0, gid: 0, clear_groups: true });
+        }
+        let hostname = c_string(self.request.policy.identity.hostname.as_str())?;
+        self.steps.push(&Step::Hostname { name: &hostname });
+        if self.request.policy.network == crate::policy::Network::Loopback {
+            self.steps.push(&Step::LoopbackUp);
+        }
+        self.steps.push(&Step::OomScore { text: c"500" });
+        Ok(())
+    }
+
+    /// Inputs without scratch space lie in the root itself, which is why it grows with them.
+    fn new_root(&mut self) -> Result<(), PlanError> {
+        const OWN_BYTES: u64 = 4 << 20;
+        let inputs: u64 = self.root.inputs.iter().map(|input| input.bytes() + 4096).sum();
+        let size = c_string((OWN_BYTES + inputs).to_string())?;
+        self.steps.push(&Step::Root { size: &size, inodes: c"16384" });
+        Ok(())
+    }
+
+    fn program(&mut self, program: &Resolved) -> Result<(), PlanError> {
+        for (link, target) in &program.links {
+            self.steps.symlink(text(link)?, text(target)?)?;
+            // A link to a directory stands for it.
+            self.steps.note_directory(text(link)?);
+        }
+        for directory in &program.directories {
+            self.host_tree(directory, text(directory)?, READ_ONLY, true, false)?;
+        }
+        for file in &program.files {
+            self.host_tree(file, text(file)?, READ_ONLY, false, false)?;
+        }
+        for file in &program.copies {
+            if let Ok(content) = std::fs::read(file) {
+                self.steps.file(text(file)?, 0o644, &content)?;
+            }
+        }
+        etc::add(&self.request.policy, self.steps)?;
+        self.root.readable.push("/etc".into());
+        Ok(())
+    }
+
+    /// A tree of the host: opened by the supervisor where it has the rights, else by init.
+    fn host_tree(
+        &mut self,
+        source: &Path,
+        path: &str,
+        attributes: u64,
+        directory: bool,
+        optional: bool,
+    ) -> Result<(), PlanError> {
+        self.mount_point(path, directory)?;
+        let path_c = c_string(path)?;
+        match self.privilege {
+            Privilege::Root => {
+                let index = u32::try_from(self.root.trees.len()).unwrap_or(u32::MAX);
+                self.root.trees.push(HostTree { source: source.into(), attributes });
+                self.steps.push(&Step::Attach { slot: Slot(self.first_tree + index), path: &path_c });
+            }
+            Privilege::User => {
+                let source = c_string(text(source)?)?;
+                self.steps.push(&Step::Bind { source: &source, path: &path_c, attributes, optional });
+            }
+        }
+        let list =
+            if attributes & ATTR_RDONLY == 0 { &mut self.root.writable } else { &mut self.root.readable };
+        list.push(path.to_owned());
+        if !directory {
+            self.root.plain_files.insert(path.to_owned());
+        }
+        Ok(())
+    }
+
+    fn mount_point(&mut self, path: &str, directory: bool) -> Result<(), PlanError> {
+        if directory { self.steps.directories(path) } else { self.steps.file(path, 0o644, b"") }
+    }
+
+    /// `/dev`: five devices bound from the host, and the links to the standard streams.
+    fn devices(&mut self) -> Result<(), PlanError> {
+        for device in DEVICES {
+            let path = format!("/dev/{device}");
+            self.host_tree(Path::new(&path), &path, ATTR_NOSUID | ATTR_NOEXEC, false, false)?;
+        }
+        for (link, target) in [
+            ("/dev/fd", "/proc/self/fd"),
+            ("/dev/stdin", "/proc/self/fd/0"),
+            ("/dev/stdout", "/proc/self/fd/1"),
+            ("/dev/stderr", "/proc/self/fd/2"),
+        ] {
+            self.steps.symlink(link, target)?;
+        }
+        Ok(())
+    }
+
+    /// One sized tmpfs, seen as four directories; or, without scratch, the read-only box in the root itself.
+    fn scratch(&mut self) -> Result<(), PlanError> {
+        let policy = &self.request.policy;
+        self.root.cwd = self.request.cwd.clone().unwrap_or_else(|| {
+            if policy.files.root == RootKind::Program { BOX.to_owned() } else { "/".to_owned() }
+        });
+        if policy.files.root == RootKind::Empty {
+            return Ok(());
+        }
+        if policy.files.scratch == Scratch::None {
+            self.steps.directories(BOX)?;
+            for directory in ["/tmp", HOME] {
+                self.steps.directories(directory)?;
+            }
+            self.root.readable.push(BOX.into());
+            return self.copy_inputs(BOX, false);
+        }
+        let noexec = if policy.files.scratch == Scratch::Noexec { ATTR_NOEXEC } else { 0 };
+        let attributes = ATTR_NOSUID | ATTR_NODEV | noexec;
+        self.steps.directories(SCRATCH)?;
+        let (size, inodes) =
+            (c_string(policy.limits.disk.0.to_string())?, c_string(policy.limits.inodes.to_string())?);
+        let path = c_string(SCRATCH)?;
+        self.steps.push(&Step::Tmpfs {
+            path: &path,
+            size: &size,
+            inodes: &inodes,
+            mode: c"0755",
+            attributes,
+        });
+        for (directory, mode) in [("box", 0o755), ("tmp", 0o1777), ("home", 0o700), ("shm", 0o1777)] {
+            let inside = format!("{SCRATCH}/{directory}");
+            self.steps.directories_with_mode(&inside, mode)?;
+            if directory == "box" {
+                self.copy_inputs(&inside, true)?;
+            }
+            self.own(&inside)?;
+        }
+        for (directory, path) in [("box", BOX), ("tmp", "/tmp"), ("home", HOME), ("shm", "/dev/shm")] {
+            self.steps.directories(path)?;
+            let source = c_string(format!("{SCRATCH}/{directory}"))?;
+            self.steps.push(&Step::BindInside { source: &source, path: &c_string(path)?, attributes });
+            self.root.writable.push(path.to_owned());
+        }
+        self.root.hands_out_box = true;
+        self.steps.push(&Step::PassDirectory { path: c"/box" });
+        Ok(())
+    }
+
+    fn copy_inputs(&mut self, directory: &str, own: bool) -> Result<(), PlanError> {
+        for index in 0..self.root.inputs.len() {
+            let Some(input) = self.root.inputs.get(index) else { break };
+            let (name, mode) = (input.name().to_string(), if input.executable() { 0o755 } else { 0o644 });
+            let path = format!("{directory}/{name}");
+            self.own_parents(directory, &name, own)?;
+            let slot = Slot(FIRST_INPUT + u32::try_from(index).unwrap_or(u32::MAX));
+            self.steps.push(&Step::Copy { slot, path: &c_string(path.as_str())?, mode });
+            if own {
+                self.own(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn own_parents(&mut self, directory: &str, name: &str, own: bool) -> Result<(), PlanError> {
+        for (at, _) in name.match_indices('/') {
+            let Some(parent) = name.get(..at) else { continue };
+            let path = format!("{directory}/{parent}");
+            if !self.steps.has_directory(&path) {
+                self.steps.directories(&path)?;
+                if own {
+                    self.own(&path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// As an ordinary user init and guest share the one id there is.
+    fn own(&mut self, path: &str) -> Result<(), PlanError> {
+        if self.privilege == Privilege::Root {
+            let identity = &self.request.policy.identity;
+            self.steps.push(&Step::Owner { path: &c_string(path)?, uid: identity.uid, gid: identity.gid });
+        }
+        Ok(())
+    }
+
+    fn mount(&mut self, mount: &Mount) -> Result<(), PlanError> {
+        let noexec = if mount.exec { 0 } else { ATTR_NOEXEC };
+        let read_only = if mount.writable { 0 } else { ATTR_RDONLY };
+        let attributes = ATTR_NOSUID | ATTR_NODEV | noexec | read_only;
+        match mount.kind {
+            MountKind::Bind => self.bind(mount, attributes),
+            MountKind::Tmpfs => {
+                self.steps.directories(&mount.dst)?;
+                let size = mount.size.unwrap_or(self.request.policy.limits.disk);
+                self.steps.push(&Step::Tmpfs {
+                    path: &c_string(mount.dst.as_str())?,
+                    size: &c_string(size.0.to_string())?,
+                    inodes: &c_string(self.request.policy.limits.inodes.to_string())?,
+                    mode: c"1777",
+                    attributes: attributes & !ATTR_RDONLY | read_only,
+                });
+                self.root.writable.push(mount.dst.clone());
+                Ok(())
+            }
+            MountKind::Symlink => self.steps.symlink(&mount.dst, mount.src.as_deref().unwrap_or_default()),
+            MountKind::File => {
+                self.root.readable.push(mount.dst.clone());
+                self.root.plain_files.insert(mount.dst.clone());
+                self.steps.file(&mount.dst, 0o644, mount.content.as_deref().unwrap_or_default().as_bytes())
+            }
+            MountKind::Proc => Ok(()),
+        }
+    }
+
+    fn bind(&mut self, mount: &Mount, attributes: u64) -> Result<(), PlanError> {
+        let source = Path::new(mount.src.as_deref().unwrap_or_default());
+        let metadata = match std::fs::metadata(source) {
+            Ok(metadata) => metadata,
+            Err(_) if mount.optional => return Ok(()),
+            Err(error) => return Err(PlanError::MountSource { path: source.into(), source: error }),
+        };
+        let is_device = !metadata.is_dir() && !metadata.is_file();
+        let attributes = if is_device { attributes & !ATTR_NODEV } else { attributes };
+        self.host_tree(source, &mount.dst, attributes, metadata.is_dir(), mount.optional)
+    }
+
+    fn proc(&mut self) -> Result<(), PlanError> {
+        let explicit = self.request.policy.files.mounts.iter().find(|mount| mount.kind == MountKind::Proc);
+        let mode = self.request.policy.files.proc;
+        let path = match (explicit, mode) {
+            (Some(mount), _) => mount.dst.clone(),
+            (None, ProcMode::Absent) => return Ok(()),
+            (None, _) => "/proc".to_owned(),
+        };
+        self.steps.directories(&path)?;
+        self.steps.push(&Step::Proc {
+            path: &c_string(path.as_str())?,
+            subset: true,
+            hidepid: c"invisible",
+            read_only: false,
+            optional: explicit.is_none() && mode == ProcMode::Optional,
+        });
+        self.root.readable.push(path);
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), PlanError> {
+        self.steps.push(&Step::Pivot);
+        if self.root.hands_out_box {
+            self.steps.push(&Step::Unmount { path: &c_string(SCRATCH)? });
+        }
+        self.steps.push(&Step::Attributes { path: c"/", attributes: READ_ONLY });
+        Ok(())
+    }
+}
+
+fn text(path: &Path) -> Result<&str, PlanError> {
+    path.to_str().ok_or_else(|| PlanError::NotUtf8 { path: path.into() })
+}

@@ -1,0 +1,87 @@
+//! Set-up steps in the making: encoded for init, and in words for people.
+
+use super::PlanError;
+use std::collections::BTreeSet;
+use std::ffi::CString;
+use wardian_init::{EncodedSteps, Step};
+
+/// An ordered list of steps that only grows.
+#[derive(Default)]
+pub(crate) struct Steps {
+    encoded: EncodedSteps,
+    lines: Vec<String>,
+    directories: BTreeSet<String>,
+}
+
+/// A C string, or an error that names the text with the NUL.
+pub(crate) fn c_string(text: impl Into<Vec<u8>>) -> Result<CString, PlanError> {
+    CString::new(text)
+        .map_err(|error| PlanError::Nul { text: String::from_utf8_lossy(&error.into_vec()).into_owned() })
+}
+
+impl Steps {
+    pub(crate) fn push(&mut self, step: &Step<'_>) {
+        self.lines.push(step.to_string());
+        self.encoded.push(step);
+    }
+
+    pub(crate) fn encoded(&self) -> &EncodedSteps {
+        &self.encoded
+    }
+
+    /// The steps in words; `lines()[i]` is step `i` of init's messages.
+    pub(crate) fn lines(&self) -> &[String] {
+        &self.lines
+    }
+
+    /// A directory and all above it that are not there yet; mode 0755.
+    pub(crate) fn directories(&mut self, path: &str) -> Result<(), PlanError> {
+        self.directories_with_mode(path, 0o755)
+    }
+
+    /// As `directories`; the last one has its own mode.
+    pub(crate) fn directories_with_mode(&mut self, path: &str, mode: u32) -> Result<(), PlanError> {
+        let path = path.trim_end_matches('/');
+        let ends = path.match_indices('/').map(|(at, _)| at).skip(1).chain([path.len()]);
+        for end in ends {
+            let Some(directory) = path.get(..end).filter(|d| !d.is_empty()) else { continue };
+            if self.directories.insert(directory.to_owned()) {
+                let mode = if end == path.len() { mode } else { 0o755 };
+                self.push(&Step::Directory { path: &c_string(directory)?, mode });
+            }
+        }
+        Ok(())
+    }
+
+    /// The directories above `path`.
+    pub(crate) fn parents(&mut self, path: &str) -> Result<(), PlanError> {
+        match path.rsplit_once('/') {
+            Some((parent, _)) if !parent.is_empty() => self.directories(parent),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether `path` has been made, or is the inside of something that was mounted.
+    pub(crate) fn has_directory(&self, path: &str) -> bool {
+        self.directories.contains(path)
+    }
+
+    /// Notes a directory that a step has made by other means, so that it is not made again.
+    pub(crate) fn note_directory(&mut self, path: &str) {
+        self.directories.insert(path.to_owned());
+    }
+
+    /// A file and the directories above it.
+    pub(crate) fn file(&mut self, path: &str, mode: u32, content: &[u8]) -> Result<(), PlanError> {
+        self.parents(path)?;
+        self.push(&Step::File { path: &c_string(path)?, mode, content });
+        Ok(())
+    }
+
+    /// A symbolic link and the directories above it.
+    pub(crate) fn symlink(&mut self, path: &str, target: &str) -> Result<(), PlanError> {
+        self.parents(path)?;
+        self.push(&Step::Symlink { path: &c_string(path)?, target: &c_string(target)? });
+        Ok(())
+    }
+}

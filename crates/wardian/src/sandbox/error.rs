@@ -1,0 +1,102 @@
+//! Why a sandbox could not be made or kept.
+
+use wardian_sys::Errno;
+use wardian_sys::spawn::StartError;
+
+/// A failure of ours or of the host: never the program's.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SandboxError {
+    /// A call of the supervisor's failed.
+    #[error("cannot {step}: {source}")]
+    Supervisor {
+        /// What we were about to do.
+        step: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// Init could not be started.
+    #[error("cannot {step}: {}", std::io::Error::from(*errno))]
+    Start {
+        /// Which part of it.
+        step: &'static str,
+        /// Why not.
+        errno: Errno,
+    },
+    /// A set-up step failed inside.
+    #[error("cannot {step}: {}", std::io::Error::from(*errno))]
+    SetUp {
+        /// The step in the plan's words.
+        step: String,
+        /// Why not.
+        errno: Errno,
+    },
+    /// The guest's child-side code failed before exec.
+    #[error("cannot start the program: {stage}: {}", std::io::Error::from(*errno))]
+    Guest {
+        /// Which stage.
+        stage: &'static str,
+        /// Why not.
+        errno: Errno,
+    },
+    /// Init ended without a word.
+    #[error("wardian-init ended unexpectedly while it was to {during} (wait status {status:#x})")]
+    InitDied {
+        /// What it was doing.
+        during: &'static str,
+        /// Its raw wait status.
+        status: i32,
+    },
+    /// The cgroup could not be made.
+    #[error(transparent)]
+    Cgroup(#[from] crate::limits::CgroupError),
+    /// Every host id of the policy's range is in use.
+    #[error("no two free host ids in {first}..{end}, the policy's `identity.uid_range`")]
+    NoIds {
+        /// First of the range.
+        first: u32,
+        /// One past its last.
+        end: u64,
+    },
+}
+
+impl SandboxError {
+    /// For `map_err` after a call of ours.
+    pub(crate) fn at<E: Into<std::io::Error>>(step: impl Into<String>) -> impl FnOnce(E) -> SandboxError {
+        let step = step.into();
+        move |source| SandboxError::Supervisor { step, source: source.into() }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            SandboxError::Start { errno: Errno(1 | 28), step: CLONE } => Some(
+                "user namespaces are refused here (sysctl kernel.unprivileged_userns_clone, \
+                 user.max_user_namespaces, or a container's seccomp profile); `wardian doctor` tells which"
+                    .into(),
+            ),
+            SandboxError::SetUp { errno: Errno::ACCES | Errno::PERM, .. } => Some(
+                "AppArmor may forbid mounts in user namespaces (sysctl kernel.apparmor_restrict_unprivileged_userns); \
+                 `wardian doctor` tells, with a profile to install"
+                    .into(),
+            ),
+            SandboxError::Cgroup(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+const CLONE: &str = "create the sandbox's namespaces (clone3)";
+
+impl From<StartError> for SandboxError {
+    fn from(error: StartError) -> Self {
+        let (step, errno) = match error {
+            StartError::Clone(errno) => (CLONE, errno),
+            StartError::Capabilities(errno) => ("keep wardian-init's capabilities", errno),
+            StartError::Descriptors(errno) => ("place wardian-init's descriptors", errno),
+            StartError::Exec(errno) => ("execute wardian-init", errno),
+            _ => ("start wardian-init", Errno::IO),
+        };
+        SandboxError::Start { step, errno }
+    }
+}

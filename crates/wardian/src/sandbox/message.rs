@@ -1,0 +1,145 @@
+//! What happened, in a sentence that a student understands.
+
+use super::outcome::Ending;
+use crate::plan::Plan;
+use crate::policy::{Bytes, Duration};
+use crate::report::{EffectiveLimits, Reason, Usage};
+use wardian_init::Stage;
+
+/// The report's `message`.
+pub(super) fn sentence(ending: &Ending, limits: &EffectiveLimits, usage: &Usage, plan: &Plan) -> String {
+    let peak = usage.memory_peak_bytes.map_or(String::new(), |peak| format!(" (peak {})", human_bytes(peak)));
+    let memory = Bytes(limits.memory_bytes);
+    match ending.reason {
+        Reason::Exit => match ending.exit_code {
+            Some(0) => "The program ended normally.".into(),
+            code => format!("The program ended with exit code {}.", code.unwrap_or_default()),
+        },
+        Reason::Signal => {
+            let number = ending.signal.unwrap_or_default();
+            format!("The program was ended by {}{}.", signal_name(number), signal_meaning(number))
+        }
+        Reason::WallTime => format!(
+            "The program was still running after {} and was stopped; `--wall` allows more time.",
+            Duration::from_micros(limits.wall_us)
+        ),
+        Reason::CpuTime => format!(
+            "The program used {} of CPU time, all it may, and was stopped; `--cpu-time` allows more.",
+            Duration::from_micros(limits.cpu_us)
+        ),
+        Reason::OomKill | Reason::MemoryWatch => format!(
+            "The program needed more memory than the {memory} it may use{peak} and was stopped; `--memory` allows more."
+        ),
+        Reason::Output => format!(
+            "The program wrote more than the {} of output it may and was stopped; `--output` allows more.",
+            Bytes(limits.output_bytes)
+        ),
+        Reason::FileSize => format!(
+            "The program wrote a file larger than {} and was stopped; `--file-size` allows more.",
+            Bytes(limits.file_size_bytes)
+        ),
+        Reason::Disk => format!(
+            "The program filled the {} of disk space it may use; `--disk` allows more.",
+            Bytes(limits.disk_bytes)
+        ),
+        Reason::Processes => format!(
+            "The program wanted more than the {} processes and threads it may have; `--processes` allows more.",
+            limits.processes
+        ),
+        Reason::Syscall => "The program made a system call that the policy punishes, and was stopped.".into(),
+        Reason::NotFound => {
+            format!("There is no program `{}` inside the sandbox.", plan.guest.program.to_string_lossy())
+        }
+        Reason::NotExecutable => {
+            format!("`{}` cannot be executed inside the sandbox.", plan.guest.program.to_string_lossy())
+        }
+        Reason::Cancelled => match ending.signal {
+            Some(number) => format!("The run was cancelled by {}.", signal_name(number)),
+            None => "The run was cancelled.".into(),
+        },
+        Reason::Sandbox => "The sandbox failed; this is not the program's doing.".into(),
+    }
+}
+
+fn human_bytes(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} bytes"),
+        1024..1_048_576 => format!("{} KiB", bytes / 1024),
+        _ => format!("{} MiB", bytes / 1_048_576),
+    }
+}
+
+/// The signal's name.
+pub(super) fn signal_name(number: i32) -> String {
+    const NAMES: [&str; 31] = [
+        "SIGHUP",
+        "SIGINT",
+        "SIGQUIT",
+        "SIGILL",
+        "SIGTRAP",
+        "SIGABRT",
+        "SIGBUS",
+        "SIGFPE",
+        "SIGKILL",
+        "SIGUSR1",
+        "SIGSEGV",
+        "SIGUSR2",
+        "SIGPIPE",
+        "SIGALRM",
+        "SIGTERM",
+        "SIGSTKFLT",
+        "SIGCHLD",
+        "SIGCONT",
+        "SIGSTOP",
+        "SIGTSTP",
+        "SIGTTIN",
+        "SIGTTOU",
+        "SIGURG",
+        "SIGXCPU",
+        "SIGXFSZ",
+        "SIGVTALRM",
+        "SIGPROF",
+        "SIGWINCH",
+        "SIGIO",
+        "SIGPWR",
+        "SIGSYS",
+    ];
+    let index = usize::try_from(number - 1).ok();
+    match index.and_then(|index| NAMES.get(index)) {
+        Some(name) => (*name).to_owned(),
+        None => format!("signal {number}"),
+    }
+}
+
+fn signal_meaning(number: i32) -> &'static str {
+    match number {
+        4 => " (illegal instruction)",
+        6 => " (it aborted itself)",
+        7 => " (memory that is not there; often a full /dev/shm)",
+        8 => " (arithmetic error)",
+        9 => ", which it or another of its processes sent",
+        11 => " (memory that is not its own; often too deep a recursion in C)",
+        13 => " (it wrote to a pipe that nobody reads)",
+        31 => " (a system call)",
+        _ => "",
+    }
+}
+
+/// What the guest was doing in a stage of its start.
+pub(super) fn stage(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Join => "join its cgroups",
+        Stage::Streams => "take its streams and start a session",
+        Stage::CgroupNamespace => "enter its cgroup namespace",
+        Stage::Scheduling => "set its nice value and CPUs",
+        Stage::Limits => "set its resource limits",
+        Stage::WorkingDirectory => "change to its working directory",
+        Stage::Landlock => "restrict itself with Landlock",
+        Stage::Identity => "change its ids and drop its capabilities",
+        Stage::NoNewPrivs => "set no_new_privs",
+        Stage::OpenProgram => "open the program",
+        Stage::Seccomp => "install its seccomp filter",
+        Stage::Listener => "hand its seccomp listener over",
+        Stage::Exec => "execute the program",
+    }
+}

@@ -1,0 +1,42 @@
+//! A sandbox: one contained process tree executing one plan — started, supervised, reported.
+//!
+//! States are types: [`Prepared`] has a plan and nothing running, [`Running`] has a live init, and the
+//! [`Report`](crate::report::Report) is what is left when everything inside is gone.
+
+mod cancel;
+mod error;
+mod ids;
+mod init;
+mod launch;
+mod message;
+mod outcome;
+mod streams;
+mod supervise;
+
+pub use cancel::Cancel;
+pub use error::SandboxError;
+pub use launch::{Running, launch};
+pub use streams::{Output, StdinSource};
+
+use crate::plan::Plan;
+use crate::report::Report;
+
+/// How a run is connected to its caller.
+pub struct Connections {
+    /// Where standard input comes from.
+    pub stdin: StdinSource,
+    /// Where standard output goes.
+    pub stdout: Output,
+    /// Where standard error goes.
+    pub stderr: Output,
+    /// Ends the run early.
+    pub cancel: Option<Cancel>,
+}
+
+/// Runs a plan to its end.
+///
+/// # Errors
+/// Only failures of ours or of the host; whatever the program does is in the report.
+pub fn run(plan: Plan, connections: Connections) -> Result<Report, SandboxError> {
+    launch(plan, connections)?.wait()
+}

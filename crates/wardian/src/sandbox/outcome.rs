@@ -1,0 +1,295 @@
+//! From what the supervisor saw to the report.
+
+use super::SandboxError;
+use super::launch::Held;
+use super::message;
+use super::streams::{Kept, Taker};
+use crate::report::{
+    EffectiveLimits, Encoding, PolicyRef, Reason, Report, SCHEMA, Signal, Source, Stream, Timeline, Usage,
+    Verdict,
+};
+use base64::Engine;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+use wardian_init::Stage;
+use wardian_sys::Errno;
+
+/// Why we ended a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Killed {
+    Wall,
+    Cpu,
+    Oom,
+    MemoryWatch,
+    Output,
+    Cancelled(Option<i32>),
+    SetUpTimeout,
+}
+
+/// What the supervisor saw.
+pub(super) struct Facts {
+    pub(super) accepted: Instant,
+    pub(super) started: Option<Instant>,
+    pub(super) ended: Option<Instant>,
+    /// When init was gone, and everything inside with it.
+    pub(super) gone: Option<Instant>,
+    pub(super) killed: Option<Killed>,
+    /// A set-up step that failed, and why.
+    pub(super) failed: Option<(u32, i32)>,
+    pub(super) degraded: Vec<(u32, i32)>,
+    /// A stage of the guest's start that failed, and why.
+    pub(super) not_started: Option<(u32, i32)>,
+    /// The guest's raw wait status, and what init saw used.
+    pub(super) exited: Option<(i32, wardian_init::Usage)>,
+    pub(super) scratch: Option<OwnedFd>,
+}
+
+impl Facts {
+    pub(super) fn new(accepted: Instant) -> Facts {
+        Facts {
+            accepted,
+            started: None,
+            ended: None,
+            gone: None,
+            killed: None,
+            failed: None,
+            degraded: Vec::new(),
+            not_started: None,
+            exited: None,
+            scratch: None,
+        }
+    }
+
+    pub(super) fn over_since(&mut self, limit: Duration) -> bool {
+        self.gone.get_or_insert_with(Instant::now).elapsed() >= limit
+    }
+}
+
+/// How a run ended: verdict, reason, exit code, signal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ending {
+    pub(super) verdict: Verdict,
+    pub(super) reason: Reason,
+    pub(super) exit_code: Option<u8>,
+    pub(super) signal: Option<i32>,
+}
+
+impl Ending {
+    fn of(verdict: Verdict, reason: Reason) -> Ending {
+        Ending { verdict, reason, exit_code: None, signal: None }
+    }
+}
+
+/// Tells causes of death apart: what we did comes first, then what the kernel says, never what the guest says.
+fn ending(facts: &Facts, init_status: i32) -> Result<Ending, SandboxError> {
+    const SIGKILL: i32 = 9;
+    if let Some(killed) = facts.killed {
+        return match killed {
+            Killed::Wall => Ok(Ending::of(Verdict::TimeLimit, Reason::WallTime)),
+            Killed::Cpu => Ok(Ending::of(Verdict::TimeLimit, Reason::CpuTime)),
+            Killed::Oom => Ok(Ending::of(Verdict::MemoryLimit, Reason::OomKill)),
+            Killed::MemoryWatch => Ok(Ending::of(Verdict::MemoryLimit, Reason::MemoryWatch)),
+            Killed::Output => Ok(Ending::of(Verdict::OutputLimit, Reason::Output)),
+            Killed::Cancelled(signal) => {
+                Ok(Ending { signal, ..Ending::of(Verdict::Cancelled, Reason::Cancelled) })
+            }
+            Killed::SetUpTimeout => {
+                Err(SandboxError::InitDied { during: "set the sandbox up", status: SIGKILL })
+            }
+        };
+    }
+    let during = if facts.started.is_some() { "watch the program" } else { "set the sandbox up" };
+    let Some((status, _)) = facts.exited else {
+        return Err(SandboxError::InitDied { during, status: init_status });
+    };
+    let signal = status & 0x7f;
+    if signal == 0 {
+        let code = u8::try_from((status >> 8) & 0xff).unwrap_or(u8::MAX);
+        let verdict = if code == 0 { Verdict::Ok } else { Verdict::NonzeroExit };
+        return Ok(Ending { exit_code: Some(code), ..Ending::of(verdict, Reason::Exit) });
+    }
+    Ok(Ending { signal: Some(signal), ..Ending::of(Verdict::Signaled, Reason::Signal) })
+}
+
+/// A guest that never became the program: its own fault only if there is no such program.
+fn not_started(facts: &Facts) -> Option<Result<Ending, SandboxError>> {
+    const EXEC: u32 = Stage::Exec as u32;
+    const OPEN_PROGRAM: u32 = Stage::OpenProgram as u32;
+    let (stage, errno) = facts.not_started?;
+    Some(match (stage, Errno(errno)) {
+        (EXEC | OPEN_PROGRAM, Errno::NOENT) => Ok(Ending::of(Verdict::NotExecutable, Reason::NotFound)),
+        (EXEC | OPEN_PROGRAM, _) => Ok(Ending::of(Verdict::NotExecutable, Reason::NotExecutable)),
+        (stage, errno) => {
+            let stage = Stage::ALL.into_iter().find(|s| *s as u32 == stage);
+            Err(SandboxError::Guest { stage: stage.map_or("unknown stage", message::stage), errno })
+        }
+    })
+}
+
+/// The report, or what went wrong on our side.
+pub(super) fn report(
+    held: Held,
+    facts: Facts,
+    init_status: i32,
+    stdout: Taker,
+    stderr: Taker,
+) -> Result<Report, SandboxError> {
+    if let Some((step, errno)) = facts.failed {
+        let lines = held.plan.steps.lines();
+        let step = usize::try_from(step).ok().and_then(|step| lines.get(step).cloned());
+        return Err(SandboxError::SetUp {
+            step: step.unwrap_or_else(|| "start the program inside".into()),
+            errno: Errno(errno),
+        });
+    }
+    let ending = match not_started(&facts) {
+        Some(ending) => ending?,
+        None => ending(&facts, init_status)?,
+    };
+    let usage = usage(&facts);
+    let limits = effective(&held.plan);
+    let message = message::sentence(&ending, &limits, &usage, &held.plan);
+    let since = |at: Option<Instant>| at.map(|at| micros(at.duration_since(facts.accepted)));
+    Ok(Report {
+        schema: SCHEMA.into(),
+        id: id(),
+        wardian: env!("CARGO_PKG_VERSION").into(),
+        kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+        python: held.plan.python.clone(),
+        policy: policy_ref(&held),
+        verdict: ending.verdict,
+        reason: ending.reason,
+        message,
+        exit_code: ending.exit_code,
+        signal: ending.signal.map(|number| Signal { number, name: message::signal_name(number) }),
+        stdout: stream(stdout),
+        stderr: stream(stderr),
+        limits,
+        usage_source: sources(&usage),
+        usage,
+        files: Vec::new(),
+        files_omitted: Vec::new(),
+        denials: Vec::new(),
+        denials_unavailable: None,
+        enforced_by: BTreeMap::new(),
+        timeline_us: Timeline {
+            accepted: 0,
+            prepared: None,
+            started: since(facts.started),
+            ended: since(facts.ended),
+            collected: Some(micros(facts.accepted.elapsed())),
+        },
+    })
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Unique among the runs of a machine, and not to be guessed: 128 bits of the kernel's randomness.
+fn id() -> String {
+    let mut bytes = [0u8; 16];
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    hex(&bytes)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn policy_ref(held: &Held) -> PolicyRef {
+    let policy = &held.plan.policy;
+    let text = crate::policy::to_toml(policy).unwrap_or_default();
+    PolicyRef { name: policy.name.clone(), sha256: hex(&Sha256::digest(text.as_bytes())) }
+}
+
+fn effective(plan: &crate::plan::Plan) -> EffectiveLimits {
+    let limits = &plan.policy.limits;
+    EffectiveLimits {
+        wall_us: limits.wall.as_micros(),
+        cpu_us: limits.cpu_time.as_micros(),
+        cpus: limits.cpus,
+        memory_bytes: limits.memory.0,
+        processes: limits.processes,
+        disk_bytes: limits.disk.0,
+        disk_inodes: limits.inodes,
+        output_bytes: limits.output.0,
+        open_files: limits.open_files,
+        file_size_bytes: limits.file_size.unwrap_or(limits.disk).0,
+        stack_bytes: limits.stack.0,
+    }
+}
+
+fn usage(facts: &Facts) -> Usage {
+    let wall = facts.started.zip(facts.ended).map_or(0, |(from, to)| micros(to.duration_since(from)));
+    let seen = facts.exited.map(|(_, usage)| usage);
+    Usage {
+        wall_us: wall,
+        cpu_user_us: seen.map(|usage| usage.cpu_user_us),
+        cpu_system_us: seen.map(|usage| usage.cpu_system_us),
+        page_faults: seen.map(|usage| usage.minor_faults + usage.major_faults),
+        context_switches: seen.map(|usage| usage.voluntary_switches + usage.involuntary_switches),
+        ..Usage::default()
+    }
+}
+
+fn sources(usage: &Usage) -> BTreeMap<String, Source> {
+    let mut sources = BTreeMap::new();
+    for (name, value) in [
+        ("cpu_user_us", usage.cpu_user_us),
+        ("cpu_system_us", usage.cpu_system_us),
+        ("page_faults", usage.page_faults),
+        ("context_switches", usage.context_switches),
+    ] {
+        if value.is_some() {
+            sources.insert(name.to_owned(), Source::Kernel);
+        }
+    }
+    sources
+}
+
+fn stream(taker: Taker) -> Stream {
+    let (bytes, truncated, passed_through) = (taker.bytes(), taker.is_over_limit(), taker.passes_on());
+    let kept = taker.into_kept();
+    let passed_through = passed_through && kept.is_none();
+    let Kept { head, tail } = kept.unwrap_or_default();
+    let tail: Vec<u8> = tail.into();
+    let omitted = if passed_through { 0 } else { bytes - (head.len() + tail.len()) as u64 };
+    let (encoding, text, tail) =
+        match (std::str::from_utf8(cut_end(&head, truncated)), std::str::from_utf8(cut_start(&tail))) {
+            (Ok(text), Ok(tail)) => (Encoding::Utf8, text.to_owned(), tail.to_owned()),
+            _ => {
+                let engine = base64::engine::general_purpose::STANDARD;
+                (Encoding::Base64, engine.encode(&head), engine.encode(&tail))
+            }
+        };
+    Stream {
+        encoding,
+        text,
+        bytes,
+        truncated,
+        omitted_bytes: omitted,
+        tail: truncated.then_some(tail),
+        passed_through,
+    }
+}
+
+/// Without the first bytes of a character that the cut went through.
+fn cut_end(head: &[u8], truncated: bool) -> &[u8] {
+    if !truncated {
+        return head;
+    }
+    match std::str::from_utf8(head) {
+        // No error length: the text ends within a character.
+        Err(error) if error.error_len().is_none() => head.get(..error.valid_up_to()).unwrap_or(head),
+        _ => head,
+    }
+}
+
+/// Without the last bytes of a character that the cut went through.
+fn cut_start(tail: &[u8]) -> &[u8] {
+    let continuation = tail.iter().take(3).take_while(|byte| **byte & 0xC0 == 0x80).count();
+    tail.get(continuation..).unwrap_or(tail)
+}

@@ -1,0 +1,265 @@
+//! Standard streams: pipes of ours between the guest and its caller.
+//!
+//! The guest never holds a descriptor of the caller's: through `/proc/self/fd` it could open the same file
+//! anew, with more rights than it was given. What it writes is counted, bounded, kept or passed on here.
+
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Most that is read ahead of whoever takes it.
+const CHUNK: usize = 64 << 10;
+/// The end that is kept of a stream whose middle is dropped.
+const TAIL: usize = 4 << 10;
+/// What a pipe takes without blocking once it polls as writable (PIPE_BUF, pipe(7)).
+const PIPE_BUF: usize = 4096;
+
+/// Where standard input comes from.
+#[derive(Debug)]
+pub enum StdinSource {
+    /// Nowhere: the end of file at once.
+    Empty,
+    /// A descriptor, read at most 64 KiB ahead of the guest.
+    Fd(OwnedFd),
+    /// Memory.
+    Bytes(Vec<u8>),
+}
+
+/// Where an output stream goes.
+#[derive(Debug)]
+pub struct Output {
+    /// Passed on as it comes.
+    pub pass_to: Option<OwnedFd>,
+    /// Kept for the report.
+    pub keep: bool,
+}
+
+/// A pipe whose one end is for the guest.
+pub(super) struct GuestPipe {
+    pub(super) ours: OwnedFd,
+    pub(super) guests: OwnedFd,
+}
+
+/// The pipe of standard input (`guest_reads`), or of an output stream.
+pub(super) fn guest_pipe(guest_reads: bool, owner: Option<u32>) -> io::Result<GuestPipe> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    let (ours, guests) = if guest_reads { (write, read) } else { (read, write) };
+    rustix::io::ioctl_fionbio(&ours, true)?;
+    if let Some(id) = owner {
+        // So that the guest can open /dev/stdin and its like: that is a new open, with a check of the owner.
+        let (uid, gid) = (rustix::fs::Uid::from_raw(id), rustix::fs::Gid::from_raw(id));
+        rustix::fs::fchown(&guests, Some(uid), Some(gid))?;
+    }
+    Ok(GuestPipe { ours, guests })
+}
+
+/// Feeds standard input.
+pub(super) struct Feeder {
+    source: Source,
+    buffer: VecDeque<u8>,
+    pipe: Option<OwnedFd>,
+}
+
+enum Source {
+    Done,
+    Fd(OwnedFd),
+}
+
+impl Feeder {
+    pub(super) fn new(source: StdinSource, pipe: OwnedFd) -> Feeder {
+        let (source, buffer) = match source {
+            StdinSource::Empty => (Source::Done, VecDeque::new()),
+            StdinSource::Bytes(bytes) => (Source::Done, bytes.into()),
+            StdinSource::Fd(fd) => (Source::Fd(fd), VecDeque::new()),
+        };
+        let mut feeder = Feeder { source, buffer, pipe: Some(pipe) };
+        feeder.close_if_done();
+        feeder
+    }
+
+    /// The caller's descriptor, while there is room for more.
+    pub(super) fn wants_read(&self) -> Option<BorrowedFd<'_>> {
+        match &self.source {
+            Source::Fd(fd) if self.pipe.is_some() && self.buffer.is_empty() => Some(fd.as_fd()),
+            _ => None,
+        }
+    }
+
+    /// The guest's pipe, while there is something for it.
+    pub(super) fn wants_write(&self) -> Option<BorrowedFd<'_>> {
+        self.pipe.as_ref().filter(|_| !self.buffer.is_empty()).map(AsFd::as_fd)
+    }
+
+    /// The guest's pipe as such: its error state says that nobody reads any more.
+    pub(super) fn read(&mut self) {
+        let Source::Fd(fd) = &self.source else { return };
+        let mut chunk = vec![0; CHUNK];
+        match rustix::io::read(fd, &mut chunk) {
+            Ok(0) => self.source = Source::Done,
+            Ok(n) => self.buffer.extend(chunk.get(..n).unwrap_or(&[])),
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            // A caller's stdin that cannot be read (closed, a directory) is at its end.
+            Err(_) => self.source = Source::Done,
+        }
+        self.close_if_done();
+    }
+
+    pub(super) fn write(&mut self) {
+        let Some(pipe) = &self.pipe else { return };
+        let (front, _) = self.buffer.as_slices();
+        match rustix::io::write(pipe, front.get(..front.len().min(CHUNK)).unwrap_or(front)) {
+            Ok(n) => drop(self.buffer.drain(..n)),
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            // The guest has closed its end: it wants no more.
+            Err(_) => self.pipe = None,
+        }
+        self.close_if_done();
+    }
+
+    fn close_if_done(&mut self) {
+        if self.buffer.is_empty() && matches!(self.source, Source::Done) {
+            self.pipe = None;
+        }
+    }
+}
+
+/// Takes one output stream.
+pub(super) struct Taker {
+    pipe: Option<OwnedFd>,
+    pass_to: Option<OwnedFd>,
+    pending: VecDeque<u8>,
+    kept: Option<Kept>,
+    limit: u64,
+    bytes: u64,
+}
+
+/// What is kept of a stream for the report.
+#[derive(Default)]
+pub(super) struct Kept {
+    pub(super) head: Vec<u8>,
+    pub(super) tail: VecDeque<u8>,
+}
+
+impl Taker {
+    pub(super) fn new(pipe: OwnedFd, output: Output, limit: u64) -> Taker {
+        Taker {
+            pipe: Some(pipe),
+            pass_to: output.pass_to,
+            pending: VecDeque::new(),
+            kept: output.keep.then(Kept::default),
+            limit,
+            bytes: 0,
+        }
+    }
+
+    /// The guest's pipe, while we can take more.
+    pub(super) fn wants_read(&self) -> Option<BorrowedFd<'_>> {
+        self.pipe.as_ref().filter(|_| self.pending.is_empty()).map(AsFd::as_fd)
+    }
+
+    /// The caller's descriptor, while there is something for it.
+    pub(super) fn wants_write(&self) -> Option<BorrowedFd<'_>> {
+        self.pass_to.as_ref().filter(|_| !self.pending.is_empty()).map(AsFd::as_fd)
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(super) fn is_over_limit(&self) -> bool {
+        self.bytes > self.limit
+    }
+
+    /// Whether everything the guest wrote is where it belongs.
+    pub(super) fn is_done(&self) -> bool {
+        self.pipe.is_none() && (self.pending.is_empty() || self.pass_to.is_none())
+    }
+
+    pub(super) fn passes_on(&self) -> bool {
+        self.pass_to.is_some()
+    }
+
+    pub(super) fn into_kept(self) -> Option<Kept> {
+        self.kept
+    }
+
+    pub(super) fn read(&mut self) {
+        let Some(pipe) = &self.pipe else { return };
+        let mut chunk = [0u8; CHUNK];
+        match rustix::io::read(pipe, &mut chunk) {
+            Ok(0) => self.pipe = None,
+            Ok(n) => self.take(chunk.get(..n).unwrap_or(&[])),
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(_) => self.pipe = None,
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        let room = usize::try_from(self.limit.saturating_sub(self.bytes)).unwrap_or(usize::MAX);
+        let (within, beyond) = bytes.split_at(room.min(bytes.len()));
+        self.bytes += bytes.len() as u64;
+        if self.pass_to.is_some() {
+            self.pending.extend(within);
+        }
+        if let Some(kept) = &mut self.kept {
+            kept.head.extend_from_slice(within);
+            kept.tail.extend(beyond);
+            let excess = kept.tail.len().saturating_sub(TAIL);
+            kept.tail.drain(..excess);
+        }
+    }
+
+    pub(super) fn write(&mut self) {
+        let Some(to) = &self.pass_to else { return };
+        let (front, _) = self.pending.as_slices();
+        match rustix::io::write(to, front.get(..front.len().min(PIPE_BUF)).unwrap_or(front)) {
+            Ok(n) => drop(self.pending.drain(..n)),
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(_) => self.caller_is_gone(),
+        }
+    }
+
+    /// Nobody takes the output any more: the guest is told as it would be outside, by EPIPE.
+    fn caller_is_gone(&mut self) {
+        self.pass_to = None;
+        self.pending.clear();
+        if self.kept.is_none() {
+            self.pipe = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keeper(limit: u64) -> Taker {
+        let (read, _write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        Taker::new(read, Output { pass_to: None, keep: true }, limit)
+    }
+
+    #[test]
+    fn the_head_ends_at_the_limit_and_the_tail_is_the_end() {
+        let mut taker = keeper(5);
+        taker.take(b"abc");
+        taker.take(b"defgh");
+        assert!(taker.is_over_limit());
+        assert_eq!(taker.bytes(), 8);
+        let kept = taker.into_kept().unwrap();
+        assert_eq!(kept.head, b"abcde");
+        assert_eq!(kept.tail, b"fgh");
+    }
+
+    #[test]
+    fn a_flood_keeps_memory_bounded() {
+        let mut taker = keeper(10);
+        for _ in 0..1000 {
+            taker.take(&[b'x'; CHUNK]);
+        }
+        let kept = taker.into_kept().unwrap();
+        assert_eq!((kept.head.len(), kept.tail.len()), (10, TAIL));
+        assert!(kept.tail.capacity() <= 2 * (CHUNK + TAIL));
+    }
+}

@@ -1,0 +1,321 @@
+//! Supervising: one loop over everything that can happen, until nothing inside is left.
+
+use super::SandboxError;
+use super::cancel::Cancel;
+use super::launch::{self, Held};
+use super::outcome::{self, Facts, Killed};
+use super::streams::{Feeder, Taker};
+use crate::report::Report;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::process::{PidfdGetfdFlags, Signal, pidfd_getfd, pidfd_send_signal};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+use wardian_init::{MESSAGE_BYTES, Message};
+use wardian_sys::spawn::StartedInit;
+
+/// Set-up takes about a millisecond; longer than this, the host hangs.
+const SET_UP_LIMIT: Duration = Duration::from_secs(30);
+/// How long the caller may take for the last output after the program has ended.
+const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+
+/// A live sandbox and all our ends of it.
+pub(super) struct Supervision {
+    held: Held,
+    init: StartedInit,
+    control: OwnedFd,
+    channel: Option<OwnedFd>,
+    listener: Option<OwnedFd>,
+    guest: Option<OwnedFd>,
+    stdin: Feeder,
+    stdout: Taker,
+    stderr: Taker,
+    cancel: Option<Cancel>,
+    facts: Facts,
+}
+
+/// What a descriptor in the poll set is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Init,
+    Control,
+    Channel,
+    Listener,
+    Cancel,
+    StdinSource,
+    Stdin,
+    Stdout,
+    StdoutTarget,
+    Stderr,
+    StderrTarget,
+}
+
+impl Supervision {
+    #[allow(clippy::too_many_arguments, reason = "the parts of one thing, put together in one place")]
+    pub(super) fn new(
+        held: Held,
+        init: StartedInit,
+        control: OwnedFd,
+        channel: OwnedFd,
+        stdin: Feeder,
+        stdout: Taker,
+        stderr: Taker,
+        cancel: Option<Cancel>,
+        accepted: Instant,
+    ) -> Supervision {
+        let facts = Facts::new(accepted);
+        let channel = Some(channel);
+        Supervision {
+            held,
+            init,
+            control,
+            channel,
+            listener: None,
+            guest: None,
+            stdin,
+            stdout,
+            stderr,
+            cancel,
+            facts,
+        }
+    }
+
+    pub(super) fn map_ids(&self) -> Result<(), SandboxError> {
+        launch::map_ids(self.init.pid, &self.held)
+    }
+
+    /// Lets init begin.
+    pub(super) fn go(&self, plan_bytes: usize) -> Result<(), SandboxError> {
+        rustix::io::write(&self.control, &(plan_bytes as u64).to_le_bytes())
+            .map(drop)
+            .map_err(SandboxError::at("tell wardian-init to go"))
+    }
+
+    /// Watches, kills when a limit says so, and reports when everything inside is gone.
+    pub(super) fn until_gone(mut self) -> Result<Report, SandboxError> {
+        let mut init_is_alive = true;
+        while init_is_alive || !self.streams_are_done() {
+            let deadline = self.deadline(init_is_alive);
+            let events = self.wait(init_is_alive, deadline)?;
+            for role in events {
+                match role {
+                    Role::Init => init_is_alive = false,
+                    _ => self.handle(role)?,
+                }
+            }
+            if init_is_alive {
+                self.enforce();
+            } else if self.facts.over_since(DRAIN_LIMIT) {
+                break;
+            }
+        }
+        let status = self.reap();
+        self.drain_control()?;
+        outcome::report(self.held, self.facts, status, self.stdout, self.stderr)
+    }
+
+    fn streams_are_done(&self) -> bool {
+        self.stdout.is_done() && self.stderr.is_done()
+    }
+
+    /// When to look again even if nothing happens.
+    fn deadline(&self, init_is_alive: bool) -> Instant {
+        if !init_is_alive {
+            return self.facts.gone.unwrap_or_else(Instant::now) + DRAIN_LIMIT;
+        }
+        let limits = &self.held.plan.policy.limits;
+        match self.facts.started {
+            None => self.facts.accepted + SET_UP_LIMIT,
+            Some(started) => started + limits.wall.as_std(),
+        }
+    }
+
+    /// Ends the run when a limit is reached.
+    fn enforce(&mut self) {
+        if self.facts.killed.is_some() {
+            return;
+        }
+        let now = Instant::now();
+        let limits = &self.held.plan.policy.limits;
+        let killed = match self.facts.started {
+            None if now >= self.facts.accepted + SET_UP_LIMIT => Some(Killed::SetUpTimeout),
+            Some(started) if now >= started + limits.wall.as_std() => Some(Killed::Wall),
+            _ if limits.on_output == crate::policy::OnOutput::Kill
+                && (self.stdout.is_over_limit() || self.stderr.is_over_limit()) =>
+            {
+                Some(Killed::Output)
+            }
+            _ => None,
+        };
+        if let Some(killed) = killed {
+            self.kill(killed);
+        }
+    }
+
+    /// Init's death takes the whole pid namespace with it.
+    fn kill(&mut self, why: Killed) {
+        if self.facts.killed.is_none() && self.facts.exited.is_none() {
+            self.facts.killed = Some(why);
+            self.facts.ended = Some(Instant::now());
+        }
+        // It may be dead already.
+        let _ = pidfd_send_signal(&self.init.pidfd, Signal::KILL);
+    }
+
+    fn wait(&self, init_is_alive: bool, deadline: Instant) -> Result<Vec<Role>, SandboxError> {
+        let wanted = self.wanted(init_is_alive);
+        let mut set: Vec<PollFd<'_>> =
+            wanted.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
+        let timeout = deadline.saturating_duration_since(Instant::now());
+        let timeout = rustix::event::Timespec::try_from(timeout).ok();
+        match poll(&mut set, timeout.as_ref()) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => return Ok(Vec::new()),
+            Err(error) => return Err(SandboxError::at("wait for the sandbox (poll)")(error)),
+        }
+        let happened = wanted.iter().zip(&set).filter(|(_, fd)| !fd.revents().is_empty());
+        Ok(happened.map(|((role, ..), _)| *role).collect())
+    }
+
+    fn wanted(&self, init_is_alive: bool) -> Vec<(Role, BorrowedFd<'_>, PollFlags)> {
+        let read = PollFlags::IN;
+        let write = PollFlags::OUT;
+        let candidates = [
+            (Role::Init, Some(self.init.pidfd.as_fd()).filter(|_| init_is_alive), read),
+            (Role::Control, Some(self.control.as_fd()).filter(|_| init_is_alive), read),
+            (Role::Channel, self.channel.as_ref().map(AsFd::as_fd), read),
+            (Role::Listener, self.listener.as_ref().map(AsFd::as_fd), read),
+            (
+                Role::Cancel,
+                self.cancel.as_ref().map(AsFd::as_fd).filter(|_| self.facts.killed.is_none()),
+                read,
+            ),
+            (Role::StdinSource, self.stdin.wants_read(), read),
+            (Role::Stdin, self.stdin.wants_write(), write),
+            (Role::Stdout, self.stdout.wants_read(), read),
+            (Role::StdoutTarget, self.stdout.wants_write(), write),
+            (Role::Stderr, self.stderr.wants_read(), read),
+            (Role::StderrTarget, self.stderr.wants_write(), write),
+        ];
+        candidates.into_iter().filter_map(|(role, fd, flags)| fd.map(|fd| (role, fd, flags))).collect()
+    }
+
+    fn handle(&mut self, role: Role) -> Result<(), SandboxError> {
+        match role {
+            Role::Init => {}
+            Role::Control => self.receive_control()?,
+            Role::Channel => self.receive_channel()?,
+            Role::Listener => {}
+            Role::Cancel => self.kill(Killed::Cancelled(self.cancel.as_ref().and_then(Cancel::signal))),
+            Role::StdinSource => self.stdin.read(),
+            Role::Stdin => self.stdin.write(),
+            Role::Stdout => self.stdout.read(),
+            Role::StdoutTarget => self.stdout.write(),
+            Role::Stderr => self.stderr.read(),
+            Role::StderrTarget => self.stderr.write(),
+        }
+        Ok(())
+    }
+
+    /// What init said last may still be in the socket when it is gone.
+    fn drain_control(&mut self) -> Result<(), SandboxError> {
+        while self.receive_control_once()? {}
+        Ok(())
+    }
+
+    fn receive_control(&mut self) -> Result<(), SandboxError> {
+        self.receive_control_once().map(drop)
+    }
+
+    fn receive_control_once(&mut self) -> Result<bool, SandboxError> {
+        let Some((message, passed)) = receive(&self.control)? else { return Ok(false) };
+        match (message, passed) {
+            (Message::Failed { step, errno }, _) => self.facts.failed = Some((step, errno)),
+            (Message::Degraded { step, errno }, _) => self.facts.degraded.push((step, errno)),
+            (Message::Directory, directory) => self.facts.scratch = directory,
+            (Message::Guest { .. }, pidfd) => self.guest = pidfd,
+            (Message::Exited { status, usage }, _) => {
+                self.facts.exited = Some((status, usage));
+                self.facts.ended.get_or_insert_with(Instant::now);
+            }
+            (Message::NotStarted { .. } | Message::Listener { .. }, _) => {}
+        }
+        Ok(true)
+    }
+
+    fn receive_channel(&mut self) -> Result<(), SandboxError> {
+        let Some(channel) = &self.channel else { return Ok(()) };
+        match receive(channel)? {
+            Some((Message::NotStarted { stage, errno }, _)) => self.facts.not_started = Some((stage, errno)),
+            Some((Message::Listener { fd }, _)) => self.take_listener(fd)?,
+            Some(_) => {}
+            // The exec closed it; or the guest ended before, and said why.
+            None => {
+                self.channel = None;
+                if self.facts.not_started.is_none() {
+                    self.facts.started.get_or_insert_with(Instant::now);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take_listener(&mut self, fd: i32) -> Result<(), SandboxError> {
+        if self.guest.is_none() {
+            // Init's message with the pidfd is on its way: it was sent before the guest could run this far, or will be.
+            self.await_guest()?;
+        }
+        let (Some(guest), Some(channel)) = (&self.guest, &self.channel) else { return Ok(()) };
+        let listener = pidfd_getfd(guest, fd, PidfdGetfdFlags::empty())
+            .map_err(SandboxError::at("take over the guest's seccomp listener (pidfd_getfd)"))?;
+        self.listener = Some(listener);
+        rustix::io::write(channel, &[1]).map(drop).map_err(SandboxError::at("let the guest go on"))
+    }
+
+    fn await_guest(&mut self) -> Result<(), SandboxError> {
+        while self.guest.is_none() && self.receive_control_once()? {}
+        Ok(())
+    }
+
+    /// Init's own wait status; blocks until the namespace is empty, which it is when the pidfd is readable.
+    fn reap(&mut self) -> i32 {
+        self.facts.gone = Some(Instant::now());
+        let waited = rustix::process::waitid(
+            rustix::process::WaitId::PidFd(self.init.pidfd.as_fd()),
+            rustix::process::WaitIdOptions::EXITED
+                | rustix::process::WaitIdOptions::from_bits_retain(0x4000_0000),
+        );
+        match waited {
+            Ok(Some(status)) => status.exit_status().or(status.terminating_signal()).unwrap_or(-1),
+            _ => -1,
+        }
+    }
+}
+
+/// One message; `None` at the end. Blocks if there is neither, so it is called when poll says so or init is gone.
+fn receive(socket: &OwnedFd) -> Result<Option<(Message, Option<OwnedFd>)>, SandboxError> {
+    let mut bytes = [0u8; MESSAGE_BYTES];
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received = loop {
+        let mut iov = [io::IoSliceMut::new(&mut bytes)];
+        match recvmsg(socket, &mut iov, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+            Err(rustix::io::Errno::INTR) => {}
+            // The other end was closed with our go unread.
+            Err(rustix::io::Errno::CONNRESET) => return Ok(None),
+            answer => break answer.map_err(SandboxError::at("hear from wardian-init"))?,
+        }
+    };
+    if received.bytes == 0 {
+        return Ok(None);
+    }
+    let passed = ancillary.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+        _ => None,
+    });
+    let broken = || io::Error::new(io::ErrorKind::InvalidData, "not a message of its protocol");
+    Message::decode(bytes.get(..received.bytes).unwrap_or(&[]))
+        .map(|message| Some((message, passed)))
+        .ok_or_else(|| SandboxError::at("hear from wardian-init")(broken()))
+}
