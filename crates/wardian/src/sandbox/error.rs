@@ -95,7 +95,6 @@ impl From<StartError> for SandboxError {
             StartError::Capabilities(errno) => ("keep wardian-init's capabilities", errno),
             StartError::Descriptors(errno) => ("place wardian-init's descriptors", errno),
             StartError::Exec(errno) => ("execute wardian-init", errno),
-            _ => ("start wardian-init", Errno::IO),
         };
         SandboxError::Start { step, errno }
     }

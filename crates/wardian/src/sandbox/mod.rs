@@ -4,6 +4,7 @@
 //! [`Report`](crate::report::Report) is what is left when everything inside is gone.
 
 mod cancel;
+mod denials;
 mod error;
 mod ids;
 mod init;

@@ -5,8 +5,8 @@ use super::launch::Held;
 use super::message;
 use super::streams::{Kept, Taker};
 use crate::report::{
-    EffectiveLimits, Encoding, PolicyRef, Reason, Report, SCHEMA, Signal, Source, Stream, Timeline, Usage,
-    Verdict,
+    Denial, EffectiveLimits, Encoding, PolicyRef, Reason, Report, SCHEMA, Signal, Source, Stream, Timeline,
+    Usage, Verdict,
 };
 use base64::Engine;
 use sha2::{Digest, Sha256};
@@ -135,6 +135,7 @@ pub(super) fn report(
     init_status: i32,
     stdout: Taker,
     stderr: Taker,
+    denials: Vec<Denial>,
 ) -> Result<Report, SandboxError> {
     if let Some((step, errno)) = facts.failed {
         let lines = held.plan.steps.lines();
@@ -171,7 +172,7 @@ pub(super) fn report(
         usage,
         files: Vec::new(),
         files_omitted: Vec::new(),
-        denials: Vec::new(),
+        denials,
         denials_unavailable: None,
         enforced_by: BTreeMap::new(),
         timeline_us: Timeline {

@@ -2,6 +2,7 @@
 
 use super::SandboxError;
 use super::cancel::Cancel;
+use super::denials::Denials;
 use super::launch::{self, Held};
 use super::outcome::{self, Facts, Killed};
 use super::streams::{Feeder, Taker};
@@ -26,7 +27,7 @@ pub(super) struct Supervision {
     init: StartedInit,
     control: OwnedFd,
     channel: Option<OwnedFd>,
-    listener: Option<OwnedFd>,
+    denials: Denials,
     guest: Option<OwnedFd>,
     stdin: Feeder,
     stdout: Taker,
@@ -71,7 +72,7 @@ impl Supervision {
             init,
             control,
             channel,
-            listener: None,
+            denials: Denials::new(),
             guest: None,
             stdin,
             stdout,
@@ -98,10 +99,10 @@ impl Supervision {
         while init_is_alive || !self.streams_are_done() {
             let deadline = self.deadline(init_is_alive);
             let events = self.wait(init_is_alive, deadline)?;
-            for role in events {
+            for (role, flags) in events {
                 match role {
                     Role::Init => init_is_alive = false,
-                    _ => self.handle(role)?,
+                    _ => self.handle(role, flags)?,
                 }
             }
             if init_is_alive {
@@ -112,7 +113,8 @@ impl Supervision {
         }
         let status = self.reap();
         self.drain_control()?;
-        outcome::report(self.held, self.facts, status, self.stdout, self.stderr)
+        let denials = self.denials.into_list();
+        outcome::report(self.held, self.facts, status, self.stdout, self.stderr, denials)
     }
 
     fn streams_are_done(&self) -> bool {
@@ -125,10 +127,11 @@ impl Supervision {
             return self.facts.gone.unwrap_or_else(Instant::now) + DRAIN_LIMIT;
         }
         let limits = &self.held.plan.policy.limits;
-        match self.facts.started {
+        let limit = match self.facts.started {
             None => self.facts.accepted + SET_UP_LIMIT,
             Some(started) => started + limits.wall.as_std(),
-        }
+        };
+        self.denials.due().map_or(limit, |due| due.min(limit))
     }
 
     /// Ends the run when a limit is reached.
@@ -137,6 +140,7 @@ impl Supervision {
             return;
         }
         let now = Instant::now();
+        self.denials.answer_due(now);
         let limits = &self.held.plan.policy.limits;
         let killed = match self.facts.started {
             None if now >= self.facts.accepted + SET_UP_LIMIT => Some(Killed::SetUpTimeout),
@@ -163,7 +167,7 @@ impl Supervision {
         let _ = pidfd_send_signal(&self.init.pidfd, Signal::KILL);
     }
 
-    fn wait(&self, init_is_alive: bool, deadline: Instant) -> Result<Vec<Role>, SandboxError> {
+    fn wait(&self, init_is_alive: bool, deadline: Instant) -> Result<Vec<(Role, PollFlags)>, SandboxError> {
         let wanted = self.wanted(init_is_alive);
         let mut set: Vec<PollFd<'_>> =
             wanted.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
@@ -175,7 +179,7 @@ impl Supervision {
             Err(error) => return Err(SandboxError::at("wait for the sandbox (poll)")(error)),
         }
         let happened = wanted.iter().zip(&set).filter(|(_, fd)| !fd.revents().is_empty());
-        Ok(happened.map(|((role, ..), _)| *role).collect())
+        Ok(happened.map(|((role, ..), fd)| (*role, fd.revents())).collect())
     }
 
     fn wanted(&self, init_is_alive: bool) -> Vec<(Role, BorrowedFd<'_>, PollFlags)> {
@@ -185,7 +189,7 @@ impl Supervision {
             (Role::Init, Some(self.init.pidfd.as_fd()).filter(|_| init_is_alive), read),
             (Role::Control, Some(self.control.as_fd()).filter(|_| init_is_alive), read),
             (Role::Channel, self.channel.as_ref().map(AsFd::as_fd), read),
-            (Role::Listener, self.listener.as_ref().map(AsFd::as_fd), read),
+            (Role::Listener, self.denials.wants_read(), read),
             (
                 Role::Cancel,
                 self.cancel.as_ref().map(AsFd::as_fd).filter(|_| self.facts.killed.is_none()),
@@ -201,12 +205,12 @@ impl Supervision {
         candidates.into_iter().filter_map(|(role, fd, flags)| fd.map(|fd| (role, fd, flags))).collect()
     }
 
-    fn handle(&mut self, role: Role) -> Result<(), SandboxError> {
+    fn handle(&mut self, role: Role, flags: PollFlags) -> Result<(), SandboxError> {
         match role {
             Role::Init => {}
             Role::Control => self.receive_control()?,
             Role::Channel => self.receive_channel()?,
-            Role::Listener => {}
+            Role::Listener => self.denials.read(flags.contains(PollFlags::HUP)),
             Role::Cancel => self.kill(Killed::Cancelled(self.cancel.as_ref().and_then(Cancel::signal))),
             Role::StdinSource => self.stdin.read(),
             Role::Stdin => self.stdin.write(),
@@ -269,7 +273,7 @@ impl Supervision {
         let (Some(guest), Some(channel)) = (&self.guest, &self.channel) else { return Ok(()) };
         let listener = pidfd_getfd(guest, fd, PidfdGetfdFlags::empty())
             .map_err(SandboxError::at("take over the guest's seccomp listener (pidfd_getfd)"))?;
-        self.listener = Some(listener);
+        self.denials.listen(listener);
         rustix::io::write(channel, &[1]).map(drop).map_err(SandboxError::at("let the guest go on"))
     }
 

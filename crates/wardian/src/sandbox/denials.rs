@@ -1,0 +1,111 @@
+//! Refused system calls, observed by seccomp user notification and answered here.
+//!
+//! Only registers are looked at, never the guest's memory, which it could change meanwhile. After many
+//! refusals of one kind the answers are delayed, so that a guest cannot keep the supervisor busy.
+
+use crate::report::Denial;
+use crate::seccomp;
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+use wardian_sys::Errno;
+use wardian_sys::seccomp::{receive, respond_errno};
+
+/// Refusals of one system call that are answered at once.
+const PROMPT: u64 = 64;
+const MAX_DELAY: Duration = Duration::from_millis(10);
+/// Kinds of refusals that are told apart; what comes after is counted under its system call alone.
+const MAX_KINDS: usize = 256;
+
+/// The listener and what it has heard.
+pub(super) struct Denials {
+    listener: Option<OwnedFd>,
+    waiting: Option<Waiting>,
+    kinds: BTreeMap<(&'static str, String), Denial>,
+    counts: BTreeMap<i32, u64>,
+}
+
+/// A call whose answer is delayed.
+struct Waiting {
+    id: u64,
+    errno: Errno,
+    until: Instant,
+}
+
+impl Denials {
+    pub(super) fn new() -> Denials {
+        Denials { listener: None, waiting: None, kinds: BTreeMap::new(), counts: BTreeMap::new() }
+    }
+
+    pub(super) fn listen(&mut self, listener: OwnedFd) {
+        self.listener = Some(listener);
+    }
+
+    /// The listener, while no answer is being delayed.
+    pub(super) fn wants_read(&self) -> Option<BorrowedFd<'_>> {
+        self.listener.as_ref().filter(|_| self.waiting.is_none()).map(AsFd::as_fd)
+    }
+
+    /// When the delayed answer is due.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.waiting.as_ref().map(|waiting| waiting.until)
+    }
+
+    /// Gives the delayed answer if it is due.
+    pub(super) fn answer_due(&mut self, now: Instant) {
+        if let Some(waiting) = self.waiting.take_if(|waiting| waiting.until <= now) {
+            self.answer(waiting.id, waiting.errno);
+        }
+    }
+
+    /// Takes one refused call; `hung_up` says that nobody is left who could make one.
+    pub(super) fn read(&mut self, hung_up: bool) {
+        let Some(listener) = &self.listener else { return };
+        let notification = match receive(listener.as_fd()) {
+            Ok(notification) => notification,
+            // The caller died between the poll and this; or everybody did.
+            Err(_) if hung_up => {
+                self.listener = None;
+                return;
+            }
+            Err(_) => return,
+        };
+        let refused = seccomp::describe(notification.syscall, &notification.args);
+        let errno = refused.errno;
+        let count = self.counts.entry(notification.syscall).or_insert(0);
+        *count += 1;
+        let count = *count;
+        self.record(refused);
+        match count.checked_sub(PROMPT) {
+            None | Some(0) => self.answer(notification.id, errno),
+            Some(excess) => {
+                let delay = Duration::from_micros(excess.saturating_mul(100)).min(MAX_DELAY);
+                self.waiting = Some(Waiting { id: notification.id, errno, until: Instant::now() + delay });
+            }
+        }
+    }
+
+    fn record(&mut self, refused: seccomp::Refused) {
+        let crowded = self.kinds.len() >= MAX_KINDS;
+        let detail = if crowded { String::new() } else { refused.detail };
+        let denial = self.kinds.entry((refused.syscall, detail.clone())).or_insert_with(|| Denial {
+            syscall: refused.syscall.to_owned(),
+            detail,
+            errno: refused.errno_name.to_owned(),
+            count: 0,
+            hint: refused.hint.to_owned(),
+        });
+        denial.count += 1;
+    }
+
+    fn answer(&self, id: u64, errno: Errno) {
+        if let Some(listener) = &self.listener {
+            // A caller that died meanwhile needs no answer.
+            let _ = respond_errno(listener.as_fd(), id, errno);
+        }
+    }
+
+    pub(super) fn into_list(self) -> Vec<Denial> {
+        self.kinds.into_values().collect()
+    }
+}
