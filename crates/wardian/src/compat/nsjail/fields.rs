@@ -245,9 +245,15 @@ pub const FIELDS: &[Field] = &[
     refused("seccomp_unotify", "use wardian's report (`--report`), which lists what was refused"),
     refused("seccomp_unotify_report", "use wardian's report (`--report`)"),
     refused("use_core_scheduling", "core scheduling is not set up; turn off SMT on hosts that need it"),
-    honoured(
+    honoured_if(
         "cgroup_mem_max",
-        "limits.memory, enforced; 0 is `rlimit_as` for the whole sandbox, or 4 GiB without one",
+        "1 MiB and more; 0 is `rlimit_as` for the whole sandbox, or 4 GiB without one",
+        |config| {
+            when(
+                (1..1 << 20).contains(&config.cgroup_mem_max()),
+                "no program starts in less than 1 MiB (1048576)",
+            )
+        },
     ),
     honoured_if("cgroup_mem_memsw_max", "0, or no more than `cgroup_mem_max`", |config| {
         let swap = config.cgroup_mem_memsw_max() > config.cgroup_mem_max();
@@ -377,6 +383,7 @@ mod tests {
             "seccomp_unotify: true",
             "seccomp_unotify_report: '/r'",
             "use_core_scheduling: true",
+            "cgroup_mem_max: 1048575",
             "cgroup_mem_memsw_max: 1",
             "cgroup_mem_swap_max: 1",
             "cgroup_net_cls_classid: 1",

@@ -6,6 +6,7 @@ use std::io::Read as _;
 
 use wardian_nsjail::{IdMap, LogLevel, NsjailConfig, RLimit};
 
+use super::command::{Command, command};
 use super::environment::{Origin, environment};
 use super::mounts::{self, Translated};
 use super::rlimits::{Resource, RlimitError, rlimit};
@@ -111,6 +112,8 @@ pub struct Log {
 pub struct Import {
     /// What the program may do.
     pub policy: Policy,
+    /// The config's own program, which a command after `--` replaces.
+    pub command: Option<Command>,
     /// Its working directory.
     pub cwd: String,
     /// Where its standard streams go.
@@ -182,7 +185,8 @@ pub fn to_policy(config: &NsjailConfig, caller: &Caller) -> Result<Import, Impor
     };
     let level = config.log_level.unwrap_or(LogLevel::Info);
     let log = Log { file: config.log_file.clone(), fd: config.log_fd, level };
-    Ok(Import { policy, cwd: config.cwd().to_owned(), stdio, log, left_out })
+    let command = command(config, &[]).ok();
+    Ok(Import { policy, command, cwd: config.cwd().to_owned(), stdio, log, left_out })
 }
 
 /// nsjail fails where it cannot enforce a limit that the config sets; so must we.
@@ -200,7 +204,7 @@ fn limits(config: &NsjailConfig, caller: &Caller) -> Result<Limits, RlimitError>
     let finite = |limit: u64| Some(limit).filter(|limit| *limit != u64::MAX);
     let memory = match config.cgroup_mem_max() {
         0 => finite(of(Resource::AddressSpace)?).map_or(DEFAULT_MEMORY, |limit| limit.max(1 << 20)),
-        bytes => bytes,
+        bytes => bytes.max(1 << 20),
     };
     let tasks = match config.cgroup_pids_max() {
         0 => of(Resource::Processes)?,
@@ -222,7 +226,7 @@ fn limits(config: &NsjailConfig, caller: &Caller) -> Result<Limits, RlimitError>
         inodes: MAX_COUNT,
         output: Bytes(OUTPUT),
         on_output: OnOutput::Truncate,
-        open_files: of(Resource::OpenFiles)?.min(MAX_COUNT),
+        open_files: of(Resource::OpenFiles)?.clamp(16, MAX_COUNT),
         file_size: finite(of(Resource::FileSize)?).map(|bytes| Bytes(bytes.min(1 << 60))),
         stack: Bytes(of(Resource::Stack)?.min(1 << 40)),
         // nsjail's cgroup lets the kernel kill one task; the others go on.
@@ -292,8 +296,8 @@ fn variables(config: &NsjailConfig, caller: &Caller, left_out: &mut Vec<String>)
             Origin::Caller => left_out.push(format!("envar `{name}`: the caller has no such variable")),
         }
     }
-    // A name that no variable can have was refused by `check`; best effort leaves it out.
-    set.retain(|name, _| !name.is_empty());
+    // What no variable can be was refused by `check`; best effort leaves it out.
+    set.retain(|name, value| !name.is_empty() && !name.contains('\0') && !value.contains('\0'));
     Environment { defaults: false, inherit, set, hash_seed: HashSeed::Random, threads: None }
 }
 
@@ -306,11 +310,13 @@ fn identity(config: &NsjailConfig, caller: &Caller) -> Result<Identity, ImportEr
             database,
         })
     };
+    let preset = policy::preset("python")?.identity;
+    let hostname = Some(config.hostname()).filter(|name| (1..=64).contains(&name.len()));
     Ok(Identity {
-        hostname: config.hostname().to_owned(),
+        hostname: hostname.unwrap_or(&preset.hostname).to_owned(),
         uid: id("uidmap", &config.uidmap, caller.uid, &caller.users, "/etc/passwd")?,
         gid: id("gidmap", &config.gidmap, caller.gid, &caller.groups, "/etc/group")?,
-        ..policy::preset("python")?.identity
+        uid_range: preset.uid_range,
     })
 }
 
@@ -452,7 +458,7 @@ pub(super) mod tests {
 
     #[test]
     fn best_effort_drops_what_is_not_honoured_and_widens_nothing() {
-        let text = "clone_newnet: false keep_caps: true nice_level: -5 envar: '=x' uidmap { inside_id: '5' count: 9 }
+        let text = "clone_newnet: false keep_caps: true nice_level: -5 envar: '=x' hostname: '' rlimit_nofile: 3 uidmap { inside_id: '5' count: 9 }
                     mount { dst: '/s' fstype: 'sysfs' } mount { dst: '/k' src: '/dev/kvm' is_bind: true }";
         let policy = import(text).policy;
         assert_eq!(
@@ -460,6 +466,7 @@ pub(super) mod tests {
             (Network::Loopback, None, 5)
         );
         assert!(policy.files.mounts.is_empty() && policy.environment.set.is_empty());
+        assert_eq!((policy.limits.open_files, policy.identity.hostname.is_empty()), (16, false));
     }
 
     #[test]

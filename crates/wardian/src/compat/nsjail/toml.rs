@@ -28,6 +28,18 @@ fn head(file: &mut Writer, import: &Import, source: &str) {
         "Made from nsjail's config file {source:?}; after each line the field it came from."
     ));
     file.comment(&format!("The program starts in {:?} (cwd): say --cwd.", import.cwd));
+    if let Some(command) = &import.command {
+        let words = command.argv.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(" ");
+        file.comment(&format!(
+            "The program is {:?}, called as {words} (exec_bin): say --exec.",
+            command.path
+        ));
+    }
+    if import.log.file.is_some() || import.log.fd.is_some() {
+        file.comment(
+            "The log (log_file, log_fd) is written by `wardian run --nsjail-config` only; see --report.",
+        );
+    }
     match import.stdio {
         Stdio::Inherited => {}
         Stdio::StderrToNull => file.comment("Standard error is discarded (stderr_to_null): say 2>/dev/null."),
@@ -194,13 +206,16 @@ mod tests {
     #[test]
     fn it_reads_well() {
         let (_, toml) = imported(
-            "name: 'demo' cwd: '/work\\nx' time_limit: 6 stderr_to_null: true envar: 'GONE' envar: 'A=1'
+            "name: 'demo' cwd: '/work\\nx' time_limit: 6 stderr_to_null: true envar: 'GONE' envar: 'A=1' log_fd: 4
+             exec_bin { path: '/bin/bash' arg0: 'sh' arg: '-i' }
              mount { src: '/lib' dst: '/lib' is_bind: true mandatory: false }",
         );
         assert!(
             toml.starts_with(
                 "# Made from nsjail's config file \"sandbox.cfg\"; after each line the field it came from.\n\
                  # The program starts in \"/work\\nx\" (cwd): say --cwd.\n\
+                 # The program is \"/bin/bash\", called as \"sh\" \"-i\" (exec_bin): say --exec.\n\
+                 # The log (log_file, log_fd) is written by `wardian run --nsjail-config` only; see --report.\n\
                  # Standard error is discarded (stderr_to_null): say 2>/dev/null.\n\
                  # Left out: envar `GONE`: the caller has no such variable\n\
                  \nextends = \"python\"\nname = \"demo\"  # name\n"

@@ -57,7 +57,7 @@ pub struct Options {
     /// User id.
     pub uid: Uid,
     /// The root directory.
-    pub chroot_dir: Option<PathBuf>,
+    pub chroot_dir: Option<String>,
     /// The working directory, inside the root.
     pub exec_dir: Option<PathBuf>,
     /// The whole environment; none for the caller's.
@@ -106,6 +106,14 @@ pub enum UsageError {
     NoValue {
         /// The option.
         flag: &'static str,
+    },
+    /// A value that must be UTF-8 and is not.
+    #[error("safeexec: `{flag}`: `{}` is not UTF-8", value.display())]
+    NotUtf8 {
+        /// The option.
+        flag: &'static str,
+        /// What it was given.
+        value: OsString,
     },
     /// A value that is not a number in the option's range.
     #[error("safeexec: `{flag}`: `{}` is not a number from {min} to {max}", value.display())]
@@ -163,9 +171,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Options, UsageE
             Some("--gid") => options.gid = number("--gid", value, 1, 65_535)?,
             Some("--uidplus") => options.uid = Uid::PlusPid(number("--uidplus", value, 1, 2_000_000_000)?),
             Some("--uid") => fixed_uid = Some(Uid::Fixed(number("--uid", value, 1, 2_000_000_000)?)),
-            Some("--chroot_dir") => options.chroot_dir = Some(text("--chroot_dir", value)?.into()),
+            Some("--chroot_dir") => options.chroot_dir = Some(utf8("--chroot_dir", value)?),
             Some("--exec_dir") => options.exec_dir = Some(text("--exec_dir", value)?.into()),
-            Some("--env_vars") => options.env_vars = Some(variables(&text("--env_vars", value)?)?),
+            Some("--env_vars") => options.env_vars = Some(variables(&utf8("--env_vars", value)?)?),
             Some("--report_file") => options.report = ReportTo::File(text("--report_file", value)?.into()),
             Some("--report_fd") => options.report = ReportTo::Fd(number("--report_fd", value, 0, 1_048_575)?),
             Some("--silent") => silent = true,
@@ -194,6 +202,10 @@ fn text(flag: &'static str, args: &mut impl Iterator<Item = OsString>) -> Result
     args.next().ok_or(UsageError::NoValue { flag })
 }
 
+fn utf8(flag: &'static str, args: &mut impl Iterator<Item = OsString>) -> Result<String, UsageError> {
+    text(flag, args)?.into_string().map_err(|value| UsageError::NotUtf8 { flag, value })
+}
+
 fn number<T: TryFrom<u64>>(
     flag: &'static str,
     args: &mut impl Iterator<Item = OsString>,
@@ -214,9 +226,8 @@ fn no_core(args: &mut impl Iterator<Item = OsString>) -> Result<u64, UsageError>
 }
 
 /// The `A=B` lines of `--env_vars`, or what `PY` stands for.
-fn variables(text: &OsString) -> Result<Vec<(String, String)>, UsageError> {
+fn variables(text: &str) -> Result<Vec<(String, String)>, UsageError> {
     let problem = |problem: String| UsageError::Environment { problem };
-    let text = text.to_str().ok_or_else(|| problem("not UTF-8".into()))?;
     if text == "PY" {
         return Ok(PYTHON_VARIABLES.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec());
     }
@@ -312,6 +323,14 @@ mod tests {
         ] {
             assert_eq!(run(words).unwrap_err().to_string(), message, "{words}");
         }
+    }
+
+    #[test]
+    fn a_root_that_is_not_utf8_is_refused_instead_of_changed() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let words =
+            ["--chroot_dir".into(), OsString::from_vec(vec![b'/', 0xff]), "--exec".into(), "x".into()];
+        assert!(matches!(parse(words), Err(UsageError::NotUtf8 { flag: "--chroot_dir", .. })));
     }
 
     #[test]
