@@ -123,7 +123,7 @@ fn from_json(text: &str) -> Result<DynamicMessage, Fault> {
         Ok(message)
     };
     read().map_err(|error: serde_json::Error| {
-        let at = (error.line().max(1), error.column().max(1));
+        let at = characters(text, error.line(), error.column());
         let message = error.to_string();
         let place = format!(" at line {} column {}", error.line(), error.column());
         Fault { at, message: message.strip_suffix(&place).map(str::to_owned).unwrap_or(message) }
@@ -168,6 +168,13 @@ fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
+
+/// serde_json's place, whose column counts bytes and is 0 at a line's start, in the terms of [`position`].
+fn characters(text: &str, line: usize, column: usize) -> (usize, usize) {
+    let before =
+        text.split('\n').nth(line.saturating_sub(1)).and_then(|line| line.get(..column.saturating_sub(1)));
+    (line.max(1), before.map_or(column.max(1), |before| before.chars().count() + 1))
 }
 
 /// The schema's root message.
@@ -287,6 +294,7 @@ mod tests {
         assert!(message.contains("end of input"), "{message}");
         assert_eq!(syntax("name: 'x' }").2, 11);
         assert_eq!(syntax("{\"name\": \"x\"").0, Format::Json);
+        assert_eq!(syntax("{\n\"name\": \"éé\" x").2, syntax("{\n\"name\": \"ee\" x").2);
         assert_eq!(syntax("{} {}").0, Format::Json);
         assert_eq!(syntax("[1]").0, Format::Text);
     }
