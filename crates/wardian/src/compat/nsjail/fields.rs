@@ -160,7 +160,7 @@ pub const FIELDS: &[Field] = &[
     refused("disable_tsc", "the time stamp counter stays readable"),
     refused(
         "oom_score_adj",
-        "memory is bounded by the sandbox's own cgroup; the caller's score is inherited",
+        "wardian sets 500, so that under pressure the kernel ends a sandbox before the host's own",
     ),
     honoured("rlimit_as", LIMIT),
     honoured("rlimit_as_type", LIMIT),

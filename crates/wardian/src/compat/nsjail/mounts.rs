@@ -33,6 +33,7 @@ pub(super) fn problem(mount: &MountPt) -> Option<String> {
     match kind {
         MountKind::Bind => bind_problem(mount),
         MountKind::Tmpfs => tmpfs_size(mount.options()).err(),
+        MountKind::Proc if mount.dst() != "/proc" => Some("proc is mounted at /proc only".into()),
         MountKind::Proc if mount.rw() => Some("proc is mounted read-only; drop `rw`".into()),
         MountKind::File if mount.rw() => {
             Some("a file made from `src_content` is read-only; drop `rw`".into())
@@ -86,6 +87,9 @@ pub(super) fn translate(mount: &MountPt, environment: &dyn Fn(&str) -> Option<St
         (Err(why), _) | (_, Err(why)) => return give_up(why),
     };
     let Some(kind) = kind(mount) else { return give_up(format!("file system type `{}`", mount.fstype())) };
+    if kind == MountKind::Proc && dst != "/proc" {
+        return give_up("proc is mounted at /proc only".into());
+    }
     if is_below(&dst, "/proc") && kind != MountKind::Proc {
         return give_up("nothing is mounted over /proc".into());
     }
@@ -194,6 +198,9 @@ mod tests {
         assert_eq!((home.src.as_deref(), home.dst.as_str()), (Some("/home/me/d"), "/d"));
         let missing = translate(&mount_with("prefix_dst_env: 'NO'"), &|_| None);
         assert!(matches!(missing, Translated::Failed(why) if why.contains("`NO`")));
+        let proc =
+            translate(&mount("dst: '/proc' fstype: 'proc' prefix_dst_env: 'X'"), &|_| Some("/x".to_owned()));
+        assert!(matches!(proc, Translated::Failed(why) if why.contains("/proc only")));
         let optional = translate(&mount_with("prefix_dst_env: 'NO' mandatory: false"), &|_| None);
         assert!(matches!(optional, Translated::LeftOut(_)));
     }
@@ -212,6 +219,7 @@ mod tests {
             ("dst: '/t' fstype: 'tmpfs' options: 'size=50%'", "`50%`"),
             ("dst: '/t' fstype: 'tmpfs' options: 'size=0'", "`0`"),
             ("dst: '/proc' fstype: 'proc' rw: true", "read-only"),
+            ("dst: '/p' fstype: 'proc'", "at /proc only"),
             ("dst: '/f' src_content: 'x' rw: true", "read-only"),
             ("dst: '/f' src_content: '\\377'", "UTF-8"),
         ] {

@@ -266,7 +266,7 @@ fn files(config: &NsjailConfig, caller: &Caller, left_out: &mut Vec<String>) -> 
     let honoured = config.mount.iter().filter(|mount| mounts::problem(mount).is_none());
     for mount in honoured {
         match mounts::translate(mount, &|name| caller.environment.get(name).cloned()) {
-            Translated::Mount(made) if made.kind == MountKind::Proc && made.dst == "/proc" => {
+            Translated::Mount(made) if made.kind == MountKind::Proc => {
                 proc = if mount.mandatory() { ProcMode::Required } else { ProcMode::Optional };
             }
             Translated::Mount(made) => wanted.push(made),

@@ -206,14 +206,14 @@ mod tests {
     #[test]
     fn it_reads_well() {
         let (_, toml) = imported(
-            "name: 'demo' cwd: '/work\\nx' time_limit: 6 stderr_to_null: true envar: 'GONE' envar: 'A=1' log_fd: 4
+            "name: 'demo' cwd: '/srv\\nx' time_limit: 6 stderr_to_null: true envar: 'GONE' envar: 'A=1' log_fd: 4
              exec_bin { path: '/bin/bash' arg0: 'sh' arg: '-i' }
              mount { src: '/lib' dst: '/lib' is_bind: true mandatory: false }",
         );
         assert!(
             toml.starts_with(
                 "# Made from nsjail's config file \"sandbox.cfg\"; after each line the field it came from.\n\
-                 # The program starts in \"/work\\nx\" (cwd): say --cwd.\n\
+                 # The program starts in \"/srv\\nx\" (cwd): say --cwd.\n\
                  # The program is \"/bin/bash\", called as \"sh\" \"-i\" (exec_bin): say --exec.\n\
                  # The log (log_file, log_fd) is written by `wardian run --nsjail-config` only; see --report.\n\
                  # Standard error is discarded (stderr_to_null): say 2>/dev/null.\n\
