@@ -1,6 +1,7 @@
 //! The engine of wardian: run untrusted Python contained, within exact limits, and report what happened.
 #![forbid(unsafe_code)]
 
+pub mod compat;
 pub mod files;
 pub mod host;
 pub mod limits;

@@ -1,0 +1,5 @@
+//! Other sandboxes' interfaces, read exactly and expressed in wardian's words.
+
+pub mod nsjail;
+pub mod safeexec;
+mod signals;
