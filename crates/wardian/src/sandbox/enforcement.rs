@@ -1,0 +1,92 @@
+//! The report's `enforced_by`: which layer stood behind each promise in this very run.
+
+use super::accounting::Accounting;
+use super::launch::Held;
+use super::outcome::Facts;
+use crate::limits::cgroup::{Controllers, Version};
+use crate::policy::{Network, Scratch};
+use crate::report::{Enforcement, EnforcementLevel};
+use std::collections::BTreeMap;
+use wardian_init::Handled;
+use wardian_sys::Errno;
+
+/// Every promise and its layer.
+pub(super) fn enforced_by(held: &Held, facts: &Facts, accounting: &Accounting) -> BTreeMap<String, Enforcement> {
+    let policy = &held.plan.policy;
+    let landlock = landlock(held);
+    let mut all = BTreeMap::new();
+    let mut add = |what: &str, enforcement| {
+        all.insert(what.to_owned(), enforcement);
+    };
+    add("files", Enforcement { also: landlock.clone(), ..kernel("mount-ns") });
+    add("processes_visible", kernel("pid-ns"));
+    add("ipc", kernel("ipc-ns"));
+    add("privileges", Enforcement { note: identity_note(held), ..kernel("user-ns") });
+    add("syscalls", Enforcement { note: facts.denials_unavailable.clone(), ..kernel("seccomp") });
+    let network = match policy.network {
+        Network::None => Enforcement { also: Some("seccomp".into()), ..kernel("net-ns") },
+        Network::Loopback => Enforcement { note: Some("its own loopback interface".into()), ..kernel("net-ns") },
+    };
+    add("network", network);
+    add("wall", kernel("supervisor"));
+    add("output", kernel("supervisor"));
+    if policy.files.scratch != Scratch::None {
+        add("disk", kernel("tmpfs"));
+    }
+    for (what, enforcement) in counted(accounting) {
+        add(what, enforcement);
+    }
+    if let Some(proc) = proc(held, facts) {
+        add("proc", proc);
+    }
+    all
+}
+
+fn kernel(layer: &str) -> Enforcement {
+    Enforcement { layer: layer.into(), also: None, abi: None, level: EnforcementLevel::Enforced, note: None }
+}
+
+fn watched(note: &str) -> Enforcement {
+    let note = Some(note.to_owned());
+    Enforcement { level: EnforcementLevel::Watched, note, ..kernel("supervisor") }
+}
+
+fn landlock(held: &Held) -> Option<String> {
+    let active = held.plan.guest.landlock != Handled::default();
+    active.then(|| format!("landlock (ABI {})", held.plan.landlock_abi))
+}
+
+fn identity_note(held: &Held) -> Option<String> {
+    held.ids.is_none().then(|| "identity: caller; host files are refused by the mount namespace, not by id".into())
+}
+
+/// Memory, CPU time and processes: by cgroup, or watched.
+fn counted(accounting: &Accounting) -> [(&'static str, Enforcement); 3] {
+    let (controllers, abi) = match &accounting.cgroup {
+        Some(_) => (accounting.controllers, accounting.version),
+        None => (Controllers::default(), None),
+    };
+    let abi = abi.map(|version| if version == Version::V2 { "v2".to_owned() } else { "v1".to_owned() });
+    let by = |has: bool, otherwise: Enforcement| {
+        if has { Enforcement { abi: abi.clone(), ..kernel("cgroup") } } else { otherwise }
+    };
+    [
+        ("memory", by(controllers.memory, watched("sampled: can be overrun for some milliseconds"))),
+        ("cpu", by(controllers.cpu_accounting, watched("sampled, and each process limited by RLIMIT_CPU"))),
+        ("processes", by(controllers.pids, Enforcement { layer: "rlimit".into(), ..kernel("rlimit") })),
+    ]
+}
+
+/// Whether an optional /proc is there.
+fn proc(held: &Held, facts: &Facts) -> Option<Enforcement> {
+    let step = held.plan.steps.lines().iter().position(|line| line.starts_with("mount proc"))?;
+    let failed = facts.degraded.iter().find(|(index, _)| usize::try_from(*index) == Ok(step));
+    Some(match failed {
+        None => Enforcement { abi: Some("subset=pid, hidepid".into()), ..kernel("pid-ns") },
+        Some((_, errno)) => Enforcement {
+            level: EnforcementLevel::Absent,
+            note: Some(format!("the host refused to mount it: {}", std::io::Error::from(Errno(*errno)))),
+            ..kernel("pid-ns")
+        },
+    })
+}
