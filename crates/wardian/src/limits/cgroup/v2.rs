@@ -1,0 +1,287 @@
+//! Version 2: one hierarchy, whose controllers each group hands down to the groups below it.
+//!
+//! Kernel documentation: `Documentation/admin-guide/cgroup-v2.rst`.
+
+use super::dir::{Counters, Dir, Place};
+use super::group::{Group, lock, remove};
+use super::locate::Map;
+use super::oom::OomWatch;
+use super::{CgroupLimits, Controllers, CpuThrottled, CpuUsage, Oom, PERIOD_US, Swap};
+use crate::limits::CgroupError;
+use rustix::fs::OFlags;
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Where the processes of our own group go: a group that hands controllers down may have none itself.
+const LEAF: &str = "wardian-supervisor";
+/// How often new processes may appear in our own group while we empty it.
+const PASSES: usize = 8;
+
+/// The group below which sandboxes get theirs.
+#[derive(Debug)]
+pub(super) struct Hierarchy {
+    dir: Dir,
+    controllers: Controllers,
+    /// What it hands down by now.
+    enabled: Mutex<Controllers>,
+}
+
+impl Hierarchy {
+    /// Reads which controllers there are; `memory` and `pids` must be.
+    pub(super) fn locate(map: &Map) -> Result<Hierarchy, CgroupError> {
+        let mut dir = map.v2()?;
+        if dir.path().ends_with(LEAF)
+            && let Some(above) = dir.path().parent()
+        {
+            dir = Dir::open(above)?;
+        }
+        Hierarchy::of(dir)
+    }
+
+    fn of(dir: Dir) -> Result<Hierarchy, CgroupError> {
+        let here = dir.group("");
+        let controllers = listed(here.read("cgroup.controllers")?.text());
+        let enabled = listed(here.read("cgroup.subtree_control")?.text());
+        for (there, controller) in [(controllers.memory, "memory"), (controllers.pids, "pids")] {
+            if !there {
+                return Err(CgroupError::NoController { controller, path: dir.path().to_owned() });
+            }
+        }
+        Ok(Hierarchy { dir, controllers, enabled: Mutex::new(enabled) })
+    }
+
+    pub(super) fn controllers(&self) -> Controllers {
+        self.controllers
+    }
+
+    pub(super) fn dir(&self) -> &Dir {
+        &self.dir
+    }
+
+    /// Hands down what is needed and not handed down yet, once in the life of our own group.
+    fn enable(&self, cpu: bool) -> Result<(), CgroupError> {
+        let mut enabled = self.enabled.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted =
+            [("+memory", enabled.memory, true), ("+pids", enabled.pids, true), ("+cpu", enabled.cpu, cpu)];
+        let missing: Vec<&str> =
+            wanted.iter().filter(|(_, there, wanted)| *wanted && !there).map(|(name, ..)| *name).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        if cpu && !self.controllers.cpu {
+            return Err(CgroupError::NoController { controller: "cpu", path: self.dir.path().to_owned() });
+        }
+        self.hand_down(&missing.join(" "))?;
+        *enabled = Controllers { memory: true, pids: true, cpu: cpu || enabled.cpu, cpu_usage: true };
+        Ok(())
+    }
+
+    /// `EBUSY` says that our own group has processes (only the hierarchy's root may): they move to a leaf.
+    fn hand_down(&self, change: &str) -> Result<(), CgroupError> {
+        let here = self.dir.group("");
+        let mut left = PASSES;
+        loop {
+            match here.write("cgroup.subtree_control", change) {
+                Err(CgroupError::Write { source, .. })
+                    if source.kind() == ErrorKind::ResourceBusy && left > 0 =>
+                {
+                    left -= 1;
+                    self.move_to_leaf()?;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn move_to_leaf(&self) -> Result<(), CgroupError> {
+        let leaf = self.dir.group(LEAF);
+        match leaf.make() {
+            Err(CgroupError::Create { source, .. }) if source.kind() == ErrorKind::AlreadyExists => {}
+            other => other?,
+        }
+        let path = self.dir.path().join("cgroup.procs");
+        let members = std::fs::read_to_string(&path).map_err(|source| CgroupError::Read { path, source })?;
+        for pid in members.lines() {
+            match leaf.write("cgroup.procs", pid) {
+                Err(CgroupError::Write { source, .. }) if is_gone(&source) => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the group, sets the limits and opens what is used later.
+    pub(super) fn create(
+        self: &Arc<Self>,
+        name: String,
+        limits: &CgroupLimits,
+        quota_us: Option<u64>,
+    ) -> Result<V2Group, CgroupError> {
+        self.enable(quota_us.is_some())?;
+        let place = self.dir.group(&name);
+        place.make()?;
+        let filled = lock(place).and_then(|lock| {
+            let swap = limit(place, limits, quota_us)?;
+            let cpu = place.open_file("cpu.stat", OFlags::RDONLY)?;
+            Ok((lock, swap, cpu))
+        });
+        match filled {
+            Ok((lock, swap, cpu)) => Ok(V2Group { host: Arc::clone(self), name, lock, cpu, swap }),
+            Err(error) => {
+                // The first error is the one to tell; nothing has joined the group yet.
+                let _ = place.rmdir();
+                Err(error)
+            }
+        }
+    }
+
+    /// Removes what a dead owner left; its processes are killed.
+    pub(super) fn sweep(&self, name: &str) -> Result<(), CgroupError> {
+        let place = self.dir.group(name);
+        remove(|| place.rmdir(), || drop(place.write("cgroup.kill", "1")))
+            .map_err(|source| CgroupError::Remove { path: place.path(), source: source.into() })
+    }
+}
+
+fn is_gone(source: &std::io::Error) -> bool {
+    source.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
+}
+
+/// `cpuset cpu io memory pids`. CPU time is counted by every group, controller or not.
+fn listed(names: &str) -> Controllers {
+    let has = |wanted| names.split_ascii_whitespace().any(|name| name == wanted);
+    Controllers { memory: has("memory"), pids: has("pids"), cpu: has("cpu"), cpu_usage: true }
+}
+
+fn limit(place: Place<'_>, limits: &CgroupLimits, quota_us: Option<u64>) -> Result<Swap, CgroupError> {
+    let mut swap = Swap::Unavailable;
+    if let Some(bytes) = limits.memory_bytes {
+        place.write("memory.max", &bytes.to_string())?;
+        if place.write_if_there("memory.swap.max", &limits.swap_bytes.to_string())? {
+            swap = Swap::Enforced;
+        }
+    }
+    if limits.oom == Oom::End {
+        place.write("memory.oom.group", "1")?;
+    }
+    if let Some(processes) = limits.processes {
+        place.write("pids.max", &processes.to_string())?;
+    }
+    if let Some(quota) = quota_us {
+        place.write("cpu.max", &format!("{quota} {PERIOD_US}"))?;
+    }
+    Ok(swap)
+}
+
+/// One group.
+#[derive(Debug)]
+pub(super) struct V2Group {
+    host: Arc<Hierarchy>,
+    name: String,
+    /// The group's directory: proves whose it is, and is what `CLONE_INTO_CGROUP` takes.
+    lock: OwnedFd,
+    cpu: OwnedFd,
+    swap: Swap,
+}
+
+impl V2Group {
+    fn place(&self) -> Place<'_> {
+        self.host.dir.group(&self.name)
+    }
+
+    fn cpu_stat(&self) -> Result<Counters, CgroupError> {
+        Counters::read(&self.cpu, || self.place().path().join("cpu.stat"))
+    }
+
+    fn field(&self, counters: &Counters, file: &str, name: &'static str) -> Result<u64, CgroupError> {
+        counters.field(name).ok_or_else(|| self.place().malformed(file, name))
+    }
+}
+
+impl Group for V2Group {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn path(&self) -> PathBuf {
+        self.place().path()
+    }
+
+    fn swap(&self) -> Swap {
+        self.swap
+    }
+
+    fn join_files(&self) -> &[OwnedFd] {
+        &[]
+    }
+
+    fn close_join_files(&mut self) {}
+
+    fn clone_into(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.lock.as_fd())
+    }
+
+    fn cpu_total_us(&self) -> Result<u64, CgroupError> {
+        self.field(&self.cpu_stat()?, "cpu.stat", "usage_usec")
+    }
+
+    fn cpu_usage(&self) -> Result<CpuUsage, CgroupError> {
+        let stat = self.cpu_stat()?;
+        let field = |name| self.field(&stat, "cpu.stat", name);
+        Ok(CpuUsage {
+            user_us: field("user_usec")?,
+            system_us: field("system_usec")?,
+            total_us: field("usage_usec")?,
+        })
+    }
+
+    fn cpu_throttled(&self) -> Result<Option<CpuThrottled>, CgroupError> {
+        let stat = self.cpu_stat()?;
+        let throttled = stat.field("nr_throttled").zip(stat.field("throttled_usec"));
+        Ok(throttled.map(|(periods, time_us)| CpuThrottled { periods, time_us }))
+    }
+
+    fn memory_current_bytes(&self) -> Result<u64, CgroupError> {
+        self.place().number("memory.current")
+    }
+
+    fn memory_peak_bytes(&self) -> Result<Option<u64>, CgroupError> {
+        Ok(self.place().read_if_there("memory.peak")?.and_then(|peak| peak.number()))
+    }
+
+    fn oom_kills(&self) -> Result<u64, CgroupError> {
+        self.field(&self.place().read("memory.events")?, "memory.events", "oom_kill")
+    }
+
+    fn oom_watch(&self) -> Result<OomWatch, CgroupError> {
+        let place = self.place();
+        OomWatch::events(
+            place.open_file("memory.events", OFlags::RDONLY)?,
+            place.path().join("memory.events"),
+        )
+    }
+
+    fn processes_peak(&self) -> Result<Option<u64>, CgroupError> {
+        Ok(self.place().read_if_there("pids.peak")?.and_then(|peak| peak.number()))
+    }
+
+    fn process_limit_hits(&self) -> Result<u64, CgroupError> {
+        self.field(&self.place().read("pids.events")?, "pids.events", "max")
+    }
+
+    fn is_populated(&self) -> Result<bool, CgroupError> {
+        Ok(self.field(&self.place().read("cgroup.events")?, "cgroup.events", "populated")? != 0)
+    }
+
+    fn kill(&self) -> Result<(), CgroupError> {
+        self.place().write("cgroup.kill", "1")
+    }
+
+    fn rmdir(&mut self) -> Result<(), CgroupError> {
+        let place = self.place();
+        remove(|| place.rmdir(), || drop(self.kill()))
+            .map_err(|source| CgroupError::Remove { path: place.path(), source: source.into() })
+    }
+}
