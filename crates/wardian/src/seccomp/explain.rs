@@ -162,3 +162,67 @@ impl Reason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seccomp::tests::{any_profile, python};
+    use crate::seccomp::{Refusal, RefusedErrno};
+    use proptest::prelude::*;
+
+    fn explain(profile: &Profile, nr: u32, args: [u64; 6]) -> String {
+        let refused = describe(profile, Arch::X86_64, nr, &args).unwrap();
+        format!("{}({}) = {}", refused.syscall, refused.detail, refused.errno_name())
+    }
+
+    #[test]
+    fn a_denial_says_what_was_tried() {
+        let denied = Profile { refused_errno: RefusedErrno::Eacces, refusal: Refusal::Notify, ..python() };
+        for (nr, args, expected) in [
+            (41, [2, 0o2_000_001, 0, 0, 0, 0], "socket(AF_INET, SOCK_STREAM) = EACCES"),
+            (41, [40, 1, 9, 0, 0, 0], "socket(AF_VSOCK, SOCK_STREAM, protocol 9) = EACCES"),
+            (41, [99, 15, 0, 0, 0, 0], "socket(99, 15) = EACCES"),
+            (56, [0x1002_0011, 0, 0, 0, 0, 0], "clone(CLONE_NEWNS|CLONE_NEWUSER) = EPERM"),
+            (90, [0, 0o104_755, 0, 0, 0, 0], "chmod(mode 0o104755) = EPERM"),
+            (16, [0, 0x5412, 0, 0, 0, 0], "ioctl(TIOCSTI) = EPERM"),
+            (117, [u64::MAX, 0, 0, 0, 0, 0], "setresuid(-1, 0, 0) = EPERM"),
+            (54, [0, 1, 26, 0, 0, 0], "setsockopt(SO_ATTACH_FILTER) = EPERM"),
+            (157, [22, 2, 0, 0, 0, 0], "prctl(PR_SET_SECCOMP) = EPERM"),
+            (101, [16, 1, 0, 0, 0, 0], "ptrace(operation 16) = EPERM"),
+            (165, [0; 6], "mount() = EPERM"),
+        ] {
+            assert_eq!(explain(&denied, nr, args), expected);
+        }
+    }
+
+    #[test]
+    fn the_hint_fits_the_policy() {
+        let args = [2, 1, 0, 0, 0, 0];
+        let refused = describe(&python(), Arch::X86_64, 41, &args).unwrap();
+        assert_eq!(refused.hint, "the policy forbids network; --network loopback allows 127.0.0.1");
+        let loopback = Profile { sockets: Sockets::Loopback, ..python() };
+        assert_eq!(describe(&loopback, Arch::X86_64, 41, &args), None);
+        let raw = describe(&loopback, Arch::X86_64, 41, &[2, 3, 0, 0, 0, 0]).unwrap();
+        assert_eq!(raw.hint, "the policy allows TCP and UDP on 127.0.0.1 and ::1, and no other network");
+        let denial = raw.into_denial(3);
+        assert_eq!((denial.syscall.as_str(), denial.errno.as_str(), denial.count), ("socket", "EPERM", 3));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Whatever registers hold: no panic, a bounded text, no control characters.
+        #[test]
+        fn any_registers_can_be_described(
+            profile in any_profile(),
+            arch in prop::sample::select(Arch::ALL.to_vec()),
+            nr in 0..480u32,
+            args in any::<[u64; 6]>(),
+        ) {
+            if let Some(refused) = describe(&profile, arch, nr, &args) {
+                prop_assert!(refused.detail.len() < 200 && refused.detail.chars().all(|c| !c.is_control()));
+                prop_assert!(!refused.hint.is_empty() && !refused.hint.ends_with('.'));
+            }
+        }
+    }
+}

@@ -130,3 +130,51 @@ pub enum RefusedErrno {
     /// As an LSM would (`outside = "denied"`).
     Eacces,
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The profile of the policy `python`.
+    pub(crate) fn python() -> Profile {
+        Profile {
+            exec: Exec::Any,
+            processes: Processes::Any,
+            sockets: Sockets::Unix,
+            memfd: true,
+            sysv_shm: true,
+            affinity: true,
+            refusal: Refusal::Errno,
+            refused_errno: RefusedErrno::Eperm,
+        }
+    }
+
+    prop_compose! {
+        /// Any profile; programs executed once have small secrets, so that calls meet them.
+        pub(crate) fn any_profile()(
+            exec in prop_oneof![
+                Just(Exec::Any),
+                Just(Exec::Never),
+                (0..4u32, 0..4u64).prop_map(|(fd, path)| Exec::Once { fd, path: path << 31 }),
+            ],
+            processes in prop::sample::select(vec![Processes::Any, Processes::ThreadsOnly, Processes::Single]),
+            sockets in prop::sample::select(vec![Sockets::None, Sockets::Unix, Sockets::Loopback]),
+            refusal in prop::sample::select(vec![Refusal::Errno, Refusal::Notify]),
+            refused_errno in prop::sample::select(vec![RefusedErrno::Eperm, RefusedErrno::Eacces]),
+            [memfd, sysv_shm, affinity] in any::<[bool; 3]>(),
+        ) -> Profile {
+            Profile { exec, processes, sockets, memfd, sysv_shm, affinity, refusal, refused_errno }
+        }
+    }
+
+    #[test]
+    fn a_profile_is_plain_data() {
+        let json = serde_json::to_string(&python()).unwrap();
+        assert_eq!(
+            json,
+            r#"{"exec":"any","processes":"any","sockets":"unix","memfd":true,"sysv_shm":true,"#.to_owned()
+                + r#""affinity":true,"refusal":"errno","refused_errno":"EPERM"}"#
+        );
+    }
+}

@@ -286,3 +286,172 @@ pub(super) fn two_ids(_: &Profile) -> Ruling {
 pub(super) fn three_ids(_: &Profile) -> Ruling {
     no_root(&[0, 1, 2])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seccomp::RefusedErrno;
+    use crate::seccomp::table::ruling_of;
+    use crate::seccomp::tests::python;
+
+    /// Decides `name(args)`; arguments left out are 0.
+    fn decide(profile: &Profile, name: &str, args: &[u64]) -> Decision {
+        let mut all = [0; 6];
+        all[..args.len()].copy_from_slice(args);
+        ruling_of(name, profile).decide(&all)
+    }
+
+    /// The kernel does not look at the high half of an `int`; neither may a rule.
+    const HIGH: u64 = 0xdead_beef_0000_0000;
+
+    #[test]
+    fn a_program_executed_once_needs_descriptor_flag_and_secret() {
+        let secret = 0x1234_5678_9abc;
+        let once = Profile { exec: Exec::Once { fd: 900, path: secret }, ..python() };
+        assert_eq!(decide(&once, "execveat", &[900, secret, 0, 0, 0x1000]), Allow);
+        assert_eq!(decide(&once, "execveat", &[900 | HIGH, secret, 0, 0, 0x1000 | HIGH]), Allow);
+        // An absolute path elsewhere in memory: the descriptor would be ignored.
+        assert_eq!(decide(&once, "execveat", &[900, secret + 1, 0, 0, 0x1000]), Kill);
+        assert_eq!(decide(&once, "execveat", &[900, secret | HIGH, 0, 0, 0x1000]), Kill);
+        assert_eq!(decide(&once, "execveat", &[901, secret, 0, 0, 0x1000]), Refuse(Reason::Exec));
+        assert_eq!(decide(&once, "execveat", &[900, secret, 0, 0, 0]), Refuse(Reason::Exec));
+        assert_eq!(decide(&once, "execve", &[secret]), Refuse(Reason::Exec));
+        let never = Profile { exec: Exec::Never, ..python() };
+        assert_eq!(decide(&never, "execveat", &[900, secret, 0, 0, 0x1000]), Refuse(Reason::Exec));
+        assert_eq!(decide(&python(), "execve", &[secret]), Allow);
+    }
+
+    #[test]
+    fn no_process_comes_in_a_new_namespace() {
+        const THREAD: u64 = 0x003d_0f00;
+        const SIGCHLD: u64 = 17;
+        let threads = Profile { processes: Processes::ThreadsOnly, ..python() };
+        let single = Profile { processes: Processes::Single, ..python() };
+        for flags in [THREAD, SIGCHLD, 0x4100 | SIGCHLD] {
+            assert_eq!(decide(&python(), "clone", &[flags | HIGH]), Allow);
+            assert_eq!(decide(&single, "clone", &[flags]), Refuse(Reason::Processes));
+        }
+        assert_eq!(decide(&threads, "clone", &[THREAD]), Allow);
+        assert_eq!(decide(&threads, "clone", &[SIGCHLD]), Refuse(Reason::Processes));
+        assert_eq!(decide(&threads, "fork", &[]), Refuse(Reason::Processes));
+        for bit in [17, 25, 26, 27, 28, 29, 30] {
+            for profile in [python(), threads.clone()] {
+                let decision = decide(&profile, "clone", &[THREAD | 1 << bit]);
+                assert_eq!(decision, Refuse(Reason::Namespaces), "bit {bit}");
+            }
+        }
+        assert_eq!(decide(&python(), "clone", &[0x8000 | SIGCHLD]), Refuse(Reason::Processes));
+    }
+
+    #[test]
+    fn only_granted_socket_families() {
+        let (unix, stream, dgram, cloexec) = (1, 1, 2, 0o2_000_000);
+        let loopback = Profile { sockets: Sockets::Loopback, ..python() };
+        let none = Profile { sockets: Sockets::None, ..python() };
+        assert_eq!(decide(&python(), "socket", &[unix | HIGH, stream]), Allow);
+        assert_eq!(decide(&python(), "socketpair", &[unix, stream]), Allow);
+        assert_eq!(decide(&none, "socketpair", &[unix, stream]), Refuse(Reason::LocalSockets));
+        for family in [2, 10] {
+            assert_eq!(decide(&python(), "socket", &[family, stream]), Refuse(Reason::Network));
+            assert_eq!(decide(&loopback, "socket", &[family, stream | cloexec, 6]), Allow);
+            assert_eq!(decide(&loopback, "socket", &[family, dgram, 17]), Allow);
+            // Raw, SOCK_PACKET, SCTP, MPTCP, ping.
+            for (kind, protocol) in [(3, 0), (10, 0), (1, 132), (1, 262), (2, 1)] {
+                assert_eq!(decide(&loopback, "socket", &[family, kind, protocol]), Refuse(Reason::Network));
+            }
+        }
+        // AF_PACKET, AF_ALG, AF_VSOCK, AF_XDP.
+        for family in [17, 38, 40, 44] {
+            assert_eq!(decide(&loopback, "socket", &[family, stream]), Refuse(Reason::Network));
+        }
+        assert_eq!(decide(&loopback, "socket", &[16, 3]), Answer(errno::EAFNOSUPPORT));
+    }
+
+    #[test]
+    fn no_set_id_bits() {
+        const CREATE: u64 = 0o100;
+        const TMPFILE: u64 = 0o20_200_000;
+        let refused = Refuse(Reason::SetId);
+        for bit in [0o4000, 0o2000, 0o6000] {
+            assert_eq!(decide(&python(), "chmod", &[0, 0o755 | bit]), refused);
+            assert_eq!(decide(&python(), "fchmodat2", &[0, 0, 0o755 | bit | HIGH]), refused);
+            assert_eq!(decide(&python(), "mkdirat", &[0, 0, bit]), refused);
+            assert_eq!(decide(&python(), "mknod", &[0, 0o100_644 | bit]), refused);
+            assert_eq!(decide(&python(), "open", &[0, CREATE, bit]), refused);
+            assert_eq!(decide(&python(), "openat", &[0, 0, TMPFILE, bit]), refused);
+            // Without O_CREAT the kernel ignores the mode.
+            assert_eq!(decide(&python(), "openat", &[0, 0, 0, bit]), Allow);
+        }
+        assert_eq!(decide(&python(), "chmod", &[0, 0o1777]), Allow);
+        assert_eq!(decide(&python(), "openat", &[0, 0, CREATE, 0o666]), Allow);
+    }
+
+    #[test]
+    fn no_devices() {
+        for (kind, expected) in [
+            (0, Allow),
+            (0o100_000, Allow),
+            (0o010_000, Allow),
+            (0o140_000, Allow),
+            (0o020_000, Refuse(Reason::Devices)),
+            (0o060_000, Refuse(Reason::Devices)),
+        ] {
+            assert_eq!(decide(&python(), "mknod", &[0, kind | 0o644]), expected);
+            assert_eq!(decide(&python(), "mknodat", &[0, 0, kind | 0o644]), expected);
+        }
+    }
+
+    #[test]
+    fn terminals_can_be_asked_and_not_typed_for() {
+        assert_eq!(decide(&python(), "ioctl", &[0, 0x5401 | HIGH]), Allow);
+        assert_eq!(decide(&python(), "ioctl", &[0, 0x5412 | HIGH]), Refuse(Reason::Terminal));
+        assert_eq!(decide(&python(), "ioctl", &[0, 0xae01]), Answer(errno::ENOTTY));
+    }
+
+    #[test]
+    fn memory_that_only_a_cgroup_counts() {
+        let watched = Profile { memfd: false, sysv_shm: false, ..python() };
+        for (call, args) in [
+            ("memfd_create", [0; 3]),
+            ("shmget", [0, 4096, 0o600]),
+            ("msgget", [0; 3]),
+            ("fcntl", [1, 1031, 1 << 20]),
+        ] {
+            assert_eq!(decide(&python(), call, &args), Allow, "{call}");
+            assert_eq!(decide(&watched, call, &args), Refuse(Reason::UncountedMemory), "{call}");
+        }
+        for (call, args) in [
+            ("memfd_create", [0, 4, 0, 0]),
+            ("shmget", [0, 4096, 0o4600, 0]),
+            ("mmap", [0, 4096, 3, 0x4_0022]),
+        ] {
+            assert_eq!(decide(&python(), call, &args), Refuse(Reason::HiddenMemory), "{call}");
+        }
+    }
+
+    #[test]
+    fn a_process_stays_who_and_how_it_is() {
+        assert_eq!(decide(&python(), "setresuid", &[1000, 1000, 1000]), Allow);
+        assert_eq!(decide(&python(), "setresuid", &[u64::MAX, 1000, HIGH]), Refuse(Reason::Identity));
+        assert_eq!(decide(&python(), "prctl", &[15]), Allow);
+        assert_eq!(decide(&python(), "prctl", &[4, 1]), Allow);
+        assert_eq!(decide(&python(), "prctl", &[4, 0]), Refuse(Reason::Oversight));
+        assert_eq!(decide(&python(), "prctl", &[22]), Refuse(Reason::Oversight));
+        assert_eq!(decide(&python(), "prctl", &[9999]), Answer(errno::EINVAL));
+        assert_eq!(decide(&python(), "personality", &[0xffff_ffff]), Allow);
+        assert_eq!(decide(&python(), "personality", &[0x0004_0000]), Refuse(Reason::Personality));
+        assert_eq!(decide(&python(), "sched_setscheduler", &[0, 3 | 0x4000_0000]), Allow);
+        assert_eq!(decide(&python(), "sched_setscheduler", &[0, 1]), Refuse(Reason::Scheduling));
+        let pinned = Profile { affinity: false, ..python() };
+        assert_eq!(decide(&pinned, "sched_setaffinity", &[0]), Refuse(Reason::Affinity));
+    }
+
+    #[test]
+    fn what_lies_outside_answers_as_the_policy_says() {
+        let denied = Profile { refused_errno: RefusedErrno::Eacces, ..python() };
+        assert_eq!(Reason::Network.errno(&denied), errno::EACCES);
+        assert_eq!(Reason::Exec.errno(&denied), errno::EACCES);
+        assert_eq!(Reason::Mounts.errno(&denied), errno::EPERM);
+        assert_eq!(Reason::Network.errno(&python()), errno::EPERM);
+    }
+}

@@ -197,3 +197,53 @@ impl Class {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seccomp::tests::python;
+    use std::collections::BTreeSet;
+
+    fn known() -> BTreeSet<&'static str> {
+        Arch::ALL.iter().flat_map(|arch| arch.calls()).map(|&(name, _)| name).collect()
+    }
+
+    #[test]
+    fn every_call_is_in_exactly_one_group() {
+        let mut seen = BTreeSet::new();
+        for name in GROUPS.iter().flat_map(|group| group.1) {
+            assert!(seen.insert(*name), "{name} is in the table twice");
+        }
+        assert_eq!(seen, known(), "the table and the architectures' lists differ");
+    }
+
+    #[test]
+    fn whatever_the_policy_the_kernel_stays_out_of_reach() {
+        let never = "acct add_key bpf capset chroot clock_adjtime clock_settime delete_module fanotify_init \
+            finit_module fsconfig fsmount fsopen fspick init_module io_setup io_uring_enter io_uring_register \
+            io_uring_setup ioperm iopl kcmp kexec_file_load kexec_load keyctl memfd_secret modify_ldt mount \
+            mount_setattr move_mount name_to_handle_at open_by_handle_at open_tree perf_event_open \
+            pidfd_getfd pivot_root process_vm_readv process_vm_writev ptrace quotactl quotactl_fd reboot \
+            request_key seccomp setdomainname setgroups sethostname setns settimeofday swapoff swapon syslog \
+            umount2 unshare userfaultfd";
+        for name in never.split_whitespace() {
+            assert!(known().contains(name), "{name} is no system call");
+            let decision = ruling_of(name, &python()).decide(&[0; 6]);
+            assert!(matches!(decision, Decision::Refuse(_)), "{name}: {decision:?}");
+        }
+        for name in ["clone3", "openat2", "map_shadow_stack", "set_mempolicy"] {
+            assert_eq!(ruling_of(name, &python()).decide(&[0; 6]), Decision::ABSENT, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_every_program_needs_is_allowed() {
+        let needed = "read write close mmap munmap mprotect brk futex rt_sigaction exit_group clock_gettime \
+            getrandom statx newfstatat rseq set_robust_list membarrier close_range epoll_create1 eventfd2 \
+            signalfd4 timerfd_create pidfd_open pidfd_send_signal sched_getaffinity prlimit64 madvise mlock mseal";
+        for name in needed.split_whitespace() {
+            assert!(known().contains(name), "{name} is no system call");
+            assert_eq!(ruling_of(name, &python()).decide(&[0; 6]), Decision::Allow, "{name}");
+        }
+    }
+}
