@@ -1,18 +1,180 @@
-//! (interim)
-#![allow(missing_docs)]
-pub struct Refused {
-    pub syscall: &'static str,
-    pub detail: String,
-    pub errno: wardian_sys::Errno,
-    pub errno_name: &'static str,
-    pub hint: &'static str,
+//! The seccomp filter: which system calls a guest may make.
+//!
+//! The policy is an allow-list and plain data. [`table`] puts every system call of an architecture into exactly
+//! one group, each with its reason; [`rules`] says for the few that depend on their arguments, or on what the
+//! [`Profile`] grants, which are allowed. [`compile`] turns a profile into a BPF [`Program`] whose bytes
+//! `wardian-init` installs last of all, just before the guest's exec. [`explain`] turns a refused call that the
+//! kernel reports back (seccomp_unotify(2)) into words.
+//!
+//! What the answers mean:
+//!
+//! | a call that … | gets |
+//! |---|---|
+//! | is on the list | the kernel's answer; where no argument matters the kernel does not even run the filter (since 5.11) |
+//! | no well-meaning program needs | `EPERM` (or [`Profile::refused_errno`]) and, with [`Refusal::Notify`], a denial in the report |
+//! | programs try and do without | `ENOSYS`, as an older kernel would say; never reported |
+//! | is unknown here | `ENOSYS` |
+//! | is made through another architecture's entry (i386, x32) | death of the process by `SIGSYS` |
+//!
+//! Only registers are looked at: what a pointer leads to, another thread of the guest can change between the
+//! check and its use. So calls whose meaning is in memory (`clone3`, `openat2`) do not exist for a guest, and
+//! programs fall back to their older forms.
+//!
+//! # Executing once
+//!
+//! `AT_EMPTY_PATH` only *permits* an empty path: `execveat(fd, "/bin/sh", …, AT_EMPTY_PATH)` ignores `fd` and
+//! runs the shell. The path is in memory, but the *pointer* is not. [`Exec::Once`] therefore also compares the
+//! pointer with a secret address that init draws at random, where it puts the empty string: it is gone after
+//! the exec, the guest never learns it, and a call that is right in all but the address ends the process, so
+//! that there is one guess in 2⁴⁰ per process.
+
+mod arch;
+mod bpf;
+mod compile;
+mod explain;
+#[cfg(test)]
+mod interpreter;
+mod names;
+mod rules;
+mod ruling;
+mod table;
+
+pub use arch::{Arch, name_of};
+pub use bpf::{Insn, Program};
+pub use compile::compile;
+pub use explain::{Refused, describe};
+pub use ruling::{Decision, Reason};
+
+use serde::Serialize;
+
+/// What a policy grants, as far as system calls are concerned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Profile {
+    /// Which programs may be executed.
+    pub exec: Exec,
+    /// Which processes and threads may be created.
+    pub processes: Processes,
+    /// Which sockets may be created.
+    pub sockets: Sockets,
+    /// Whether memory files may be created (memfd_create(2)), and pipes enlarged. Both hold memory that belongs
+    /// to no process, which only a memory cgroup sees: grant it only where the memory limit is enforced.
+    pub memfd: bool,
+    /// Whether System V shared memory, and System V and POSIX message queues may be created: as for `memfd`.
+    pub sysv_shm: bool,
+    /// Whether the CPU affinity may be changed: not where the number of cores is limited by pinning.
+    pub affinity: bool,
+    /// How a refusal is told.
+    pub refusal: Refusal,
+    /// What refused sockets, programs and processes answer; all else that is refused answers `EPERM`.
+    pub refused_errno: RefusedErrno,
 }
-pub fn describe(_nr: i32, _args: &[u64; 6]) -> Refused {
-    Refused {
-        syscall: "?",
-        detail: String::new(),
-        errno: wardian_sys::Errno::PERM,
-        errno_name: "EPERM",
-        hint: "",
+
+/// Which programs may be executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exec {
+    /// Whatever the file system contains.
+    Any,
+    /// One, once: `execveat(fd, path, …, AT_EMPTY_PATH)`.
+    Once {
+        /// The descriptor of the program: close-on-exec, and at or above the guest's `RLIMIT_NOFILE`.
+        fd: u32,
+        /// The address of the empty path, drawn at random for each run, with at least 40 random bits.
+        path: u64,
+    },
+    /// None: for a guest that is forked, not executed.
+    Never,
+}
+
+/// Which processes and threads may be created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Processes {
+    /// Processes and threads, in no new namespace.
+    Any,
+    /// Threads only.
+    ThreadsOnly,
+    /// None.
+    Single,
+}
+
+/// Which sockets may be created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sockets {
+    /// None, not even a pair; asyncio does not start without one.
+    None,
+    /// `AF_UNIX`.
+    Unix,
+    /// `AF_UNIX`, and TCP and UDP over IPv4 and IPv6.
+    Loopback,
+}
+
+/// How a refusal is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Refusal {
+    /// To the guest alone, by an error number.
+    Errno,
+    /// To the supervisor, which answers with [`Refused::errno`]. Needs a listener (`SECCOMP_FILTER_FLAG_NEW_LISTENER`):
+    /// without one the kernel answers `ENOSYS`.
+    Notify,
+}
+
+/// What refused sockets, programs and processes answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum RefusedErrno {
+    /// As all else that is refused.
+    Eperm,
+    /// As an LSM would (`outside = "denied"`).
+    Eacces,
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The profile of the policy `python`.
+    pub(crate) fn python() -> Profile {
+        Profile {
+            exec: Exec::Any,
+            processes: Processes::Any,
+            sockets: Sockets::Unix,
+            memfd: true,
+            sysv_shm: true,
+            affinity: true,
+            refusal: Refusal::Errno,
+            refused_errno: RefusedErrno::Eperm,
+        }
+    }
+
+    prop_compose! {
+        /// Any profile; programs executed once have small secrets, so that calls meet them.
+        pub(crate) fn any_profile()(
+            exec in prop_oneof![
+                Just(Exec::Any),
+                Just(Exec::Never),
+                (0..4u32, 0..4u64).prop_map(|(fd, path)| Exec::Once { fd, path: path << 31 }),
+            ],
+            processes in prop::sample::select(vec![Processes::Any, Processes::ThreadsOnly, Processes::Single]),
+            sockets in prop::sample::select(vec![Sockets::None, Sockets::Unix, Sockets::Loopback]),
+            refusal in prop::sample::select(vec![Refusal::Errno, Refusal::Notify]),
+            refused_errno in prop::sample::select(vec![RefusedErrno::Eperm, RefusedErrno::Eacces]),
+            [memfd, sysv_shm, affinity] in any::<[bool; 3]>(),
+        ) -> Profile {
+            Profile { exec, processes, sockets, memfd, sysv_shm, affinity, refusal, refused_errno }
+        }
+    }
+
+    #[test]
+    fn a_profile_is_plain_data() {
+        let json = serde_json::to_string(&python()).unwrap();
+        assert_eq!(
+            json,
+            r#"{"exec":"any","processes":"any","sockets":"unix","memfd":true,"sysv_shm":true,"#.to_owned()
+                + r#""affinity":true,"refusal":"errno","refused_errno":"EPERM"}"#
+        );
     }
 }
