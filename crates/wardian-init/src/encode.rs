@@ -30,8 +30,8 @@ pub struct GuestSpec {
     pub filter: Vec<u8>,
     pub listener: bool,
     pub program: CString,
-    /// The number of the descriptor to execute, if nothing else may be executed later.
-    pub exec_once: Option<u32>,
+    /// Descriptor and address of the empty path, if nothing else may be executed later.
+    pub exec_once: Option<(u32, u64)>,
     pub args: Vec<CString>,
     pub env: Vec<CString>,
 }
@@ -89,7 +89,8 @@ impl GuestSpec {
         });
         w.u32(self.uid).u32(self.gid).flag(self.change_ids).flag(self.private_ids);
         w.bytes(&self.filter).flag(self.listener);
-        w.string(&self.program).u32(self.exec_once.unwrap_or(0));
+        let (fd, address) = self.exec_once.unwrap_or((0, 0));
+        w.string(&self.program).u32(fd).u64(address);
         for strings in [&self.args, &self.env] {
             w.list(strings, |w, string| {
                 w.string(string);

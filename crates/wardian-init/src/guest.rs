@@ -71,8 +71,8 @@ fn become_guest(prepared: &Prepared) -> (Stage, Errno) {
         Ok(ruleset) => ruleset,
         Err(errno) => return (Stage::Landlock, errno),
     };
-    let program = match open_program(guest) {
-        Ok(program) => program,
+    let (program, empty_path) = match open_program(guest).and_then(|fd| Ok((fd, empty_path(guest)?))) {
+        Ok(opened) => opened,
         Err(errno) => return (Stage::OpenProgram, errno),
     };
     if let Err(errno) = take_identity(guest) {
@@ -94,7 +94,7 @@ fn become_guest(prepared: &Prepared) -> (Stage, Errno) {
     }
     let errno = match guest.exec {
         Exec::Path(path) => process::exec_path(path, prepared.args, prepared.env),
-        Exec::Once { .. } => process::exec_fd(program, prepared.args, prepared.env),
+        Exec::Once { .. } => process::exec_fd(program, empty_path, prepared.args, prepared.env),
     };
     (Stage::Exec, errno)
 }
@@ -164,11 +164,19 @@ fn landlock_ruleset(guest: &Guest<'static>) -> Result<Option<Fd>> {
 
 /// For "exec once": the executable's descriptor, at the number that the filter will compare with.
 fn open_program(guest: &Guest<'static>) -> Result<Fd> {
-    let Exec::Once { path, fd } = guest.exec else { return Ok(Fd::NONE) };
+    let Exec::Once { path, fd, .. } = guest.exec else { return Ok(Fd::NONE) };
     let opened = file::openat(Fd::CWD, path, file::O_PATH | file::O_CLOEXEC, 0)?;
     let number = i32::try_from(fd).map_err(|_| Errno::PROTO)?;
     file::dup_onto(opened.fd(), Fd::from_number(number))?;
     Ok(Fd::from_number(number))
+}
+
+/// An empty string at the address that only init and the filter know.
+fn empty_path(guest: &Guest<'static>) -> Result<&'static core::ffi::CStr> {
+    match guest.exec {
+        Exec::Once { address, .. } => memory::empty_string_at(address),
+        Exec::Path(_) => Ok(c""),
+    }
 }
 
 fn take_identity(guest: &Guest<'static>) -> Result<()> {

@@ -176,8 +176,10 @@ pub enum Exec<'a> {
     Once {
         /// Its path.
         path: &'a CStr,
-        /// The descriptor's number, not 0.
+        /// The descriptor's number.
         fd: u32,
+        /// Where the empty path lies, a secret that the filter compares with; not 0.
+        address: u64,
     },
 }
 
@@ -325,9 +327,10 @@ impl<'a> Guest<'a> {
 impl<'a> Exec<'a> {
     pub(crate) fn decode(r: &mut Reader<'a>) -> Option<Exec<'a>> {
         let path = r.string()?;
-        Some(match r.u32()? {
+        let fd = r.u32()?;
+        Some(match r.u64()? {
             0 => Exec::Path(path),
-            fd => Exec::Once { path, fd },
+            address => Exec::Once { path, fd, address },
         })
     }
 }

@@ -42,6 +42,24 @@ pub fn allocate_pages(len: usize) -> Result<&'static mut [u8]> {
     Ok(unsafe { core::slice::from_raw_parts_mut(at as *mut u8, len) })
 }
 
+/// An empty C string at exactly `address`; an error if something is there already.
+pub fn empty_string_at(address: u64) -> Result<&'static core::ffi::CStr> {
+    const MAP_FIXED_NOREPLACE: usize = 0x10_0000;
+    const PAGE: u64 = 4096;
+    const NO_FILE: isize = -1;
+    let page = address & !(PAGE - 1);
+    let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+    // SAFETY: the flag makes the kernel refuse to replace an existing mapping.
+    let at = unsafe { syscall!(nr::MMAP, page, PAGE, PROT_READ, flags, NO_FILE, 0usize) }?;
+    if at as u64 != page {
+        // A kernel before 4.17 takes the address for a wish.
+        return Err(crate::Errno::EXIST);
+    }
+    let at = at + (address - page) as usize;
+    // SAFETY: the page is mapped, readable, zeroed and never changes; `at` lies within it.
+    Ok(unsafe { core::ffi::CStr::from_ptr(core::ptr::with_exposed_provenance(at)) })
+}
+
 /// Views page-aligned memory as words.
 pub fn as_words(bytes: &'static mut [u8]) -> &'static mut [usize] {
     // SAFETY: every bit pattern is a valid usize; `align_to_mut` gives only the aligned middle.

@@ -153,9 +153,10 @@ impl StringList {
     }
 }
 
-/// Replaces the program by the file `fd` refers to; returns only on failure.
-pub fn exec_fd(fd: Fd, args: StringList, env: StringList) -> Errno {
-    exec(fd, c"", args, env, AT_EMPTY_PATH)
+/// Replaces the program by the file `fd` refers to; returns only on failure. A filter may compare where
+/// `empty` lies, so the caller says.
+pub fn exec_fd(fd: Fd, empty: &CStr, args: StringList, env: StringList) -> Errno {
+    exec(fd, empty, args, env, AT_EMPTY_PATH)
 }
 
 /// Replaces the program by the file at `path`; returns only on failure.

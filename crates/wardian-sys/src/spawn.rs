@@ -126,7 +126,9 @@ fn prepare_and_exec(plan: &mut ChildPlan) -> StartError {
         return StartError::Capabilities(errno);
     }
     match place(&mut plan.fds, plan.executable) {
-        Ok(executable) => StartError::Exec(process::exec_fd(executable.fd(), plan.args, StringList::EMPTY)),
+        Ok(executable) => {
+            StartError::Exec(process::exec_fd(executable.fd(), c"", plan.args, StringList::EMPTY))
+        }
         Err(errno) => StartError::Descriptors(errno),
     }
 }

@@ -3,6 +3,7 @@
 //! [`Host::detect`] is what a run needs to know, and costs a few system calls. Whether the layers really
 //! hold is shown by doing, in `wardian doctor` and when a run fails.
 
+use crate::limits::cgroup::{Cap, CgroupHost};
 use rustix::process::geteuid;
 
 /// What this machine's kernel and our rights can enforce.
@@ -16,6 +17,8 @@ pub struct Host {
     pub notify: bool,
     /// The CPUs we may use.
     pub cpus: Vec<usize>,
+    /// The cgroups we may use.
+    pub cgroups: CgroupHost,
 }
 
 /// As whom we run.
@@ -35,6 +38,7 @@ impl Host {
             landlock_abi: wardian_sys::landlock::abi().unwrap_or(0),
             notify: true,
             cpus: cpus(),
+            cgroups: CgroupHost::locate(Cap::default()),
         }
     }
 }

@@ -1,12 +1,31 @@
 //! The seccomp programs.
 
 use crate::host::Host;
-use crate::policy::Policy;
+use crate::policy::{Network, Outside, Policy};
+use crate::seccomp::{Arch, Exec, Processes, Profile, Refusal, RefusedErrno, Sockets, compile};
 
-pub(super) fn guest(_policy: &Policy, _exec_once: Option<u32>, _host: &Host) -> Vec<u8> {
-    vec![0x06, 0, 0, 0, 0, 0, 0xff, 0x7f]
+/// What the policy grants the guest, as far as system calls are concerned.
+pub(super) fn profile(policy: &Policy, exec_once: Option<(u32, u64)>, host: &Host) -> Profile {
+    let memory_is_enforced = host.cgroups.controllers().memory;
+    Profile {
+        exec: exec_once.map_or(Exec::Any, |(fd, path)| Exec::Once { fd, path }),
+        processes: if policy.limits.processes == 1 { Processes::Single } else { Processes::Any },
+        sockets: match policy.network {
+            Network::None => Sockets::Unix,
+            Network::Loopback => Sockets::Loopback,
+        },
+        memfd: memory_is_enforced,
+        sysv_shm: memory_is_enforced,
+        affinity: policy.limits.cpus.is_none(),
+        refusal: if policy.syscalls.denials && host.notify { Refusal::Notify } else { Refusal::Errno },
+        refused_errno: match policy.outside {
+            Outside::Absent => RefusedErrno::Eperm,
+            Outside::Denied => RefusedErrno::Eacces,
+        },
+    }
 }
 
-pub(super) fn init() -> Vec<u8> {
-    vec![0x06, 0, 0, 0, 0, 0, 0xff, 0x7f]
+/// The guest's program.
+pub(super) fn guest(profile: &Profile) -> Vec<u8> {
+    compile(profile, Arch::current()).to_bytes()
 }

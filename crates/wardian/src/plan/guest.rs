@@ -6,6 +6,7 @@ use super::steps::c_string;
 use super::{HOME, PlanError, Request};
 use crate::host::Host;
 use crate::policy::{ExecMode, Policy, Scratch};
+use crate::seccomp::{Profile, Refusal};
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStringExt;
@@ -22,11 +23,12 @@ pub(crate) struct GuestPlan {
     pub(crate) landlock_rules: Vec<(CString, u64)>,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
+    pub(crate) profile: Profile,
     pub(crate) filter: Vec<u8>,
     pub(crate) init_filter: Vec<u8>,
     pub(crate) listener: bool,
     pub(crate) program: CString,
-    pub(crate) exec_once: Option<u32>,
+    pub(crate) exec_once: Option<(u32, u64)>,
     pub(crate) args: Vec<CString>,
     pub(crate) env: Vec<CString>,
 }
@@ -49,7 +51,8 @@ pub(super) fn build(
     host: &Host,
 ) -> Result<GuestPlan, PlanError> {
     let policy = &request.policy;
-    let exec_once = (policy.exec == ExecMode::Once).then(|| exec_descriptor(policy));
+    let exec_once = (policy.exec == ExecMode::Once).then(|| (exec_descriptor(policy), secret_address()));
+    let profile = super::filter::profile(policy, exec_once, host);
     let (landlock, landlock_rules) = super::landlock::rules(policy, root, host)?;
     let args = program.args.iter().cloned().map(OsStringExt::into_vec);
     Ok(GuestPlan {
@@ -62,9 +65,10 @@ pub(super) fn build(
         landlock_rules,
         uid: policy.identity.uid,
         gid: policy.identity.gid,
-        filter: super::filter::guest(policy, exec_once, host),
-        init_filter: super::filter::init(),
-        listener: policy.syscalls.denials && host.notify,
+        filter: super::filter::guest(&profile),
+        init_filter: crate::seccomp::init_program(),
+        listener: profile.refusal == Refusal::Notify,
+        profile,
         program: c_string(program.path.as_str())?,
         exec_once,
         args: args.map(c_string).collect::<Result<_, _>>()?,
@@ -75,6 +79,16 @@ pub(super) fn build(
 /// The first number that the limit of open files keeps the guest from using.
 fn exec_descriptor(policy: &Policy) -> u32 {
     u32::try_from(policy.limits.open_files).unwrap_or(u32::MAX)
+}
+
+/// Where init will put the empty path of the one exec: 46 random bits, above what programs are linked at.
+fn secret_address() -> u64 {
+    const LOWEST: u64 = 1 << 32;
+    const BITS: u64 = (1 << 46) - 1;
+    let mut bytes = [0u8; 8];
+    // The call fails only before the machine has gathered any randomness at all, and then waits.
+    while rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) != Ok(bytes.len()) {}
+    (u64::from_ne_bytes(bytes) & BITS).max(LOWEST)
 }
 
 /// Backstops of each process; the tree as a whole is limited by cgroup and supervisor.

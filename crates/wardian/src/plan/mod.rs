@@ -20,6 +20,7 @@ pub(crate) use guest::GuestPlan;
 pub(crate) use root::HostTree;
 
 use crate::host::{Host, Privilege};
+use crate::limits::cgroup::CgroupHost;
 use crate::policy::{self, Network, Policy};
 use steps::Steps;
 use wardian_sys::clone;
@@ -45,6 +46,10 @@ pub struct Plan {
     /// Whether a directory of collectable files is handed out.
     pub(crate) hands_out_box: bool,
     pub(crate) python: Option<String>,
+    pub(crate) cgroups: CgroupHost,
+    /// Cores that the guest may use at once.
+    pub(crate) cores: usize,
+    pub(crate) landlock_abi: u32,
 }
 
 /// What to run, and what it gets.
@@ -85,6 +90,9 @@ impl Plan {
             own_ids: host.privilege == Privilege::Root,
             hands_out_box: root.hands_out_box,
             python: program.python_version,
+            cgroups: host.cgroups.clone(),
+            cores: request.policy.limits.cpus.map_or(host.cpus.len(), guest::cores).min(host.cpus.len()),
+            landlock_abi: host.landlock_abi,
             policy: request.policy,
         })
     }

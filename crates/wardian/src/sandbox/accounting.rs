@@ -1,7 +1,8 @@
 //! What the sandbox consumes: asked of its cgroup, or watched where there is none.
 
 use super::outcome::Killed;
-use crate::limits::cgroup::{Cgroup, OomWatch};
+use crate::limits::cgroup::{Cgroup, Controllers, OomWatch, Version};
+use crate::plan::Plan;
 use crate::policy::{Limits, OnOom};
 use crate::report::{Source, Usage};
 use rustix::event::PollFlags;
@@ -15,23 +16,36 @@ const SHORTEST_LOOK: Duration = Duration::from_millis(1);
 /// A sandbox's cgroup, and when to look at it again.
 pub(super) struct Accounting {
     pub(super) cgroup: Option<Cgroup>,
+    pub(super) controllers: Controllers,
+    pub(super) version: Option<Version>,
     oom: Option<OomWatch>,
     next_look: Option<Instant>,
     cores: u64,
 }
 
 impl Accounting {
-    pub(super) fn new(cgroup: Option<Cgroup>, limits: &Limits, cores: usize) -> Accounting {
-        let wanted = limits.on_oom == OnOom::End;
+    pub(super) fn new(cgroup: Option<Cgroup>, plan: &Plan) -> Accounting {
+        let wanted = plan.policy.limits.on_oom == OnOom::End;
         // Without the watch an out-of-memory kill is still seen when the program has ended.
         let oom = cgroup.as_ref().filter(|_| wanted).and_then(|cgroup| cgroup.oom_watch().ok());
-        Accounting { cgroup, oom, next_look: None, cores: cores.max(1) as u64 }
+        Accounting {
+            cgroup,
+            controllers: plan.cgroups.controllers(),
+            version: plan.cgroups.version(),
+            oom,
+            next_look: None,
+            cores: plan.cores.max(1) as u64,
+        }
     }
 
     /// The descriptor that tells when memory has run out, and what to wait for.
     pub(super) fn oom_interest(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
         let flags = |watch: &OomWatch| {
-            if watch.interest().contains(rustix::event::epoll::EventFlags::PRI) { PollFlags::PRI } else { PollFlags::IN }
+            if watch.interest().contains(rustix::event::epoll::EventFlags::PRI) {
+                PollFlags::PRI
+            } else {
+                PollFlags::IN
+            }
         };
         self.oom.as_ref().map(|watch| (watch.as_fd(), flags(watch)))
     }

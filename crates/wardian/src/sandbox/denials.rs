@@ -19,6 +19,7 @@ const MAX_KINDS: usize = 256;
 
 /// The listener and what it has heard.
 pub(super) struct Denials {
+    profile: seccomp::Profile,
     listener: Option<OwnedFd>,
     waiting: Option<Waiting>,
     kinds: BTreeMap<(&'static str, String), Denial>,
@@ -33,8 +34,8 @@ struct Waiting {
 }
 
 impl Denials {
-    pub(super) fn new() -> Denials {
-        Denials { listener: None, waiting: None, kinds: BTreeMap::new(), counts: BTreeMap::new() }
+    pub(super) fn new(profile: seccomp::Profile) -> Denials {
+        Denials { profile, listener: None, waiting: None, kinds: BTreeMap::new(), counts: BTreeMap::new() }
     }
 
     pub(super) fn listen(&mut self, listener: OwnedFd) {
@@ -70,12 +71,15 @@ impl Denials {
             }
             Err(_) => return,
         };
-        let refused = seccomp::describe(notification.syscall, &notification.args);
-        let errno = refused.errno;
+        let number = u32::try_from(notification.syscall).unwrap_or(u32::MAX);
+        let refused = seccomp::describe(&self.profile, seccomp::Arch::current(), number, &notification.args);
+        let errno = refused.as_ref().map_or(Errno::PERM, |refused| Errno(i32::from(refused.errno)));
         let count = self.counts.entry(notification.syscall).or_insert(0);
         *count += 1;
         let count = *count;
-        self.record(refused);
+        if let Some(refused) = refused {
+            self.record(refused);
+        }
         match count.checked_sub(PROMPT) {
             None | Some(0) => self.answer(notification.id, errno),
             Some(excess) => {
@@ -85,17 +89,12 @@ impl Denials {
         }
     }
 
-    fn record(&mut self, refused: seccomp::Refused) {
-        let crowded = self.kinds.len() >= MAX_KINDS;
-        let detail = if crowded { String::new() } else { refused.detail };
-        let denial = self.kinds.entry((refused.syscall, detail.clone())).or_insert_with(|| Denial {
-            syscall: refused.syscall.to_owned(),
-            detail,
-            errno: refused.errno_name.to_owned(),
-            count: 0,
-            hint: refused.hint.to_owned(),
-        });
-        denial.count += 1;
+    fn record(&mut self, mut refused: seccomp::Refused) {
+        if self.kinds.len() >= MAX_KINDS {
+            refused.detail.clear();
+        }
+        let kind = (refused.syscall, refused.detail.clone());
+        self.kinds.entry(kind).or_insert_with(|| refused.into_denial(0)).count += 1;
     }
 
     fn answer(&self, id: u64, errno: Errno) {

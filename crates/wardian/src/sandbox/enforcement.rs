@@ -11,7 +11,11 @@ use wardian_init::Handled;
 use wardian_sys::Errno;
 
 /// Every promise and its layer.
-pub(super) fn enforced_by(held: &Held, facts: &Facts, accounting: &Accounting) -> BTreeMap<String, Enforcement> {
+pub(super) fn enforced_by(
+    held: &Held,
+    facts: &Facts,
+    accounting: &Accounting,
+) -> BTreeMap<String, Enforcement> {
     let policy = &held.plan.policy;
     let landlock = landlock(held);
     let mut all = BTreeMap::new();
@@ -25,7 +29,9 @@ pub(super) fn enforced_by(held: &Held, facts: &Facts, accounting: &Accounting) -
     add("syscalls", Enforcement { note: facts.denials_unavailable.clone(), ..kernel("seccomp") });
     let network = match policy.network {
         Network::None => Enforcement { also: Some("seccomp".into()), ..kernel("net-ns") },
-        Network::Loopback => Enforcement { note: Some("its own loopback interface".into()), ..kernel("net-ns") },
+        Network::Loopback => {
+            Enforcement { note: Some("its own loopback interface".into()), ..kernel("net-ns") }
+        }
     };
     add("network", network);
     add("wall", kernel("supervisor"));
@@ -57,7 +63,9 @@ fn landlock(held: &Held) -> Option<String> {
 }
 
 fn identity_note(held: &Held) -> Option<String> {
-    held.ids.is_none().then(|| "identity: caller; host files are refused by the mount namespace, not by id".into())
+    held.ids
+        .is_none()
+        .then(|| "identity: caller; host files are refused by the mount namespace, not by id".into())
 }
 
 /// Memory, CPU time and processes: by cgroup, or watched.
@@ -72,7 +80,7 @@ fn counted(accounting: &Accounting) -> [(&'static str, Enforcement); 3] {
     };
     [
         ("memory", by(controllers.memory, watched("sampled: can be overrun for some milliseconds"))),
-        ("cpu", by(controllers.cpu_accounting, watched("sampled, and each process limited by RLIMIT_CPU"))),
+        ("cpu", by(controllers.cpu_usage, watched("sampled, and each process limited by RLIMIT_CPU"))),
         ("processes", by(controllers.pids, Enforcement { layer: "rlimit".into(), ..kernel("rlimit") })),
     ]
 }

@@ -1,10 +1,14 @@
 //! From plan to running init: everything the supervisor does before it only watches.
 
+use super::accounting::Accounting;
 use super::ids::{self, IdLease};
+
 use super::streams::{Feeder, Taker, guest_pipe};
 use super::supervise::Supervision;
 use super::{Connections, SandboxError, init};
+use crate::limits::cgroup::{Cgroup, CgroupLimits, Oom, Version};
 use crate::plan::{HostTree, Plan};
+use crate::policy::OnOom;
 use crate::report::Report;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::ffi::CString;
@@ -61,8 +65,10 @@ pub fn launch(plan: Plan, connections: Connections) -> Result<Running, SandboxEr
     let (channel, guest_channel) = packet_pair()?;
     let trees = plan.trees.iter().map(open_tree).collect::<Result<Vec<_>, _>>()?;
 
+    let cgroup = make_cgroup(&plan)?;
+    let joins = cgroup.as_ref().map_or(&[][..], Cgroup::join_files);
     let first_join = CHANNEL.0 + 4 + count(plan.inputs.len()) + count(trees.len());
-    let bytes = encode(&plan, first_join, 0);
+    let bytes = encode(&plan, first_join, joins.len());
     let plan_file =
         init::sealed("wardian-plan", &bytes, false).map_err(SandboxError::at("put the plan in memory"))?;
 
@@ -76,14 +82,20 @@ pub fn launch(plan: Plan, connections: Connections) -> Result<Running, SandboxEr
     ];
     slots.extend(plan.inputs.iter().map(|input| input.fd().as_fd()));
     slots.extend(trees.iter().map(AsFd::as_fd));
+    slots.extend(joins.iter().map(AsFd::as_fd));
     debug_assert_eq!((CONTROL, PLAN), (Slot(0), Slot(1)));
 
-    let spec =
-        InitSpec { executable: init::executable()?, namespaces: plan.namespaces, cgroup: None, fds: &slots };
+    let spec = InitSpec {
+        executable: init::executable()?,
+        namespaces: plan.namespaces,
+        cgroup: cgroup.as_ref().and_then(Cgroup::clone_into),
+        fds: &slots,
+    };
     let started = spawn::start_init(&spec)?;
     drop(slots);
 
     let limit = plan.policy.limits.output.0;
+    let accounting = Accounting::new(cgroup, &plan);
     let supervision = Supervision::new(
         Held { plan, ids },
         started,
@@ -93,11 +105,31 @@ pub fn launch(plan: Plan, connections: Connections) -> Result<Running, SandboxEr
         Taker::new(stdout.ours, connections.stdout, limit),
         Taker::new(stderr.ours, connections.stderr, limit),
         connections.cancel,
+        accounting,
         accepted,
     );
     supervision.map_ids()?;
     supervision.go(bytes.len())?;
     Ok(Running { supervision })
+}
+
+/// The sandbox's cgroup, where the host has one for us.
+fn make_cgroup(plan: &Plan) -> Result<Option<Cgroup>, SandboxError> {
+    let Some(version) = plan.cgroups.version() else { return Ok(None) };
+    let limits = &plan.policy.limits;
+    // Version 2: init is born into the group, and must not count against the guest.
+    let inits = u64::from(version == Version::V2);
+    let limits = CgroupLimits {
+        memory_bytes: Some(limits.memory.0),
+        swap_bytes: 0,
+        processes: Some(u64::from(limits.processes) + inits),
+        cpus: limits.cpus,
+        oom: match limits.on_oom {
+            OnOom::End => Oom::End,
+            OnOom::One => Oom::One,
+        },
+    };
+    Ok(Some(plan.cgroups.create(&limits)?))
 }
 
 fn count(len: usize) -> u32 {

@@ -3,8 +3,10 @@
 //! States are types: [`Prepared`] has a plan and nothing running, [`Running`] has a live init, and the
 //! [`Report`](crate::report::Report) is what is left when everything inside is gone.
 
+mod accounting;
 mod cancel;
 mod denials;
+mod enforcement;
 mod error;
 mod ids;
 mod init;

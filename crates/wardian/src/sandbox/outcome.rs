@@ -1,6 +1,8 @@
 //! From what the supervisor saw to the report.
 
 use super::SandboxError;
+use super::accounting::Accounting;
+use super::enforcement;
 use super::launch::Held;
 use super::message;
 use super::streams::{Kept, Taker};
@@ -44,6 +46,7 @@ pub(super) struct Facts {
     /// The guest's raw wait status, and what init saw used.
     pub(super) exited: Option<(i32, wardian_init::Usage)>,
     pub(super) scratch: Option<OwnedFd>,
+    pub(super) denials_unavailable: Option<String>,
 }
 
 impl Facts {
@@ -59,6 +62,7 @@ impl Facts {
             not_started: None,
             exited: None,
             scratch: None,
+            denials_unavailable: None,
         }
     }
 
@@ -83,7 +87,7 @@ impl Ending {
 }
 
 /// Tells causes of death apart: what we did comes first, then what the kernel says, never what the guest says.
-fn ending(facts: &Facts, init_status: i32) -> Result<Ending, SandboxError> {
+fn ending(facts: &Facts, accounting: &Accounting, init_status: i32) -> Result<Ending, SandboxError> {
     const SIGKILL: i32 = 9;
     if let Some(killed) = facts.killed {
         return match killed {
@@ -110,6 +114,10 @@ fn ending(facts: &Facts, init_status: i32) -> Result<Ending, SandboxError> {
         let verdict = if code == 0 { Verdict::Ok } else { Verdict::NonzeroExit };
         return Ok(Ending { exit_code: Some(code), ..Ending::of(verdict, Reason::Exit) });
     }
+    // The kernel's own count of what it killed for want of memory; a guest can kill itself, but not forge that.
+    if signal == SIGKILL && accounting.oom_kills() > 0 {
+        return Ok(Ending::of(Verdict::MemoryLimit, Reason::OomKill));
+    }
     Ok(Ending { signal: Some(signal), ..Ending::of(Verdict::Signaled, Reason::Signal) })
 }
 
@@ -132,6 +140,7 @@ fn not_started(facts: &Facts) -> Option<Result<Ending, SandboxError>> {
 pub(super) fn report(
     held: Held,
     facts: Facts,
+    accounting: Accounting,
     init_status: i32,
     stdout: Taker,
     stderr: Taker,
@@ -147,9 +156,12 @@ pub(super) fn report(
     }
     let ending = match not_started(&facts) {
         Some(ending) => ending?,
-        None => ending(&facts, init_status)?,
+        None => ending(&facts, &accounting, init_status)?,
     };
-    let usage = usage(&facts);
+    let mut usage = usage(&facts);
+    let mut usage_source = sources(&usage);
+    accounting.fill(&mut usage, &mut usage_source);
+    let enforced_by = enforcement::enforced_by(&held, &facts, &accounting);
     let limits = effective(&held.plan);
     let message = message::sentence(&ending, &limits, &usage, &held.plan);
     let since = |at: Option<Instant>| at.map(|at| micros(at.duration_since(facts.accepted)));
@@ -168,13 +180,13 @@ pub(super) fn report(
         stdout: stream(stdout),
         stderr: stream(stderr),
         limits,
-        usage_source: sources(&usage),
         usage,
+        usage_source,
         files: Vec::new(),
         files_omitted: Vec::new(),
         denials,
-        denials_unavailable: None,
-        enforced_by: BTreeMap::new(),
+        denials_unavailable: facts.denials_unavailable.clone(),
+        enforced_by,
         timeline_us: Timeline {
             accepted: 0,
             prepared: None,

@@ -1,6 +1,7 @@
 //! Supervising: one loop over everything that can happen, until nothing inside is left.
 
 use super::SandboxError;
+use super::accounting::Accounting;
 use super::cancel::Cancel;
 use super::denials::Denials;
 use super::launch::{self, Held};
@@ -33,6 +34,7 @@ pub(super) struct Supervision {
     stdout: Taker,
     stderr: Taker,
     cancel: Option<Cancel>,
+    accounting: Accounting,
     facts: Facts,
 }
 
@@ -44,6 +46,7 @@ enum Role {
     Channel,
     Listener,
     Cancel,
+    Oom,
     StdinSource,
     Stdin,
     Stdout,
@@ -63,21 +66,24 @@ impl Supervision {
         stdout: Taker,
         stderr: Taker,
         cancel: Option<Cancel>,
+        accounting: Accounting,
         accepted: Instant,
     ) -> Supervision {
         let facts = Facts::new(accepted);
+        let denials = Denials::new(held.plan.guest.profile.clone());
         let channel = Some(channel);
         Supervision {
             held,
             init,
             control,
             channel,
-            denials: Denials::new(),
+            denials,
             guest: None,
             stdin,
             stdout,
             stderr,
             cancel,
+            accounting,
             facts,
         }
     }
@@ -114,7 +120,7 @@ impl Supervision {
         let status = self.reap();
         self.drain_control()?;
         let denials = self.denials.into_list();
-        outcome::report(self.held, self.facts, status, self.stdout, self.stderr, denials)
+        outcome::report(self.held, self.facts, self.accounting, status, self.stdout, self.stderr, denials)
     }
 
     fn streams_are_done(&self) -> bool {
@@ -131,7 +137,7 @@ impl Supervision {
             None => self.facts.accepted + SET_UP_LIMIT,
             Some(started) => started + limits.wall.as_std(),
         };
-        self.denials.due().map_or(limit, |due| due.min(limit))
+        [self.denials.due(), self.accounting.due()].into_iter().flatten().fold(limit, Instant::min)
     }
 
     /// Ends the run when a limit is reached.
@@ -152,6 +158,7 @@ impl Supervision {
             }
             _ => None,
         };
+        let killed = killed.or_else(|| self.accounting.look(now, limits));
         if let Some(killed) = killed {
             self.kill(killed);
         }
@@ -185,6 +192,8 @@ impl Supervision {
     fn wanted(&self, init_is_alive: bool) -> Vec<(Role, BorrowedFd<'_>, PollFlags)> {
         let read = PollFlags::IN;
         let write = PollFlags::OUT;
+        let oom = self.accounting.oom_interest().filter(|_| self.facts.killed.is_none());
+        let (oom, oom_flags) = oom.map_or((None, read), |(fd, flags)| (Some(fd), flags));
         let candidates = [
             (Role::Init, Some(self.init.pidfd.as_fd()).filter(|_| init_is_alive), read),
             (Role::Control, Some(self.control.as_fd()).filter(|_| init_is_alive), read),
@@ -195,6 +204,7 @@ impl Supervision {
                 self.cancel.as_ref().map(AsFd::as_fd).filter(|_| self.facts.killed.is_none()),
                 read,
             ),
+            (Role::Oom, oom, oom_flags),
             (Role::StdinSource, self.stdin.wants_read(), read),
             (Role::Stdin, self.stdin.wants_write(), write),
             (Role::Stdout, self.stdout.wants_read(), read),
@@ -212,6 +222,11 @@ impl Supervision {
             Role::Channel => self.receive_channel()?,
             Role::Listener => self.denials.read(flags.contains(PollFlags::HUP)),
             Role::Cancel => self.kill(Killed::Cancelled(self.cancel.as_ref().and_then(Cancel::signal))),
+            Role::Oom => {
+                if self.accounting.oom_news() {
+                    self.kill(Killed::Oom);
+                }
+            }
             Role::StdinSource => self.stdin.read(),
             Role::Stdin => self.stdin.write(),
             Role::Stdout => self.stdout.read(),
@@ -258,7 +273,9 @@ impl Supervision {
             None => {
                 self.channel = None;
                 if self.facts.not_started.is_none() {
-                    self.facts.started.get_or_insert_with(Instant::now);
+                    let now = Instant::now();
+                    self.facts.started = Some(now);
+                    self.accounting.start(now, &self.held.plan.policy.limits);
                 }
             }
         }

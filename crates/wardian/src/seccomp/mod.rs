@@ -32,6 +32,7 @@ mod arch;
 mod bpf;
 mod compile;
 mod explain;
+mod init;
 #[cfg(test)]
 mod interpreter;
 mod names;
@@ -43,6 +44,7 @@ pub use arch::{Arch, name_of};
 pub use bpf::{Insn, Program};
 pub use compile::compile;
 pub use explain::{Refused, describe};
+pub use init::init_program;
 pub use ruling::{Decision, Reason};
 
 use serde::Serialize;

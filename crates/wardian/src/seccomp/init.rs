@@ -1,0 +1,24 @@
+//! The filter of `wardian-init` itself, once the guest runs: reap, watch, report, exit.
+
+use super::Arch;
+use super::bpf::{self, Insn, Program};
+use wardian_sys::nr;
+
+const ALLOWED: [usize; 7] =
+    [nr::READ, nr::WRITE, nr::WAIT4, nr::PPOLL, nr::SIGNALFD4, nr::CLOSE, nr::EXIT_GROUP];
+
+/// The program as the kernel takes it; any other call ends init, and the sandbox with it.
+pub fn init_program() -> Vec<u8> {
+    let mut insns = vec![
+        Insn::plain(bpf::LOAD, bpf::ARCHITECTURE),
+        Insn::test(bpf::EQUAL, Arch::current().audit(), 1, 0),
+        Insn::plain(bpf::RETURN, bpf::RET_KILL_PROCESS),
+        Insn::plain(bpf::LOAD, bpf::NUMBER),
+    ];
+    for number in ALLOWED {
+        insns.push(Insn::test(bpf::EQUAL, u32::try_from(number).unwrap_or(u32::MAX), 0, 1));
+        insns.push(Insn::plain(bpf::RETURN, bpf::RET_ALLOW));
+    }
+    insns.push(Insn::plain(bpf::RETURN, bpf::RET_KILL_PROCESS));
+    Program { insns }.to_bytes()
+}
