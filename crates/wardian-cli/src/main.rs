@@ -11,7 +11,7 @@ use wardian::{
 fn main() {
     let args: Vec<_> = std::env::args_os().skip(1).collect();
     let (program, rest) = match args[0].to_str() {
-        Some("-c") => (Program::Code(args[1].to_string_lossy().into_owned()), 2),
+        Some("-c") => (Program::Code(args[1].clone()), 2),
         Some("--exec") => (Program::Exec(args[1].clone().into()), 2),
         _ => (Program::Script(Input::open(args[0].as_ref(), None, 1 << 20).unwrap()), 1),
     };

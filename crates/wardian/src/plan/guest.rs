@@ -9,7 +9,7 @@ use crate::policy::{ExecMode, Policy, Scratch};
 use crate::seccomp::{Profile, Refusal};
 use std::collections::BTreeMap;
 use std::ffi::CString;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use wardian_init::{Handled, Rlimit};
 
 /// What the guest becomes; slots and cgroups are filled in at launch.
@@ -69,7 +69,7 @@ pub(super) fn build(
         init_filter: crate::seccomp::init_program(),
         listener: profile.refusal == Refusal::Notify,
         profile,
-        program: c_string(program.path.as_str())?,
+        program: c_string(program.path.as_os_str().as_bytes())?,
         exec_once,
         args: args.map(c_string).collect::<Result<_, _>>()?,
         env: environment(request, program, host)?,
@@ -162,6 +162,8 @@ fn environment(request: &Request, program: &Resolved, host: &Host) -> Result<Vec
         set("USER", "guest".into());
         set("MPLCONFIGDIR", format!("{HOME}/.config/matplotlib"));
         set("PYTHONDONTWRITEBYTECODE", "1".into());
+        // A locale that every C library has since 2.35, and that Python 3.7 and later make UTF-8 of in any case.
+        set("LC_ALL", "C.UTF-8".into());
         if request.unbuffered {
             set("PYTHONUNBUFFERED", "1".into());
         }
@@ -174,7 +176,8 @@ fn environment(request: &Request, program: &Resolved, host: &Host) -> Result<Vec
         for library in ["OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM", "NUMEXPR", "BLIS"] {
             set(&format!("{library}_NUM_THREADS"), threads.to_string());
         }
-        all.extend(program.env.iter().cloned());
+        let search_path: Vec<_> = program.search_path.iter().map(|dir| dir.to_string_lossy()).collect();
+        all.insert("PATH".to_owned(), search_path.join(":"));
     }
     for name in &environment.inherit {
         if let Some(value) = std::env::var_os(name) {

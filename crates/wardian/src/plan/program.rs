@@ -2,31 +2,37 @@
 
 use super::{BOX, PlanError, Request};
 use crate::files::Input;
+use crate::python::layout::Needs;
+use crate::python::{self, Interpreter};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::fs;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 /// What is to be run.
 pub enum Program {
     /// A Python file; it appears in `/box` under its name.
     Script(Input),
     /// Python code, as with `python -c`.
-    Code(String),
+    Code(OsString),
     /// A Python module, as with `python -m`.
-    Module(String),
+    Module(OsString),
     /// Python code from standard input, as with `python -`.
     Stdin,
-    /// Any program that the root contains, by its host path.
+    /// Any program of the host that the root then contains, by its host path.
     Exec(PathBuf),
+    /// A program by its path inside, where the policy's mounts make the root.
+    Inside(PathBuf),
 }
 
 /// What the rest of the plan needs to know of a program.
 pub(super) struct Resolved {
     /// The guest path to execute.
-    pub(super) path: String,
+    pub(super) path: PathBuf,
     /// Arguments, the program's own name first.
     pub(super) args: Vec<OsString>,
-    /// Variables it needs.
-    pub(super) env: Vec<(String, String)>,
     /// Host directories that appear at their own paths.
     pub(super) directories: Vec<PathBuf>,
     /// Host files that appear at their own paths.
@@ -35,56 +41,141 @@ pub(super) struct Resolved {
     pub(super) copies: Vec<PathBuf>,
     /// Links: where, and what they say.
     pub(super) links: Vec<(PathBuf, PathBuf)>,
-    /// Host directories of programs that `PATH` names.
-    pub(super) path_directories: Vec<String>,
+    /// What `PATH` says.
+    pub(super) search_path: Vec<PathBuf>,
     pub(super) python_version: Option<String>,
 }
 
 /// Finds interpreter and libraries.
 pub(super) fn resolve(request: &Request) -> Result<Resolved, PlanError> {
-    let python = |start: Vec<OsString>| {
-        let mut args: Vec<OsString> = vec!["/usr/bin/python3.11".into()];
-        args.extend(start);
-        args.extend(request.args.iter().cloned());
-        Resolved {
-            path: "/usr/bin/python3.11".into(),
-            args,
-            env: vec![("PATH".into(), "/usr/bin".into()), ("LC_ALL".into(), "C.UTF-8".into())],
-            directories: [
-                "/usr/lib/python3.11",
-                "/usr/lib/python3",
-                "/usr/local/lib/python3.11",
-                "/usr/lib/x86_64-linux-gnu",
-                "/usr/lib64",
-                "/etc/python3.11",
-            ]
-            .map(PathBuf::from)
-            .into(),
-            files: vec!["/usr/bin/python3.11".into()],
-            copies: vec!["/etc/ld.so.cache".into()],
-            links: vec![
-                ("/lib".into(), "usr/lib".into()),
-                ("/lib64".into(), "usr/lib64".into()),
-                ("/usr/bin/python3".into(), "python3.11".into()),
-            ],
-            path_directories: vec!["/usr/bin".into()],
-            python_version: Some("3.11".into()),
+    match &request.program {
+        Program::Script(input) => python(request, &[format!("{BOX}/{}", input.name()).into()]),
+        Program::Code(code) => python(request, &["-c".into(), code.clone()]),
+        Program::Module(name) => python(request, &["-m".into(), name.clone()]),
+        Program::Stdin => python(request, &["-".into()]),
+        Program::Exec(path) => exec(request, path),
+        Program::Inside(path) => Ok(inside(request, path)),
+    }
+}
+
+fn python(request: &Request, start: &[OsString]) -> Result<Resolved, PlanError> {
+    let interpreter = python::find(&request.python)?;
+    let mut needs = Needs::default();
+    needs.links.clone_from(&interpreter.links);
+    needs.directories.extend(interpreter.directories.iter().cloned());
+    needs.files.extend(interpreter.files.iter().cloned());
+    needs.copies.extend(interpreter.copies.iter().cloned());
+    conveniences(&mut needs);
+    let mut search_path: BTreeSet<PathBuf> = parent(&interpreter.executable).into_iter().collect();
+    add_tools(request, &mut needs, &mut search_path)?;
+    let Interpreter { executable, version, .. } = interpreter;
+    let mut args = vec![executable.clone().into_os_string()];
+    args.extend_from_slice(start);
+    Ok(resolved(request, executable, args, needs, search_path, Some(version)))
+}
+
+fn exec(request: &Request, path: &Path) -> Result<Resolved, PlanError> {
+    let mut needs = Needs::default();
+    let mut search_path: BTreeSet<PathBuf> = parent(path).into_iter().collect();
+    add_program(&mut needs, path)?;
+    add_tools(request, &mut needs, &mut search_path)?;
+    conveniences(&mut needs);
+    Ok(resolved(request, path.into(), vec![path.into()], needs, search_path, None))
+}
+
+/// With a root made of the policy's mounts alone nothing is added.
+fn inside(request: &Request, path: &Path) -> Resolved {
+    resolved(request, path.into(), vec![path.into()], Needs::default(), BTreeSet::new(), None)
+}
+
+fn resolved(
+    request: &Request,
+    path: PathBuf,
+    mut args: Vec<OsString>,
+    needs: Needs,
+    search_path: BTreeSet<PathBuf>,
+    python_version: Option<String>,
+) -> Resolved {
+    let needs = needs.minimal();
+    args.extend(request.args.iter().cloned());
+    Resolved {
+        path,
+        args,
+        directories: needs.directories.into_iter().collect(),
+        files: needs.files.into_iter().collect(),
+        copies: needs.copies.into_iter().collect(),
+        links: needs.links,
+        search_path: search_path.into_iter().collect(),
+        python_version,
+    }
+}
+
+fn parent(path: &Path) -> Option<PathBuf> {
+    path.parent().map(Path::to_owned)
+}
+
+/// Time zones and certificates, which programs expect on any machine.
+fn conveniences(needs: &mut Needs) {
+    needs.directory(Path::new("/usr/share/zoneinfo"));
+    for file in ["/etc/localtime", "/etc/ssl/certs/ca-certificates.crt"] {
+        if Path::new(file).exists() {
+            needs.file(Path::new(file));
         }
-    };
-    Ok(match &request.program {
-        Program::Script(input) => python(vec![format!("{BOX}/{}", input.name()).into()]),
-        Program::Code(code) => python(vec!["-c".into(), code.into()]),
-        Program::Module(name) => python(vec!["-m".into(), name.into()]),
-        Program::Stdin => python(vec!["-".into()]),
-        Program::Exec(path) => {
-            let mut args = vec![path.clone().into_os_string()];
-            args.extend(request.args.iter().cloned());
-            Resolved {
-                path: path.to_string_lossy().into_owned(),
-                args,
-                files: vec![path.clone()],
-                ..python(vec![])
+    }
+}
+
+fn add_tools(
+    request: &Request,
+    needs: &mut Needs,
+    search_path: &mut BTreeSet<PathBuf>,
+) -> Result<(), PlanError> {
+    for tool in &request.policy.files.tools {
+        let tool = Path::new(tool);
+        add_program(needs, tool)?;
+        search_path.extend(parent(tool));
+    }
+    Ok(())
+}
+
+/// A program, its loader, the directories libraries come from, and what a script's first line names.
+fn add_program(needs: &mut Needs, path: &Path) -> Result<(), PlanError> {
+    const MOST_INTERPRETERS: usize = 4;
+    let mut path = path.to_owned();
+    for _ in 0..MOST_INTERPRETERS {
+        let error = |source| PlanError::Program { path: path.clone(), source };
+        let mut start = [0u8; 256];
+        let mut file = fs::File::open(&path).map_err(error)?;
+        let len = file.read(&mut start).map_err(error)?;
+        needs.file(&path);
+        let start = start.get(..len).unwrap_or(&[]);
+        match start.strip_prefix(b"#!") {
+            Some(line) => {
+                let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
+                let name = line.split(|byte| *byte == b' ' || *byte == b'\t').find(|word| !word.is_empty());
+                path = PathBuf::from(std::ffi::OsStr::from_bytes(name.unwrap_or_default()));
+            }
+            None => {
+                needs.loader(&path);
+                libraries(needs, &path);
+                return Ok(());
             }
         }
-    })
+    }
+    Ok(())
+}
+
+/// The directories that the loader searches, and those beside a program that brings its own.
+fn libraries(needs: &mut Needs, program: &Path) {
+    let machine = std::env::consts::ARCH;
+    for directory in [
+        format!("/lib/{machine}-linux-gnu"),
+        format!("/usr/lib/{machine}-linux-gnu"),
+        "/usr/lib64".into(),
+        "/usr/local/lib".into(),
+    ] {
+        needs.directory(Path::new(&directory));
+    }
+    if let Some(prefix) = program.parent().and_then(Path::parent) {
+        needs.directory(&prefix.join("lib"));
+    }
 }

@@ -1,13 +1,33 @@
-//! (interim)
-#![allow(missing_docs)]
-#[derive(Debug, thiserror::Error)]
-#[error("none")]
-pub struct FindError;
-impl FindError {
-    pub fn hint(&self) -> Option<String> {
-        None
+//! Python as it is found: which interpreter, what of the host it needs, how it is started.
+//!
+//! An interpreter is asked once, outside any sandbox, where everything of it lies; the answer is cached, so
+//! that a run starts no interpreter but the guest's own.
+
+mod cache;
+pub(crate) mod elf;
+mod error;
+mod find;
+pub(crate) mod layout;
+mod probe;
+
+pub use error::{FindError, Rejected};
+pub use find::Request;
+pub use layout::Interpreter;
+
+/// The interpreter that a request means.
+///
+/// # Errors
+/// Every place that was looked at, and why it was not taken.
+pub fn find(request: &Request) -> Result<Interpreter, FindError> {
+    let mut rejected = Vec::new();
+    for candidate in find::candidates(request, &mut rejected)? {
+        match cache::interpreter(&candidate) {
+            Ok(interpreter) => match find::fits(request, &interpreter) {
+                Ok(()) => return Ok(interpreter),
+                Err(why) => rejected.push(Rejected { path: candidate, why }),
+            },
+            Err(why) => rejected.push(Rejected { path: candidate, why }),
+        }
     }
-}
-pub enum Request {
-    Default,
+    Err(FindError::None { request: request.to_string(), rejected })
 }

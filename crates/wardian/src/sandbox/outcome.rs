@@ -161,6 +161,8 @@ pub(super) fn report(
     let mut usage = usage(&facts);
     let mut usage_source = sources(&usage);
     accounting.fill(&mut usage, &mut usage_source);
+    fill_disk(&facts, &mut usage, &mut usage_source);
+    let denials = denials.into_iter().chain(limit_denials(&accounting, &usage, &held)).collect();
     let enforced_by = enforcement::enforced_by(&held, &facts, &accounting);
     let limits = effective(&held.plan);
     let message = message::sentence(&ending, &limits, &usage, &held.plan);
@@ -261,6 +263,52 @@ fn sources(usage: &Usage) -> BTreeMap<String, Source> {
         }
     }
     sources
+}
+
+/// What is in scratch space at the end; statfs(2) of a tmpfs counts what it holds.
+fn fill_disk(facts: &Facts, usage: &mut Usage, sources: &mut BTreeMap<String, Source>) {
+    let Some(statistics) = facts.scratch.as_ref().and_then(|scratch| rustix::fs::fstatvfs(scratch).ok())
+    else {
+        return;
+    };
+    usage.disk_bytes = Some((statistics.f_blocks - statistics.f_bfree) * statistics.f_frsize);
+    usage.disk_inodes = Some(statistics.f_files - statistics.f_ffree);
+    for name in ["disk_bytes", "disk_inodes"] {
+        sources.insert(name.to_owned(), Source::Kernel);
+    }
+}
+
+/// Refusals by limits that did not end the run.
+fn limit_denials(accounting: &Accounting, usage: &Usage, held: &Held) -> Vec<Denial> {
+    const PAGE: u64 = 4096;
+    let limits = &held.plan.policy.limits;
+    let denial = |detail: String, errno: &str, count: u64, hint: &str| Denial {
+        syscall: "limit".into(),
+        detail,
+        errno: errno.into(),
+        count,
+        hint: hint.into(),
+    };
+    let mut all = Vec::new();
+    let hits = accounting.process_limit_hits();
+    if hits > 0 {
+        let detail = format!("more than {} processes and threads", limits.processes);
+        all.push(denial(detail, "EAGAIN", hits, "`--processes` allows more"));
+    }
+    // How often a full file system refused is not counted anywhere; that it is full is known.
+    if usage.disk_bytes.is_some_and(|bytes| bytes + PAGE > limits.disk.0) {
+        all.push(denial(
+            format!("more than {} in scratch space", limits.disk),
+            "ENOSPC",
+            1,
+            "`--disk` allows more",
+        ));
+    }
+    if usage.disk_inodes.is_some_and(|inodes| inodes >= limits.inodes) {
+        let detail = format!("more than {} files in scratch space", limits.inodes);
+        all.push(denial(detail, "ENOSPC", 1, "`limits.inodes` in a policy file allows more"));
+    }
+    all
 }
 
 fn stream(taker: Taker) -> Stream {

@@ -1,0 +1,128 @@
+//! Answers of interpreters, kept where no other user can write, until something of theirs changes.
+
+use super::layout::{self, Interpreter};
+use super::probe;
+use rustix::fs::{Mode, OFlags, fstat, openat};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+const LONGEST_ENTRY: u64 = 1 << 20;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    /// Of this program: an entry of another version of it may mean something else.
+    wardian: String,
+    stamps: Vec<Stamp>,
+    interpreter: Interpreter,
+}
+
+/// What a place looked like.
+#[derive(Serialize, Deserialize, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    device: u64,
+    bytes: u64,
+    modified_ns: i128,
+}
+
+/// From the cache if nothing has changed, else asked anew; a cache that cannot be used is not an error.
+pub(super) fn interpreter(executable: &Path) -> Result<Interpreter, String> {
+    let directory = directory();
+    let name = name_of(executable);
+    if let Some(entry) = directory.as_ref().and_then(|directory| load(directory, &name))
+        && entry.interpreter.executable == executable
+        && entry.stamps == stamps(&entry.interpreter.watched)
+    {
+        return Ok(entry.interpreter);
+    }
+    let answer = probe::ask(executable)?;
+    if answer.implementation != "cpython" {
+        return Err(format!("is {}, not CPython", answer.implementation));
+    }
+    let interpreter = layout::lay_out(executable, answer);
+    if let Some(directory) = directory {
+        let stamps = stamps(&interpreter.watched);
+        let entry =
+            Entry { wardian: env!("CARGO_PKG_VERSION").into(), stamps, interpreter: interpreter.clone() };
+        store(&directory, &name, &entry);
+    }
+    Ok(interpreter)
+}
+
+fn name_of(executable: &Path) -> String {
+    let digest = Sha256::digest(executable.as_os_str().as_bytes());
+    digest.iter().take(16).map(|byte| format!("{byte:02x}")).chain([".json".to_owned()]).collect()
+}
+
+fn stamps(watched: &[PathBuf]) -> Vec<Stamp> {
+    watched.iter().map(|path| stamp(path)).collect()
+}
+
+fn stamp(path: &Path) -> Stamp {
+    match fs::metadata(path) {
+        Ok(metadata) => Stamp {
+            inode: metadata.ino(),
+            device: metadata.dev(),
+            bytes: metadata.len(),
+            modified_ns: i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec()),
+        },
+        Err(_) => Stamp { inode: 0, device: 0, bytes: 0, modified_ns: 0 },
+    }
+}
+
+/// Our cache directory; none if it is not ours alone.
+fn directory() -> Option<OwnedFd> {
+    let path = if rustix::process::geteuid().is_root() {
+        PathBuf::from("/var/cache/wardian")
+    } else {
+        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+        cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?.join("wardian")
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = || rustix::fs::open(&path, flags, Mode::empty());
+    let directory = match open() {
+        Err(rustix::io::Errno::NOENT) => {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).ok()?;
+            open().ok()?
+        }
+        answer => answer.ok()?,
+    };
+    is_ours(&directory).then_some(directory)
+}
+
+/// Owned by us, and writable by nobody else.
+fn is_ours(fd: &OwnedFd) -> bool {
+    const OTHERS_WRITE: u32 = 0o022;
+    fstat(fd).is_ok_and(|stat| {
+        stat.st_uid == rustix::process::geteuid().as_raw() && stat.st_mode & OTHERS_WRITE == 0
+    })
+}
+
+fn load(directory: &OwnedFd, name: &str) -> Option<Entry> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = openat(directory, name, flags, Mode::empty()).ok().filter(is_ours)?;
+    let mut text = Vec::new();
+    fs::File::from(file).take(LONGEST_ENTRY).read_to_end(&mut text).ok()?;
+    let entry: Entry = serde_json::from_slice(&text).ok()?;
+    (entry.wardian == env!("CARGO_PKG_VERSION")).then_some(entry)
+}
+
+/// Written beside and renamed, so that nobody reads half an entry; failure only costs the next run its time.
+fn store(directory: &OwnedFd, name: &str, entry: &Entry) {
+    let Ok(text) = serde_json::to_vec(entry) else { return };
+    let temporary = format!("{name}.{}", std::process::id());
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(file) = openat(directory, &temporary, flags, Mode::RUSR | Mode::WUSR) else { return };
+    let written = fs::File::from(file).write_all(&text);
+    let placed = written.is_ok() && rustix::fs::renameat(directory, &temporary, directory, name).is_ok();
+    if !placed {
+        let _ = rustix::fs::unlinkat(directory, &temporary, rustix::fs::AtFlags::empty());
+    }
+}

@@ -1,0 +1,79 @@
+//! Asking an interpreter where everything of it lies.
+
+use serde::Deserialize;
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const PROBE: &str = include_str!("probe.py");
+const TIME_LIMIT: Duration = Duration::from_secs(10);
+const LONGEST_ANSWER: u64 = 1 << 20;
+
+/// An interpreter's answer.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Answer {
+    pub(super) implementation: String,
+    pub(super) version: String,
+    pub(super) prefixes: Vec<PathBuf>,
+    pub(super) paths: Vec<PathBuf>,
+    pub(super) sys_path: Vec<PathBuf>,
+    pub(super) libraries: Vec<PathBuf>,
+}
+
+/// Runs the interpreter outside any sandbox: isolated mode, empty environment, no input, in `/`.
+pub(super) fn ask(executable: &Path) -> Result<Answer, String> {
+    let mut command = Command::new(executable);
+    command
+        .args(["-I", "-B", "-c", PROBE])
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
+    let mut child = command.spawn().map_err(|error| format!("cannot be started: {error}"))?;
+    let answered = answer_in_time(&mut child);
+    // Dead or alive, it has had its time; a group of its own so that its children go with it.
+    if let Some(group) = rustix::process::Pid::from_raw(child.id().cast_signed()) {
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
+    let _ = child.wait();
+    let answer = answered?;
+    serde_json::from_slice(&answer).map_err(|_| "does not answer as Python does".to_owned())
+}
+
+fn answer_in_time(child: &mut Child) -> Result<Vec<u8>, String> {
+    let (Some(mut stdout), Some(mut stderr)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err("has no output".into());
+    };
+    let mut answer = Vec::new();
+    let deadline = Instant::now() + TIME_LIMIT;
+    let mut chunk = [0u8; 8192];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = rustix::event::Timespec::try_from(left).ok();
+        let mut set = [rustix::event::PollFd::new(&stdout, rustix::event::PollFlags::IN)];
+        match rustix::event::poll(&mut set, timeout.as_ref()) {
+            Ok(0) => return Err(format!("did not answer within {} s", TIME_LIMIT.as_secs())),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.to_string()),
+        }
+        match stdout.read(&mut chunk) {
+            Ok(0) if answer.is_empty() => {
+                let mut complaint = String::new();
+                let _ = (&mut stderr).take(4096).read_to_string(&mut complaint);
+                let last = complaint.lines().last().unwrap_or("it says nothing").to_owned();
+                return Err(format!("is broken: {last}"));
+            }
+            Ok(0) => return Ok(answer),
+            Ok(n) => answer.extend_from_slice(chunk.get(..n).unwrap_or(&[])),
+            Err(error) => return Err(error.to_string()),
+        }
+        if answer.len() as u64 > LONGEST_ANSWER {
+            return Err("does not answer as Python does".into());
+        }
+    }
+}
