@@ -24,7 +24,7 @@ fn main() {
             args: args[rest..].to_vec(),
             inputs: vec![],
             cwd: None,
-            python: python::Request::Default,
+            python: std::env::var("PY").ok().map_or(python::Request::Default, |p| p.parse().unwrap()),
             unbuffered: false,
         },
         &host,

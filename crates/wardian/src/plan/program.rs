@@ -114,9 +114,11 @@ fn parent(path: &Path) -> Option<PathBuf> {
     path.parent().map(Path::to_owned)
 }
 
-/// Time zones and certificates, which programs expect on any machine.
+/// Time zones, the locale and certificates, which programs expect on any machine.
 fn conveniences(needs: &mut Needs) {
     needs.directory(Path::new("/usr/share/zoneinfo"));
+    // The C library finds `C.UTF-8` here.
+    needs.directory(Path::new("/usr/lib/locale/C.utf8"));
     for file in ["/etc/localtime", "/etc/ssl/certs/ca-certificates.crt"] {
         if Path::new(file).exists() {
             needs.file(Path::new(file));
