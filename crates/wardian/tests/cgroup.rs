@@ -1,5 +1,6 @@
 //! Real groups on this machine, whichever version it has; as root, or inside a delegated unit.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::HashMap;
 use std::io::{Read, Write};

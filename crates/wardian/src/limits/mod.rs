@@ -8,5 +8,6 @@
 pub mod cgroup;
 mod error;
 mod stat;
+pub mod watched;
 
 pub use error::CgroupError;

@@ -2,8 +2,8 @@
 
 use super::dir::Dir;
 use super::group::lock;
+use super::host::{CgroupHost, Kind};
 use super::owner::Owner;
-use super::{CgroupHost, Kind};
 use crate::limits::CgroupError;
 use rustix::fs::{FileType, RawDir};
 use std::mem::MaybeUninit;

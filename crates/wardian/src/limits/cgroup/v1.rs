@@ -4,9 +4,10 @@
 
 use super::dir::{Counters, Dir, Place};
 use super::group::{Group, lock};
+use super::limits::PERIOD_US;
 use super::locate::Map;
 use super::oom::OomWatch;
-use super::{CgroupLimits, Controllers, CpuThrottled, CpuUsage, PERIOD_US, Swap};
+use super::{CgroupLimits, Controllers, CpuThrottled, CpuUsage, Swap};
 use crate::limits::CgroupError;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::OFlags;

@@ -4,9 +4,10 @@
 
 use super::dir::{Counters, Dir, Place};
 use super::group::{Group, lock, remove};
+use super::limits::PERIOD_US;
 use super::locate::Map;
 use super::oom::OomWatch;
-use super::{CgroupLimits, Controllers, CpuThrottled, CpuUsage, Oom, PERIOD_US, Swap};
+use super::{CgroupLimits, Controllers, CpuThrottled, CpuUsage, Oom, Swap};
 use crate::limits::CgroupError;
 use rustix::fs::OFlags;
 use std::io::ErrorKind;
@@ -283,5 +284,144 @@ impl Group for V2Group {
         let place = self.place();
         remove(|| place.rmdir(), || drop(self.kill()))
             .map_err(|source| CgroupError::Remove { path: place.path(), source: source.into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+    use std::process::{Command, Stdio};
+
+    fn fill(directory: &Path, files: &[(&str, &str)]) {
+        std::fs::create_dir_all(directory).unwrap();
+        for (name, content) in files {
+            std::fs::write(directory.join(name), content).unwrap();
+        }
+    }
+
+    fn group(host: Arc<Hierarchy>, name: &str) -> V2Group {
+        let place = host.dir.group(name);
+        let (lock, cpu) = (lock(place).unwrap(), place.open_file("cpu.stat", OFlags::RDONLY).unwrap());
+        V2Group { host: Arc::clone(&host), name: name.to_owned(), lock, cpu, swap: Swap::Enforced }
+    }
+
+    #[test]
+    fn controllers_must_be_there() {
+        let scratch = tempfile::tempdir().unwrap();
+        fill(
+            scratch.path(),
+            &[("cgroup.controllers", "cpuset io memory\n"), ("cgroup.subtree_control", "\n")],
+        );
+        let error = Hierarchy::of(Dir::open(scratch.path()).unwrap()).unwrap_err();
+        assert!(error.to_string().starts_with("cannot use cgroup controller `pids`: /"), "{error}");
+        assert!(error.hint().unwrap().contains("Delegate=yes"));
+    }
+
+    #[test]
+    fn only_what_is_missing_is_handed_down() {
+        let scratch = tempfile::tempdir().unwrap();
+        let control = scratch.path().join("cgroup.subtree_control");
+        fill(
+            scratch.path(),
+            &[("cgroup.controllers", "cpu memory pids\n"), ("cgroup.subtree_control", "pids")],
+        );
+        let host = Hierarchy::of(Dir::open(scratch.path()).unwrap()).unwrap();
+        host.enable(false).unwrap();
+        assert_eq!(std::fs::read_to_string(&control).unwrap(), "+memory");
+        host.enable(true).unwrap();
+        assert_eq!(std::fs::read_to_string(&control).unwrap(), "+cpuory");
+        std::fs::remove_file(&control).unwrap();
+        host.enable(true).unwrap();
+    }
+
+    #[test]
+    fn limits_are_written_as_the_kernel_reads_them() {
+        let scratch = tempfile::tempdir().unwrap();
+        let files = ["memory.max", "memory.swap.max", "memory.oom.group", "pids.max", "cpu.max"];
+        fill(&scratch.path().join("g"), &files.map(|name| (name, "")));
+        let dir = Dir::open(scratch.path()).unwrap();
+        let limits = CgroupLimits {
+            memory_bytes: Some(4096),
+            processes: Some(7),
+            cpus: Some(0.5),
+            ..CgroupLimits::default()
+        };
+        assert_eq!(limit(dir.group("g"), &limits, Some(50_000)).unwrap(), Swap::Enforced);
+        let written = files.map(|name| std::fs::read_to_string(scratch.path().join("g").join(name)).unwrap());
+        assert_eq!(written, ["4096", "0", "1", "7", "50000 100000"]);
+        std::fs::remove_file(scratch.path().join("g/memory.swap.max")).unwrap();
+        assert_eq!(limit(dir.group("g"), &limits, None).unwrap(), Swap::Unavailable);
+        std::fs::remove_file(scratch.path().join("g/pids.max")).unwrap();
+        assert!(limit(dir.group("g"), &limits, None).is_err());
+    }
+
+    #[test]
+    fn counters_are_read() {
+        let scratch = tempfile::tempdir().unwrap();
+        let above = [("cgroup.controllers", "cpu memory pids\n"), ("cgroup.subtree_control", "\n")];
+        fill(scratch.path(), &above);
+        let files = [
+            (
+                "cpu.stat",
+                "usage_usec 900\nuser_usec 600\nsystem_usec 300\nnr_periods 2\nnr_throttled 1\nthrottled_usec 70\n",
+            ),
+            ("memory.events", "low 0\nhigh 0\nmax 9\noom 2\noom_kill 3\noom_group_kill 1\n"),
+            ("memory.current", "12288\n"),
+            ("memory.peak", "16384\n"),
+            ("pids.events", "max 5\n"),
+            ("cgroup.events", "populated 1\nfrozen 0\n"),
+            ("cgroup.kill", ""),
+        ];
+        fill(&scratch.path().join("g"), &files);
+        let host = Arc::new(Hierarchy::of(Dir::open(scratch.path()).unwrap()).unwrap());
+        let group = group(host, "g");
+        assert_eq!(group.cpu_usage().unwrap(), CpuUsage { user_us: 600, system_us: 300, total_us: 900 });
+        assert_eq!(group.cpu_total_us().unwrap(), 900);
+        assert_eq!(group.cpu_throttled().unwrap(), Some(CpuThrottled { periods: 1, time_us: 70 }));
+        assert_eq!((group.oom_kills().unwrap(), group.process_limit_hits().unwrap()), (3, 5));
+        assert_eq!(group.memory_current_bytes().unwrap(), 12288);
+        assert_eq!(
+            (group.memory_peak_bytes().unwrap(), group.processes_peak().unwrap()),
+            (Some(16384), None)
+        );
+        assert!(group.is_populated().unwrap() && group.clone_into().is_some());
+        let mut watch = group.oom_watch().unwrap();
+        assert_eq!(watch.drain().unwrap(), 0);
+        std::fs::write(scratch.path().join("g/memory.events"), "oom_kill 5\n").unwrap();
+        assert_eq!(watch.drain().unwrap(), 2);
+        std::fs::write(scratch.path().join("g/memory.events"), "max 5\n").unwrap();
+        assert!(group.oom_kills().unwrap_err().to_string().ends_with("/g/memory.events: it has no oom_kill"));
+    }
+
+    /// On a hybrid host the version 2 hierarchy has no controllers, but it counts and kills all the same.
+    #[test]
+    fn a_real_group_dies_with_all_that_is_in_it() {
+        let made = Map::read().and_then(|map| map.v2()).and_then(|dir| {
+            let name = format!("wardian-test-{}", std::process::id());
+            dir.group(&name).make()?;
+            Ok((dir, name))
+        });
+        let (dir, name) = match made {
+            Ok(made) => made,
+            Err(error) => {
+                println!("SKIP: {error}");
+                return;
+            }
+        };
+        let controllers = Controllers::default();
+        let host = Arc::new(Hierarchy { dir, controllers, enabled: Mutex::new(controllers) });
+        let mut group = group(host, &name);
+        let join =
+            format!("echo 0 > {}/cgroup.procs || exit 99; sleep 100 & sleep 100", group.path().display());
+        let mut child = Command::new("/bin/sh").args(["-c", &join]).stdin(Stdio::null()).spawn().unwrap();
+        let started = std::time::Instant::now();
+        while !group.is_populated().unwrap() && started.elapsed().as_secs() < 10 {
+            std::thread::yield_now();
+        }
+        assert!(group.is_populated().unwrap());
+        group.rmdir().unwrap();
+        assert_eq!(child.wait().unwrap().code(), None);
+        assert!(!group.path().exists());
     }
 }

@@ -1,0 +1,356 @@
+//! Limits without a cgroup: we look now and then, and somebody else acts on what we saw.
+//!
+//! This level is called *watched*, never enforced. Between two looks a program can take more than it may:
+//! at most [`WatchLimits::overshoot_bytes`] of memory and the time of one interval on each of its cores, plus
+//! the time that a look takes. Memory of the kernel's on its behalf (page tables, pipes, sockets) is not seen
+//! at all. CPU time of a process that lives and dies between two looks under a parent that ignores `SIGCHLD`
+//! is not seen either: wall time × cores bounds it.
+
+mod tally;
+mod tree;
+
+use rustix::param::{clock_ticks_per_second, page_size};
+use std::fmt;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+use tally::{Tally, Times};
+use tree::Proc;
+
+use super::stat::Stat;
+
+/// How fast one core can fill memory, at the most: zeroing runs at a few GiB/s, and faults come on top.
+const GROWTH_BYTES_PER_SECOND: u64 = 4 << 30;
+/// The shortest time between two looks.
+const SHORTEST: Duration = Duration::from_millis(2);
+/// The longest: a wall limit or a cancellation is noticed elsewhere, so nothing waits for it.
+const LONGEST: Duration = Duration::from_millis(100);
+/// After a look that found too much memory, the next one that may confirm it. A child of `vfork` shares its
+/// parent's memory until it executes a program, and `/proc` shows it twice for so long.
+const CONFIRM: Duration = Duration::from_millis(5);
+/// The most processes whose page tables are walked at one look; the rest count with all that they share.
+const MAX_WALKS: usize = 256;
+
+/// What a sandbox may consume, and how fast it can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatchLimits {
+    /// Memory, files in scratch space included.
+    pub memory_bytes: u64,
+    /// CPU time of all processes.
+    pub cpu_us: u64,
+    /// Cores that the sandbox is pinned to.
+    pub cores: u32,
+}
+
+impl WatchLimits {
+    /// How far memory can be beyond its limit when that is noticed.
+    pub fn overshoot_bytes(&self) -> u64 {
+        self.growth_bytes(SHORTEST + CONFIRM)
+    }
+
+    fn growth_bytes(&self, time: Duration) -> u64 {
+        let per_second = u128::from(GROWTH_BYTES_PER_SECOND) * u128::from(self.cores.max(1));
+        u64::try_from(per_second * time.as_nanos() / 1_000_000_000).unwrap_or(u64::MAX)
+    }
+}
+
+/// Whether memory is beyond its limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// It is not.
+    Within,
+    /// It seems so; the next look will tell.
+    Suspected,
+    /// It is.
+    Exceeded,
+}
+
+/// What one look found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatchSample {
+    /// CPU time so far, of the living and the dead.
+    pub cpu_us: u64,
+    /// Memory now: never less than the truth, and when that was too much, close to it.
+    pub memory_bytes: u64,
+    /// What that means.
+    pub memory: Memory,
+    /// Bytes in scratch space, part of `memory_bytes`.
+    pub disk_bytes: u64,
+    /// Processes and threads, the root included; one that has ended counts until it is waited for.
+    pub tasks: u64,
+    /// False when there were more processes than one look takes in: then nothing here is an upper bound, and
+    /// the run has to end.
+    pub complete: bool,
+    /// How long the look took.
+    pub cost: Duration,
+}
+
+/// The most that was seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WatchPeaks {
+    /// CPU time up to the last look.
+    pub cpu_us: u64,
+    /// Most memory; while far below the limit, pages that are shared count more than once.
+    pub memory_bytes: u64,
+    /// Most processes and threads.
+    pub tasks: u64,
+}
+
+/// Why a sandbox cannot be watched.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WatchError {
+    /// There is no `/proc`.
+    #[error("cannot open /proc: {0}")]
+    Proc(#[source] std::io::Error),
+    /// The root of the tree is gone, or hidden from us.
+    #[error("cannot see process {pid} in /proc")]
+    Gone {
+        /// Its pid.
+        pid: u32,
+    },
+}
+
+/// Looks at one sandbox again and again.
+pub struct Watcher {
+    proc: Proc,
+    root: Stat,
+    limits: WatchLimits,
+    disk: Box<dyn FnMut() -> u64 + Send>,
+    tally: Tally,
+    peaks: WatchPeaks,
+    suspected_at: Option<Instant>,
+}
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watcher")
+            .field("root", &self.root)
+            .field("peaks", &self.peaks)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Watcher {
+    /// Watches the process `root`, whose pid is one of ours and which is pid 1 of its own namespace (so that no
+    /// descendant can leave its tree). `disk` tells how many bytes its scratch space has; see [`tmpfs_bytes`].
+    pub fn new(
+        root: u32,
+        limits: WatchLimits,
+        disk: impl FnMut() -> u64 + Send + 'static,
+    ) -> Result<Watcher, WatchError> {
+        let proc = Proc::open().map_err(|error| WatchError::Proc(error.into()))?;
+        let root = proc.stat(root).ok_or(WatchError::Gone { pid: root })?;
+        let (tally, peaks) = (Tally::default(), WatchPeaks::default());
+        Ok(Watcher { proc, root, limits, disk: Box::new(disk), tally, peaks, suspected_at: None })
+    }
+
+    /// Looks once; `None` when the root has ended, and with it everything below.
+    pub fn sample(&mut self) -> Option<WatchSample> {
+        let started = Instant::now();
+        let root = self.proc.stat(self.root.pid).filter(|stat| stat.start == self.root.start)?;
+        if root.has_ended() && root.threads < 2 {
+            return None;
+        }
+        let tree = self.proc.tree(root, &self.tally.known());
+        let times: Vec<Times> = tree.processes.iter().map(|stat| times(&self.proc, stat)).collect();
+        let cpu_us = self.tally.add(&times) / 1000;
+        let disk_bytes = (self.disk)();
+        let memory_bytes = self.memory_bytes(&tree.processes, disk_bytes);
+        let tasks = tree.processes.iter().map(|stat| stat.threads.max(1)).sum();
+        let memory = self.judge(memory_bytes, started);
+        self.peaks.cpu_us = cpu_us;
+        self.peaks.memory_bytes = self.peaks.memory_bytes.max(memory_bytes);
+        self.peaks.tasks = self.peaks.tasks.max(tasks);
+        let (complete, cost) = (tree.complete, started.elapsed());
+        Some(WatchSample { cpu_us, memory_bytes, memory, disk_bytes, tasks, complete, cost })
+    }
+
+    /// The most that was seen so far.
+    pub fn peaks(&self) -> WatchPeaks {
+        self.peaks
+    }
+
+    /// When to look again: before a limit can be passed, and never so often that looking takes more than half
+    /// of a core.
+    pub fn next_interval(&self, sample: &WatchSample) -> Duration {
+        if sample.memory == Memory::Suspected {
+            return CONFIRM;
+        }
+        let room = self.limits.memory_bytes.saturating_sub(sample.memory_bytes);
+        let per_millisecond = self.limits.growth_bytes(Duration::from_millis(1));
+        let memory = Duration::from_millis(room / per_millisecond.max(1));
+        let cpu_us = self.limits.cpu_us.saturating_sub(sample.cpu_us) / u64::from(self.limits.cores.max(1));
+        memory.min(Duration::from_micros(cpu_us)).clamp(SHORTEST, LONGEST).max(sample.cost)
+    }
+
+    fn judge(&mut self, memory_bytes: u64, now: Instant) -> Memory {
+        if memory_bytes <= self.limits.memory_bytes {
+            self.suspected_at = None;
+            return Memory::Within;
+        }
+        let first = *self.suspected_at.get_or_insert(now);
+        if now.duration_since(first) >= CONFIRM { Memory::Exceeded } else { Memory::Suspected }
+    }
+
+    /// Starts with what is cheap and counts shared pages once a process, and replaces that by the walk of
+    /// page tables, largest process first, until the sum is within the limit. A file in scratch space that is
+    /// mapped counts twice.
+    fn memory_bytes(&self, processes: &[Stat], disk_bytes: u64) -> u64 {
+        let page = page_size() as u64;
+        let resident = |stat: &Stat| self.proc.resident_pages(stat).saturating_mul(page);
+        let mut sizes: Vec<(u64, &Stat)> = processes.iter().map(|stat| (resident(stat), stat)).collect();
+        let mut sum = sizes.iter().fold(disk_bytes, |sum, (bytes, _)| sum.saturating_add(*bytes));
+        if sum <= self.limits.memory_bytes {
+            return sum;
+        }
+        sizes.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+        for (bytes, stat) in sizes.iter().take(MAX_WALKS) {
+            let exact = self.proc.proportional_bytes(stat).unwrap_or(*bytes);
+            sum = sum.saturating_sub(bytes.saturating_sub(exact));
+            if sum <= self.limits.memory_bytes {
+                break;
+            }
+        }
+        sum
+    }
+}
+
+/// The kernel shows time in clock ticks, rounded down; of a single thread it also tells nanoseconds.
+fn times(proc: &Proc, stat: &Stat) -> Times {
+    let ns = |ticks: u64| {
+        let per_second = u128::from(clock_ticks_per_second().max(1));
+        u64::try_from(u128::from(ticks) * 1_000_000_000 / per_second).unwrap_or(u64::MAX)
+    };
+    let exact = if stat.threads < 2 { proc.ran_ns(stat.pid).unwrap_or(0) } else { 0 };
+    Times {
+        pid: stat.pid,
+        start: stat.start,
+        own_ns: ns(stat.own_ticks).max(exact),
+        waited_ns: ns(stat.waited_ticks),
+    }
+}
+
+/// Bytes in use on the file system that `directory` is on.
+pub fn tmpfs_bytes(directory: impl AsFd) -> std::io::Result<u64> {
+    let stat = rustix::fs::fstatvfs(directory)?;
+    Ok(stat.f_blocks.saturating_sub(stat.f_bfree).saturating_mul(stat.f_frsize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::process::{Child, Command, Stdio};
+
+    const MIB: u64 = 1 << 20;
+    const LIMITS: WatchLimits = WatchLimits { memory_bytes: 1 << 40, cpu_us: 60_000_000, cores: 2 };
+
+    /// A shell that says a line when it is ready and ends when its input does.
+    fn shell(script: &str) -> Child {
+        let script = format!("{script}\necho; read line");
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", &script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        child
+    }
+
+    fn watch(child: &Child, limits: WatchLimits) -> Watcher {
+        Watcher::new(child.id(), limits, || 0).unwrap()
+    }
+
+    fn end(mut child: Child) {
+        child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn cpu_time_of_children_is_counted_once() {
+        let count = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done";
+        let child = shell(&format!("sh -c '{count}'; {count}"));
+        let mut watcher = watch(&child, LIMITS);
+        let first = watcher.sample().unwrap();
+        let again = watcher.sample().unwrap();
+        assert!(first.cpu_us > 50_000, "{first:?}");
+        assert!(again.cpu_us - first.cpu_us < 20_000, "{first:?} {again:?}");
+        assert_eq!((first.tasks, first.complete), (1, true));
+        end(child);
+        assert_eq!(watcher.sample(), None);
+        assert_eq!(watcher.peaks().tasks, 1);
+    }
+
+    #[test]
+    fn too_much_memory_is_suspected_and_then_known() {
+        let double = "x=aaaaaaaaaaaaaaaa; while [ ${#x} -lt 16777216 ]; do x=$x$x; done";
+        let child = shell(double);
+        let mut watcher = watch(&child, WatchLimits { memory_bytes: 12 * MIB, ..LIMITS });
+        let first = watcher.sample().unwrap();
+        assert!(first.memory_bytes > 16 * MIB, "{first:?}");
+        assert_eq!(first.memory, Memory::Suspected);
+        assert_eq!(watcher.next_interval(&first), CONFIRM);
+        std::thread::sleep(CONFIRM);
+        assert_eq!(watcher.sample().unwrap().memory, Memory::Exceeded);
+        assert_eq!(watch(&child, LIMITS).sample().unwrap().memory, Memory::Within);
+        end(child);
+    }
+
+    #[test]
+    fn pages_that_are_shared_count_once_when_it_matters() {
+        let double = "x=aaaaaaaaaaaaaaaa; while [ ${#x} -lt 16777216 ]; do x=$x$x; done";
+        // Four children with their parent's memory: five times the sum, once the truth.
+        let child = shell(&format!("{double}; exec 3<&0; for i in 1 2 3 4; do (read line <&3) & done"));
+        let loose = watch(&child, LIMITS).sample().unwrap().memory_bytes;
+        assert!(loose > 80 * MIB, "{loose}");
+        let strict = WatchLimits { memory_bytes: 60 * MIB, ..LIMITS };
+        let close = watch(&child, strict).sample().unwrap();
+        assert!(close.memory_bytes <= 60 * MIB && close.memory == Memory::Within, "{close:?}");
+        end(child);
+    }
+
+    #[test]
+    fn scratch_space_is_memory() {
+        let child = shell("");
+        let limits = WatchLimits { memory_bytes: 64 * MIB, ..LIMITS };
+        let mut watcher = Watcher::new(child.id(), limits, || 64 * MIB).unwrap();
+        let sample = watcher.sample().unwrap();
+        assert_eq!((sample.memory, sample.disk_bytes), (Memory::Suspected, 64 * MIB));
+        end(child);
+    }
+
+    #[test]
+    fn the_interval_shrinks_towards_a_limit() {
+        let child = shell("");
+        let limits = WatchLimits { memory_bytes: 1024 * MIB, cpu_us: 1_000_000, cores: 2 };
+        let watcher = watch(&child, limits);
+        let at = |memory_bytes, cpu_us| {
+            let sample = WatchSample {
+                cpu_us,
+                memory_bytes,
+                memory: Memory::Within,
+                disk_bytes: 0,
+                tasks: 1,
+                complete: true,
+                cost: Duration::ZERO,
+            };
+            watcher.next_interval(&sample)
+        };
+        assert_eq!(at(0, 0), LONGEST);
+        assert!(at(900 * MIB, 0) < Duration::from_millis(20));
+        assert_eq!(at(1024 * MIB, 0), SHORTEST);
+        assert_eq!(at(0, 980_000), Duration::from_millis(10));
+        assert_eq!(at(0, 5_000_000), SHORTEST);
+        assert_eq!(limits.overshoot_bytes(), 2 * 4096 * MIB * 7 / 1000);
+        end(child);
+    }
+
+    #[test]
+    fn used_bytes_of_a_file_system() {
+        let directory = std::fs::File::open("/proc").unwrap();
+        assert_eq!(tmpfs_bytes(&directory).unwrap(), 0);
+        let directory = std::fs::File::open("/dev").unwrap();
+        assert!(tmpfs_bytes(&directory).is_ok());
+    }
+}

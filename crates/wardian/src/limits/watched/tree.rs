@@ -1,0 +1,302 @@
+//! The processes below one process, as `/proc` shows them while they come and go.
+
+use crate::limits::stat::Stat;
+use rustix::fs::{Mode, OFlags, RawDir, openat};
+use rustix::io::Errno;
+use std::collections::{HashMap, HashSet};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+
+/// The most processes, and the most threads, that one look takes in. `RLIMIT_NPROC` keeps a sandbox far below.
+const MAX_ENTRIES: usize = 32_768;
+/// The most that is read of one list of children.
+const MAX_CHILDREN_BYTES: usize = 512 << 10;
+/// The most that is read of any other file; `smaps_rollup` has about 1 KiB.
+const MAX_FILE_BYTES: usize = 4096;
+
+/// What was found at one look.
+#[derive(Debug)]
+pub(super) struct Tree {
+    /// The root first. A process that ended while we looked may be among them or not.
+    pub(super) processes: Vec<Stat>,
+    /// False when there were more than are taken in.
+    pub(super) complete: bool,
+}
+
+/// `/proc`, held open.
+#[derive(Debug)]
+pub(super) struct Proc {
+    dir: OwnedFd,
+    /// Whether the kernel lists the children of a thread (`CONFIG_PROC_CHILDREN`).
+    has_children: bool,
+}
+
+impl Proc {
+    pub(super) fn open() -> Result<Proc, Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::open("/proc", flags, Mode::empty())?;
+        let mut proc = Proc { dir, has_children: true };
+        proc.has_children = proc.read("thread-self/children", MAX_CHILDREN_BYTES).is_some();
+        Ok(proc)
+    }
+
+    #[cfg(test)]
+    pub(super) fn without_children(self) -> Proc {
+        Proc { has_children: false, ..self }
+    }
+
+    /// The file's content, `None` when it or its process is gone or hidden.
+    fn read(&self, file: &str, most: usize) -> Option<Vec<u8>> {
+        let fd = openat(&self.dir, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let mut content = vec![0; most.min(MAX_FILE_BYTES)];
+        let mut len = 0;
+        loop {
+            match rustix::io::read(&fd, &mut content[len..]) {
+                Ok(0) => break,
+                Ok(count) => len += count,
+                Err(Errno::INTR) => {}
+                Err(_) => return None,
+            }
+            if len == content.len() {
+                if len >= most {
+                    break;
+                }
+                content.resize((len * 2).min(most), 0);
+            }
+        }
+        content.truncate(len);
+        Some(content)
+    }
+
+    pub(super) fn stat(&self, pid: u32) -> Option<Stat> {
+        Stat::parse(&self.read(&format!("{pid}/stat"), MAX_FILE_BYTES)?)
+    }
+
+    /// Time on a CPU of the thread that gave a process its pid, in nanoseconds.
+    pub(super) fn ran_ns(&self, pid: u32) -> Option<u64> {
+        first_number(&self.read(&format!("{pid}/schedstat"), MAX_FILE_BYTES)?, 0)
+    }
+
+    /// Pages of a process that are in memory, shared ones included.
+    pub(super) fn resident_pages(&self, stat: &Stat) -> u64 {
+        self.of_live_thread(stat, |thread| first_number(&self.read(&format!("{thread}/statm"), 256)?, 1))
+            .unwrap_or(0)
+    }
+
+    /// Bytes of a process that are in memory, each shared page divided among those that share it. Walks all its
+    /// page tables. `None` where we may not look.
+    pub(super) fn proportional_bytes(&self, stat: &Stat) -> Option<u64> {
+        self.of_live_thread(stat, |thread| {
+            let rollup = self.read(&format!("{thread}/smaps_rollup"), MAX_FILE_BYTES)?;
+            let text = String::from_utf8_lossy(&rollup);
+            let kib =
+                text.lines().find_map(|line| line.strip_prefix("Pss:")?.split_ascii_whitespace().next());
+            kib?.parse::<u64>().ok()?.checked_mul(1024)
+        })
+    }
+
+    /// A process whose first thread has ended shows no memory under its own pid, while its other threads may
+    /// hold any amount: those are asked.
+    fn of_live_thread(&self, stat: &Stat, ask: impl Fn(&str) -> Option<u64>) -> Option<u64> {
+        if !stat.has_ended() {
+            return ask(&stat.pid.to_string());
+        }
+        if stat.threads < 2 {
+            return Some(0);
+        }
+        let threads = self.numbers_in(&format!("{}/task", stat.pid), MAX_ENTRIES);
+        threads.iter().filter_map(|thread| ask(&format!("{}/task/{thread}", stat.pid))).max()
+    }
+
+    /// The names in a directory that are numbers.
+    fn numbers_in(&self, directory: &str, most: usize) -> Vec<u32> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut numbers = Vec::new();
+        let Ok(fd) = openat(&self.dir, directory, flags, Mode::empty()) else { return numbers };
+        let mut buffer = [MaybeUninit::uninit(); 8192];
+        let mut entries = RawDir::new(&fd, &mut buffer);
+        while let Some(Ok(entry)) = entries.next() {
+            if let Some(number) = entry.file_name().to_str().ok().and_then(|name| name.parse().ok()) {
+                numbers.push(number);
+                if numbers.len() > most {
+                    break;
+                }
+            }
+        }
+        numbers
+    }
+
+    /// All processes below `root`, and those of `known` that still are the same.
+    ///
+    /// Lists of children may miss one while another ends, and a process that loses its parent moves to another
+    /// list. What was in the tree once never leaves it alive (the root is pid 1 of its namespace), so what was
+    /// known is asked for by its pid.
+    pub(super) fn tree(&self, root: Stat, known: &HashMap<u32, u64>) -> Tree {
+        let mut found = if self.has_children { self.descend(root) } else { self.scan(root) };
+        let seen: HashSet<u32> = found.processes.iter().map(|stat| stat.pid).collect();
+        for (pid, start) in known.iter().filter(|(pid, _)| !seen.contains(pid)) {
+            if found.processes.len() >= MAX_ENTRIES {
+                found.complete = false;
+                break;
+            }
+            found.processes.extend(self.stat(*pid).filter(|stat| stat.start == *start));
+        }
+        found
+    }
+
+    fn descend(&self, root: Stat) -> Tree {
+        let mut tree = Tree { processes: vec![root], complete: true };
+        let mut seen = HashSet::from([root.pid]);
+        let mut threads = 0;
+        let mut next = 0;
+        while let Some(stat) = tree.processes.get(next).copied() {
+            next += 1;
+            for child in self.children(&stat, &mut threads) {
+                if tree.processes.len() >= MAX_ENTRIES || threads > MAX_ENTRIES {
+                    tree.complete = false;
+                    return tree;
+                }
+                // A pid that was reused meanwhile has a parent outside the tree.
+                let is_ours = |stat: &Stat| seen.contains(&stat.parent);
+                if !seen.contains(&child)
+                    && let Some(stat) = self.stat(child).filter(is_ours)
+                {
+                    seen.insert(child);
+                    tree.processes.push(stat);
+                }
+            }
+        }
+        tree
+    }
+
+    /// The children of all threads of a process: each thread has a list of its own.
+    fn children(&self, stat: &Stat, threads: &mut usize) -> Vec<u32> {
+        let list =
+            |thread: u32| self.read(&format!("{}/task/{thread}/children", stat.pid), MAX_CHILDREN_BYTES);
+        let tids = if stat.threads < 2 {
+            vec![stat.pid]
+        } else {
+            self.numbers_in(&format!("{}/task", stat.pid), MAX_ENTRIES)
+        };
+        *threads += tids.len();
+        let lists = tids.into_iter().filter_map(list);
+        lists.flat_map(|list| numbers(&list)).collect()
+    }
+
+    /// Without lists of children, every process of the machine is asked for its parent.
+    fn scan(&self, root: Stat) -> Tree {
+        let pids = self.numbers_in(".", MAX_ENTRIES);
+        let complete = pids.len() <= MAX_ENTRIES;
+        let mut by_parent: HashMap<u32, Vec<Stat>> = HashMap::new();
+        for stat in pids.into_iter().filter_map(|pid| self.stat(pid)) {
+            by_parent.entry(stat.parent).or_default().push(stat);
+        }
+        let mut tree = Tree { processes: vec![root], complete };
+        let mut next = 0;
+        while let Some(stat) = tree.processes.get(next) {
+            // Removed: the pids of a tree that changes meanwhile could form a ring.
+            let children = by_parent.remove(&stat.pid).unwrap_or_default();
+            tree.processes.extend(children);
+            next += 1;
+        }
+        tree
+    }
+}
+
+fn first_number(text: &[u8], skip: usize) -> Option<u64> {
+    std::str::from_utf8(text).ok()?.split_ascii_whitespace().nth(skip)?.parse().ok()
+}
+
+fn numbers(list: &[u8]) -> Vec<u32> {
+    let text = String::from_utf8_lossy(list);
+    text.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn grandchildren_are_found_both_ways() {
+        let script = "sh -c 'sleep 100 & sleep 100 & echo; wait' & wait";
+        let mut shell = Command::new("/bin/sh").args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+        shell.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        let proc = Proc::open().unwrap();
+        let root = proc.stat(shell.id()).unwrap();
+        let mut descended = proc.tree(root, &HashMap::new());
+        let mut scanned = proc.without_children().tree(root, &HashMap::new());
+        descended.processes.sort_by_key(|stat| stat.pid);
+        scanned.processes.sort_by_key(|stat| stat.pid);
+        let pids = |tree: &Tree| tree.processes.iter().map(|stat| stat.pid).collect::<Vec<_>>();
+        assert_eq!(pids(&descended), pids(&scanned));
+        assert_eq!(descended.processes.len(), 4);
+        assert!(descended.complete && scanned.complete);
+        for stat in descended.processes.iter().filter(|stat| stat.pid != shell.id()) {
+            let pid = i32::try_from(stat.pid).ok().and_then(rustix::process::Pid::from_raw).unwrap();
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        }
+        shell.kill().unwrap();
+        shell.wait().unwrap();
+    }
+
+    #[test]
+    fn what_was_known_and_is_another_now_is_left_out() {
+        let proc = Proc::open().unwrap();
+        let mut child = Command::new("/bin/sleep").arg("100").spawn().unwrap();
+        let root = proc.stat(child.id()).unwrap();
+        let here = proc.stat(std::process::id()).unwrap();
+        let with = |start| proc.tree(root, &HashMap::from([(here.pid, start)])).processes.len();
+        assert_eq!(with(here.start), 2, "the same process is asked for by its pid");
+        assert_eq!(with(here.start + 1), 1);
+        child.kill().unwrap();
+        let zombie = loop {
+            let stat = proc.stat(child.id()).unwrap();
+            if stat.has_ended() {
+                break stat;
+            }
+        };
+        assert_eq!(proc.resident_pages(&zombie), 0);
+        child.wait().unwrap();
+        assert_eq!(proc.stat(child.id()).filter(|stat| stat.start == root.start), None);
+    }
+
+    #[test]
+    fn memory_is_read_as_the_kernel_writes_it() {
+        let proc = Proc::open().unwrap();
+        let own = proc.stat(std::process::id()).unwrap();
+        let resident = proc.resident_pages(&own) * rustix::param::page_size() as u64;
+        let proportional = proc.proportional_bytes(&own).unwrap();
+        assert!(proportional > 0 && proportional < resident * 2, "{proportional} {resident}");
+        assert!(proc.ran_ns(own.pid).is_some());
+    }
+
+    #[test]
+    fn threads_without_their_first_one_cannot_hide_memory() {
+        let code = "import ctypes, threading, time\n\
+                    def hold():\n  held = b'x' * (64 << 20)\n  print(flush=True)\n  time.sleep(100)\n\
+                    threading.Thread(target=hold).start()\n\
+                    ctypes.CDLL(None).pthread_exit(0)";
+        let Ok(mut child) = Command::new("python3").args(["-c", code]).stdout(Stdio::piped()).spawn() else {
+            println!("SKIP: there is no python3");
+            return;
+        };
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        let proc = Proc::open().unwrap();
+        let started = std::time::Instant::now();
+        let stat = loop {
+            let stat = proc.stat(child.id()).unwrap();
+            if stat.has_ended() || started.elapsed().as_secs() > 10 {
+                break stat;
+            }
+        };
+        let resident = proc.resident_pages(&stat) * rustix::param::page_size() as u64;
+        let proportional = proc.proportional_bytes(&stat);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(stat.has_ended() && stat.threads == 2, "{stat:?}");
+        assert!(resident > 64 << 20, "{resident}");
+        assert!(proportional.unwrap() > 64 << 20, "{proportional:?}");
+    }
+}
