@@ -19,7 +19,8 @@ impl Call {
             _ => {
                 let word = (offset - bpf::ARGUMENTS) / 4;
                 let value = self.args[word as usize / 2];
-                (if word.is_multiple_of(2) { value } else { value >> 32 }) as u32
+                let half = if word.is_multiple_of(2) { value & 0xffff_ffff } else { value >> 32 };
+                u32::try_from(half).expect("half a register has 32 bits")
             }
         }
     }

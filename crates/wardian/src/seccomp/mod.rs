@@ -1,9 +1,9 @@
 //! The seccomp filter: which system calls a guest may make.
 //!
-//! The policy is an allow-list and plain data. [`table`] puts every system call of an architecture into exactly
-//! one group, each with its reason; [`rules`] says for the few that depend on their arguments, or on what the
-//! [`Profile`] grants, which are allowed. [`compile`] turns a profile into a BPF [`Program`] whose bytes
-//! `wardian-init` installs last of all, just before the guest's exec. [`explain`] turns a refused call that the
+//! The policy is an allow-list and plain data. `table` puts every system call of an architecture into exactly
+//! one group, each with its reason; `rules` says for the few that depend on their arguments, or on what the
+//! [`Profile`] grants, which are allowed. [`compile()`] turns a profile into a BPF [`Program`] whose bytes
+//! `wardian-init` installs last of all, just before the guest's exec. [`describe`] turns a refused call that the
 //! kernel reports back (seccomp_unotify(2)) into words.
 //!
 //! What the answers mean:
@@ -26,7 +26,7 @@
 //! runs the shell. The path is in memory, but the *pointer* is not. [`Exec::Once`] therefore also compares the
 //! pointer with a secret address that init draws at random, where it puts the empty string: it is gone after
 //! the exec, the guest never learns it, and a call that is right in all but the address ends the process, so
-//! that there is one guess in 2⁴⁰ per process.
+//! that each process has one guess in nearly 2⁴⁶ (aarch64: 2³⁸).
 
 mod arch;
 mod bpf;
@@ -81,11 +81,29 @@ pub enum Exec {
     Once {
         /// The descriptor of the program: close-on-exec, and at or above the guest's `RLIMIT_NOFILE`.
         fd: u32,
-        /// The address of the empty path, drawn at random for each run, with at least 40 random bits.
+        /// The address of the empty path, drawn at random for each run: [`Exec::once`].
         path: u64,
     },
     /// None: for a guest that is forked, not executed.
     Never,
+}
+
+impl Exec {
+    /// Executes the program at descriptor `fd` once; `random` is 64 fresh random bits.
+    ///
+    /// Whoever executes it maps a page of zeroes around `path` first (`MAP_FIXED_NOREPLACE`), and must be
+    /// undumpable, so that no guest finds the address in its memory.
+    pub fn once(fd: u32, random: u64, arch: Arch) -> Self {
+        /// Above what a static program of the default code model occupies.
+        const FIRST: u64 = 1 << 33;
+        // Below where the kernel puts stacks, libraries and position-independent programs by itself.
+        let end: u64 = match arch {
+            Arch::X86_64 => 1 << 46,
+            // Kernels with 39-bit addresses exist.
+            Arch::Aarch64 => 1 << 38,
+        };
+        Self::Once { fd, path: FIRST + random % (end - FIRST) }
+    }
 }
 
 /// Which processes and threads may be created.
@@ -167,6 +185,16 @@ pub(crate) mod tests {
             [memfd, sysv_shm, affinity] in any::<[bool; 3]>(),
         ) -> Profile {
             Profile { exec, processes, sockets, memfd, sysv_shm, affinity, refusal, refused_errno }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_secret_address_can_be_mapped(random in any::<u64>(), arch in prop::sample::select(Arch::ALL.to_vec())) {
+            let Exec::Once { fd: 900, path } = Exec::once(900, random, arch) else { panic!("another program") };
+            prop_assert!((1 << 33..1 << 46).contains(&path));
         }
     }
 

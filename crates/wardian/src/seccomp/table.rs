@@ -3,7 +3,6 @@
 use super::rules::{self, Rule};
 use super::ruling::{Decision, Reason, Ruling};
 use super::{Arch, Profile};
-use std::collections::HashMap;
 
 /// What a group of calls is subject to.
 #[derive(Clone, Copy)]
@@ -170,20 +169,60 @@ pub(super) const GROUPS: &[Group] = &[
                "uselib", "ustat", "vserver"]),
 ];
 
+/// The group of each call of an architecture, found while this program is compiled; so is a call without one.
+const fn groups_of<const N: usize>(calls: &[(&str, u32)]) -> [usize; N] {
+    let mut groups = [0; N];
+    let mut at = 0;
+    while at < N {
+        groups[at] = match group_of(calls[at].0) {
+            Some(group) => group,
+            None => panic!("a system call is missing from the table"),
+        };
+        at += 1;
+    }
+    groups
+}
+
+const fn group_of(name: &str) -> Option<usize> {
+    let mut group = 0;
+    while group < GROUPS.len() {
+        let names = GROUPS[group].1;
+        let mut at = 0;
+        while at < names.len() {
+            if same(names[at], name) {
+                return Some(group);
+            }
+            at += 1;
+        }
+        group += 1;
+    }
+    None
+}
+
+const fn same(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let mut at = 0;
+    while at < a.len() && at < b.len() && a[at] == b[at] {
+        at += 1;
+    }
+    at == a.len() && at == b.len()
+}
+
+static X86_64: [usize; Arch::X86_64.calls().len()] = groups_of(Arch::X86_64.calls());
+static AARCH64: [usize; Arch::Aarch64.calls().len()] = groups_of(Arch::Aarch64.calls());
+
 /// What becomes of each system call of an architecture, in the order of their numbers.
-pub(super) fn rulings(profile: &Profile, arch: Arch) -> Vec<(u32, Ruling)> {
-    let classes: HashMap<&str, Class> =
-        GROUPS.iter().flat_map(|&(class, names)| names.iter().map(move |&name| (name, class))).collect();
-    let ruling = |&(name, number): &(&str, u32)| {
-        (number, classes.get(name).copied().unwrap_or(Absent).ruling(profile))
+pub(super) fn rulings(profile: &Profile, arch: Arch) -> impl Iterator<Item = (u32, Ruling)> {
+    let groups: &[usize] = match arch {
+        Arch::X86_64 => &X86_64,
+        Arch::Aarch64 => &AARCH64,
     };
-    arch.calls().iter().map(ruling).collect()
+    arch.calls().iter().zip(groups).map(|(&(_, number), &group)| (number, GROUPS[group].0.ruling(profile)))
 }
 
 /// What becomes of the system call of this name.
 pub(super) fn ruling_of(name: &str, profile: &Profile) -> Ruling {
-    let group = GROUPS.iter().find(|(_, names)| names.contains(&name));
-    group.map_or(Absent, |&(class, _)| class).ruling(profile)
+    group_of(name).map_or(Absent, |group| GROUPS[group].0).ruling(profile)
 }
 
 impl Class {
