@@ -176,7 +176,7 @@ pub enum Encoding {
 }
 
 /// The limits in force; times in microseconds.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs, reason = "as in the policy, with the unit in the name")]
 pub struct EffectiveLimits {
     pub wall_us: u64,
@@ -312,5 +312,44 @@ impl Verdict {
     /// Whether the program did all it wanted, and said so.
     pub fn is_ok(self) -> bool {
         self == Verdict::Ok
+    }
+}
+
+impl Report {
+    /// The report of a run that wardian could not make: nothing of the program ran, or not to its end.
+    pub fn sandbox_error(message: String) -> Report {
+        let nothing = || Stream {
+            encoding: Encoding::Utf8,
+            text: String::new(),
+            bytes: 0,
+            truncated: false,
+            omitted_bytes: 0,
+            tail: None,
+            passed_through: false,
+        };
+        Report {
+            schema: SCHEMA.into(),
+            id: String::new(),
+            wardian: env!("CARGO_PKG_VERSION").into(),
+            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+            python: None,
+            policy: PolicyRef { name: String::new(), sha256: String::new() },
+            verdict: Verdict::SandboxError,
+            reason: Reason::Sandbox,
+            message,
+            exit_code: None,
+            signal: None,
+            stdout: nothing(),
+            stderr: nothing(),
+            limits: EffectiveLimits::default(),
+            usage: Usage::default(),
+            usage_source: BTreeMap::new(),
+            files: Vec::new(),
+            files_omitted: Vec::new(),
+            denials: Vec::new(),
+            denials_unavailable: None,
+            enforced_by: BTreeMap::new(),
+            timeline_us: Timeline::default(),
+        }
     }
 }

@@ -248,6 +248,34 @@ fn check_mount(mount: &Mount, policy: &Policy, origin: &str) -> Result<(), Polic
     Ok(())
 }
 
+/// The JSON schema of policy files: every key may be left out, and is then that of the policy extended.
+pub fn file_schema() -> String {
+    let mut schema = schemars::schema_for!(Policy).to_value();
+    make_optional(&mut schema);
+    if let Some(properties) = schema.get_mut("properties").and_then(serde_json::Value::as_object_mut) {
+        let extends = serde_json::json!({
+            "description": "The preset that everything not said here is taken from; python if not said.",
+            "type": "string"
+        });
+        properties.insert("extends".into(), extends);
+    }
+    format!("{schema:#}")
+}
+
+fn make_optional(schema: &mut serde_json::Value) {
+    match schema {
+        serde_json::Value::Object(object) => {
+            // `required` is a list in a schema; a property of that name would be an object.
+            if object.get("required").is_some_and(serde_json::Value::is_array) {
+                object.remove("required");
+            }
+            object.values_mut().for_each(make_optional);
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(make_optional),
+        _ => {}
+    }
+}
+
 /// A whole policy as the text of a policy file.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ mod presets;
 mod units;
 
 pub use error::PolicyError;
-pub use file::{check, load, parse, to_toml};
+pub use file::{check, file_schema, load, parse, to_toml};
 pub use model::{
     Environment, ExecMode, Files, HashSeed, Identity, Layer, Level, Limits, Mount, MountKind, Network, OnOom,
     OnOutput, Outside, Policy, ProcMode, Rlimits, RootKind, Scheduling, Scratch, Syscalls,

@@ -1,0 +1,29 @@
+//! Completions and the manual page, from the one definition of the command line.
+
+use crate::cli::Cli;
+use crate::say;
+use clap::CommandFactory;
+use std::process::ExitCode;
+
+/// A completion script.
+pub(crate) fn completions(shell: clap_complete::Shell) -> ExitCode {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "wardian", &mut script);
+    say::data(&String::from_utf8_lossy(&script));
+    ExitCode::SUCCESS
+}
+
+/// The manual page, in roff.
+pub(crate) fn man() -> ExitCode {
+    let mut page = Vec::new();
+    match clap_mangen::Man::new(Cli::command()).render(&mut page) {
+        Ok(()) => {
+            say::data(&String::from_utf8_lossy(&page));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            say::error(&format!("cannot make the manual page: {error}"), None);
+            ExitCode::from(say::FAILURE)
+        }
+    }
+}

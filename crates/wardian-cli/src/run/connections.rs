@@ -1,0 +1,61 @@
+//! The caller's descriptors and signals.
+
+use super::Failure;
+use crate::cli::RunOptions;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::thread;
+use wardian::sandbox::{Cancel, Connections, Output, StdinSource};
+
+/// Connects a run to its caller.
+pub(super) fn connect(options: &RunOptions, program_from_stdin: bool) -> Result<Connections, Failure> {
+    let keep = options.json || options.report.is_some();
+    let pass = |fd: BorrowedFd<'_>| -> io::Result<Output> {
+        let pass_to = if options.json { None } else { Some(fd.try_clone_to_owned()?) };
+        Ok(Output { pass_to, keep })
+    };
+    let descriptors =
+        |error: io::Error| Failure::new(format!("cannot use the standard streams: {error}"), None);
+    Ok(Connections {
+        stdin: stdin(options, program_from_stdin)?,
+        stdout: pass(io::stdout().as_fd()).map_err(descriptors)?,
+        stderr: pass(io::stderr().as_fd()).map_err(descriptors)?,
+        cancel: Some(cancel_on_signals()?),
+    })
+}
+
+fn stdin(options: &RunOptions, program_from_stdin: bool) -> Result<StdinSource, Failure> {
+    let Some(path) = &options.stdin else {
+        let stdin: io::Result<OwnedFd> = io::stdin().as_fd().try_clone_to_owned();
+        // A closed standard input is an empty one.
+        return Ok(stdin.map_or(StdinSource::Empty, StdinSource::Fd));
+    };
+    if program_from_stdin {
+        return Err(Failure::new("`--stdin` cannot be used with a program from standard input", None));
+    }
+    let open = || -> io::Result<File> {
+        let file = File::open(path)?;
+        if file.metadata()?.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(file) }
+    };
+    let file =
+        open().map_err(|error| Failure::new(format!("`--stdin {}`: {error}", path.display()), None))?;
+    Ok(StdinSource::Fd(file.into()))
+}
+
+/// SIGINT, SIGTERM and SIGHUP end the run, which is then reported as cancelled.
+fn cancel_on_signals() -> Result<Cancel, Failure> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let failed = |error: io::Error| Failure::new(format!("cannot watch for signals: {error}"), None);
+    let cancel = Cancel::new().map_err(failed)?;
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        let cancel = cancel.clone();
+        cancel_on(signal, cancel).map_err(failed)?;
+    }
+    Ok(cancel)
+}
+
+fn cancel_on(signal: i32, cancel: Cancel) -> io::Result<()> {
+    let _ = (signal, cancel, thread::current());
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! `wardian run`: from options to an exit code.
+
+mod connections;
+mod mounts;
+mod options;
+mod report_file;
+
+use crate::cli::RunOptions;
+use crate::{exit_code, say};
+use report_file::ReportFile;
+use std::process::ExitCode;
+use wardian::host::Host;
+use wardian::plan::Plan;
+use wardian::report::{Report, Verdict};
+use wardian::sandbox;
+
+/// An error of ours: what, and what to do about it.
+pub(crate) struct Failure {
+    text: String,
+    hint: Option<String>,
+}
+
+impl Failure {
+    fn new(text: impl ToString, hint: Option<String>) -> Failure {
+        Failure { text: text.to_string(), hint }
+    }
+}
+
+/// Runs, reports, exits.
+pub(crate) fn main(options: RunOptions) -> ExitCode {
+    let mut report_file = match options.report.as_deref().map(ReportFile::create).transpose() {
+        Ok(file) => file,
+        Err(failure) => return fail(&failure, None, options.json),
+    };
+    match run(&options) {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(report)) => {
+            tell(&report, &options);
+            let code = exit_code::of(&report);
+            deliver(&report, report_file.as_mut(), options.json).unwrap_or_else(|| ExitCode::from(code))
+        }
+        Err(failure) => fail(&failure, report_file.as_mut(), options.json),
+    }
+}
+
+fn run(options: &RunOptions) -> Result<Option<Report>, Failure> {
+    let host = Host::detect();
+    let prepared = options::prepare(options)?;
+    let plan = Plan::build(prepared.request, &host).map_err(|error| Failure::new(&error, error.hint()))?;
+    if options.explain_plan {
+        say::data(&plan.explain());
+        return Ok(None);
+    }
+    let connections = connections::connect(options, prepared.program_from_stdin)?;
+    let report = sandbox::run(plan, connections).map_err(|error| Failure::new(&error, error.hint()))?;
+    Ok(Some(report))
+}
+
+/// One line when there is something to say, more when asked to explain.
+fn tell(report: &Report, options: &RunOptions) {
+    match report.verdict {
+        Verdict::Ok | Verdict::NonzeroExit => {}
+        _ if options.json => {}
+        _ => say::note(&report.message),
+    }
+    for (name, stream) in [("stdout", &report.stdout), ("stderr", &report.stderr)] {
+        if stream.truncated && !options.json {
+            let limit = report.limits.output_bytes;
+            say::note(&format!(
+                "{name}: {} of {} bytes were dropped; `--output` allows more",
+                stream.bytes - limit,
+                stream.bytes
+            ));
+        }
+    }
+    if options.explain {
+        for denial in &report.denials {
+            let detail =
+                if denial.detail.is_empty() { String::new() } else { format!(" ({})", denial.detail) };
+            say::note(&format!("refused {}×: {}{detail}: {}", denial.count, denial.syscall, denial.errno));
+            say::note(&format!("  hint: {}", denial.hint));
+        }
+        if let Some(why) = &report.denials_unavailable {
+            say::note(&format!("refusals could not be observed: {why}"));
+        }
+    }
+}
+
+/// Writes the report where it was asked for; an exit code only if that fails.
+fn deliver(report: &Report, file: Option<&mut ReportFile>, json: bool) -> Option<ExitCode> {
+    let text = match serde_json::to_string(report) {
+        Ok(text) => text + "\n",
+        Err(error) => {
+            say::error(&format!("cannot write the report: {error}"), None);
+            return Some(ExitCode::from(say::FAILURE));
+        }
+    };
+    if json {
+        say::data(&text);
+    }
+    if let Some(Err(failure)) = file.map(|file| file.write(&text)) {
+        say::error(&failure.text, failure.hint.as_deref());
+        return Some(ExitCode::from(say::FAILURE));
+    }
+    None
+}
+
+fn fail(failure: &Failure, file: Option<&mut ReportFile>, json: bool) -> ExitCode {
+    say::error(&failure.text, failure.hint.as_deref());
+    let report = Report::sandbox_error(failure.text.clone());
+    deliver(&report, file, json).unwrap_or_else(|| ExitCode::from(say::FAILURE))
+}

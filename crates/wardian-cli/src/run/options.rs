@@ -1,0 +1,143 @@
+//! From options to a request: the program, its files, and the policy with the command line laid over it.
+
+use super::{Failure, mounts};
+use crate::cli::RunOptions;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use wardian::files::Input;
+use wardian::plan::{Program, Request};
+use wardian::policy::{self, Policy, PolicyError};
+use wardian::python;
+
+/// A program is read into memory: more than this is not one.
+const LARGEST_PROGRAM: u64 = 16 << 20;
+
+/// A request, and what else the run needs to know.
+pub(super) struct Prepared {
+    pub(super) request: Request,
+    pub(super) program_from_stdin: bool,
+}
+
+/// Everything that can be wrong with options is found here, before anything runs.
+pub(super) fn prepare(options: &RunOptions) -> Result<Prepared, Failure> {
+    let policy = policy(options)?;
+    let (program, args) = program(options)?;
+    let most = policy.limits.disk.0.max(LARGEST_PROGRAM);
+    let inputs = options.files.iter().map(|text| input(text, most)).collect::<Result<_, _>>()?;
+    let program_from_stdin = matches!(program, Program::Stdin);
+    let request = Request {
+        unbuffered: !options.json,
+        cwd: options.cwd.clone(),
+        python: python(options)?,
+        policy,
+        program,
+        args,
+        inputs,
+    };
+    Ok(Prepared { request, program_from_stdin })
+}
+
+fn python(options: &RunOptions) -> Result<python::Request, Failure> {
+    match (&options.python, &options.venv) {
+        (Some(text), _) => {
+            text.parse().map_err(|error: python::FindError| Failure::new(&error, error.hint()))
+        }
+        (None, Some(directory)) => Ok(python::Request::Venv(directory.clone())),
+        (None, None) => Ok(python::Request::Default),
+    }
+}
+
+fn program(options: &RunOptions) -> Result<(Program, Vec<OsString>), Failure> {
+    if let Some(code) = &options.code {
+        return Ok((Program::Code(code.clone()), options.program.clone()));
+    }
+    if let Some(module) = &options.module {
+        return Ok((Program::Module(module.clone()), options.program.clone()));
+    }
+    let Some((first, args)) = options.program.split_first() else {
+        let hint = "`wardian run SCRIPT`, `wardian run -c CODE`, or `wardian run --exec PROGRAM`";
+        return Err(Failure::new("no program to run", Some(hint.into())));
+    };
+    let args = args.to_vec();
+    if options.exec {
+        return Ok((Program::Exec(in_path(first)?), args));
+    }
+    if first == "-" {
+        return Ok((Program::Stdin, args));
+    }
+    let script = Input::open(Path::new(first), None, LARGEST_PROGRAM)
+        .map_err(|error| Failure::new(format!("cannot run `{}`: {error}", first.display()), None))?;
+    Ok((Program::Script(script), args))
+}
+
+/// A program for `--exec`: a path, or a name that PATH knows.
+fn in_path(name: &OsStr) -> Result<PathBuf, Failure> {
+    if name.as_bytes().contains(&b'/') {
+        return std::path::absolute(name)
+            .map_err(|error| Failure::new(format!("`{}`: {error}", name.display()), None));
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|directory| directory.join(name))
+        .find(|candidate| candidate.is_absolute() && candidate.is_file())
+        .ok_or_else(|| Failure::new(format!("no program `{}` in PATH", name.display()), None))
+}
+
+/// `HOST[:NAME]`; a host path with a colon is one if it exists.
+fn input(text: &OsStr, most: u64) -> Result<Input, Failure> {
+    let bytes = text.as_bytes();
+    let whole = Path::new(text);
+    let split = bytes.iter().rposition(|byte| *byte == b':').filter(|_| !whole.exists());
+    let (host, name) = match split {
+        Some(at) => {
+            let (host, name) = bytes.split_at(at);
+            let name = std::str::from_utf8(name.get(1..).unwrap_or(&[])).map_err(|_| {
+                Failure::new(format!("`--file {}`: the name is not UTF-8", text.display()), None)
+            })?;
+            (Path::new(OsStr::from_bytes(host)), Some(name))
+        }
+        None => (whole, None),
+    };
+    Input::open(host, name, most)
+        .map_err(|error| Failure::new(format!("`--file {}`: {error}", text.display()), None))
+}
+
+/// The policy with the command line's options laid over it.
+fn policy(options: &RunOptions) -> Result<Policy, Failure> {
+    let mut policy = policy::load(&options.policy).map_err(|error| wrong(&error))?;
+    let limits = &mut policy.limits;
+    let lay = |from: &RunOptions, limits: &mut policy::Limits| {
+        limits.wall = from.wall.unwrap_or(limits.wall);
+        limits.cpu_time = from.cpu_time.unwrap_or(limits.cpu_time);
+        limits.cpus = from.cpus.or(limits.cpus);
+        limits.memory = from.memory.unwrap_or(limits.memory);
+        limits.processes = from.processes.unwrap_or(limits.processes);
+        limits.output = from.output.unwrap_or(limits.output);
+        limits.open_files = from.open_files.unwrap_or(limits.open_files);
+        limits.file_size = from.file_size.or(limits.file_size);
+        limits.stack = from.stack.unwrap_or(limits.stack);
+        // Scratch space counts as memory: less memory means less of it, unless both were said.
+        limits.disk = from.disk.unwrap_or(limits.disk.min(limits.memory));
+    };
+    lay(options, limits);
+    policy.network = options.network.unwrap_or(policy.network);
+    policy.outside = options.outside.unwrap_or(policy.outside);
+    policy.level = options.level.unwrap_or(policy.level);
+    policy.require.extend(&options.require);
+    for text in &options.mounts {
+        policy.files.mounts.push(mounts::parse(text)?);
+    }
+    for text in &options.env {
+        let (name, value) = text.split_once('=').ok_or_else(|| {
+            Failure::new(format!("`--env {text}` has no `=`"), Some("write --env NAME=VALUE".into()))
+        })?;
+        policy.environment.set.insert(name.to_owned(), value.to_owned());
+    }
+    policy::check(&policy, "with the command line's options").map_err(|error| wrong(&error))?;
+    Ok(policy)
+}
+
+fn wrong(error: &PolicyError) -> Failure {
+    Failure::new(error, error.hint())
+}
