@@ -161,3 +161,34 @@ fn write_hint(source: &io::Error) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(errno: rustix::io::Errno) -> CgroupError {
+        CgroupError::Write {
+            value: "4096".into(),
+            path: "/sys/fs/cgroup/x/memory.max".into(),
+            source: errno.into(),
+        }
+    }
+
+    #[test]
+    fn errors_say_step_object_and_cause() {
+        let text = write(rustix::io::Errno::ACCESS).to_string();
+        assert_eq!(text, "cannot write 4096 to /sys/fs/cgroup/x/memory.max: Permission denied (os error 13)");
+    }
+
+    #[test]
+    fn the_reason_that_matters_gives_the_hint() {
+        let neither =
+            |v1| CgroupError::Neither { v2: Box::new(write(rustix::io::Errno::BUSY)), v1: Box::new(v1) };
+        let only_v2 = neither(CgroupError::NotMounted { version: "v1" });
+        assert!(only_v2.hint().unwrap().starts_with("other processes share our cgroup"));
+        let unusable = CgroupError::Unusable(Arc::new(neither(write(rustix::io::Errno::ROFS))));
+        assert!(unusable.hint().unwrap().contains("--cgroupns=private"));
+        assert!(unusable.to_string().starts_with("no usable cgroup: v2: cannot write 4096"));
+        assert!(write(rustix::io::Errno::IO).hint().is_none());
+    }
+}

@@ -7,6 +7,7 @@
 
 pub mod cgroup;
 mod error;
+mod slurp;
 mod stat;
 pub mod watched;
 

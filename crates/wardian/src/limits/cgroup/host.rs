@@ -12,7 +12,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-/// How often a group is made anew after [`gc`](super::gc) of another process took it for abandoned.
+/// How often a group is made anew after [`gc`](super::gc()) of another process took it for abandoned.
 const ATTEMPTS: usize = 3;
 
 /// Which versions may be used: a machine that has both can be tested as one that has one of them, or neither.

@@ -11,7 +11,7 @@ const MIN_QUOTA_US: f64 = 1000.0;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Oom {
     /// The kernel kills all of it (version 2). On version 1 it kills one process, and the rest is up to
-    /// whoever waits for [`Cgroup::oom_watch`].
+    /// whoever waits for [`Cgroup::oom_watch`](super::Cgroup::oom_watch).
     #[default]
     End,
     /// The kernel kills one process.

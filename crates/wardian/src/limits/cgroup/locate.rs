@@ -2,13 +2,17 @@
 
 use super::dir::Dir;
 use crate::limits::CgroupError;
-use rustix::fs::fstatfs;
+use crate::limits::slurp::slurp;
+use rustix::fs::{CWD, fstatfs};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
 const CGROUP_MAGIC: u64 = 0x0027_e0eb;
 const CGROUP2_MAGIC: u64 = 0x6367_7270;
+/// The list of mounts of an ordinary machine, and of one with many thousand.
+const EXPECTED_BYTES: usize = 16 << 10;
+const MAX_BYTES: usize = 16 << 20;
 
 /// One line of `/proc/self/mountinfo` that shows a cgroup file system.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,7 +43,8 @@ pub(super) struct Map {
 impl Map {
     pub(super) fn read() -> Result<Map, CgroupError> {
         let read = |path: &str| {
-            std::fs::read(path).map_err(|source| CgroupError::Read { path: PathBuf::from(path), source })
+            slurp(CWD, path, EXPECTED_BYTES, MAX_BYTES)
+                .map_err(|error| CgroupError::Read { path: PathBuf::from(path), source: error.into() })
         };
         Ok(Map::parse(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?))
     }

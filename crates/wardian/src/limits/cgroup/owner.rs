@@ -1,13 +1,18 @@
 //! Who a group belongs to: its name says it, and a lock on its directory proves it.
 
 use crate::limits::CgroupError;
+use crate::limits::slurp::slurp;
 use crate::limits::stat::Stat;
-use std::path::Path;
+use rustix::fs::CWD;
+use rustix::io::Errno;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 static SEQUENCE: AtomicU64 = AtomicU64::new(0);
 
 const PREFIX: &str = "wardian-";
+/// More than `stat` and `boot_id` have.
+const MAX_BYTES: usize = 4096;
 
 /// A process, told apart from every other that had or will have its pid.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,17 +25,17 @@ pub(super) struct Owner {
 impl Owner {
     /// Ourselves.
     pub(super) fn current() -> Result<Owner, CgroupError> {
-        let stat = Path::new("/proc/self/stat");
-        let boot = Path::new("/proc/sys/kernel/random/boot_id");
+        let stat = "/proc/self/stat";
+        let boot = "/proc/sys/kernel/random/boot_id";
         let text = read(stat)?;
         let parsed = Stat::parse(&text)
-            .ok_or_else(|| CgroupError::Malformed { path: stat.to_owned(), what: "start time" })?;
+            .ok_or_else(|| CgroupError::Malformed { path: stat.into(), what: "start time" })?;
         let id = read(boot)?;
         let id = id
             .get(..8)
             .and_then(|id| std::str::from_utf8(id).ok())
             .filter(|id| id.bytes().all(|byte| byte.is_ascii_hexdigit()))
-            .ok_or_else(|| CgroupError::Malformed { path: boot.to_owned(), what: "boot id" })?;
+            .ok_or_else(|| CgroupError::Malformed { path: boot.into(), what: "boot id" })?;
         Ok(Owner { pid: parsed.pid, start: parsed.start, boot: id.to_owned() })
     }
 
@@ -57,19 +62,18 @@ impl Owner {
         if self.boot != current_boot.boot {
             return false;
         }
-        match std::fs::read(format!("/proc/{}/stat", self.pid)) {
+        match slurp(CWD, &format!("/proc/{}/stat", self.pid), MAX_BYTES, MAX_BYTES) {
             Ok(text) => Stat::parse(&text).is_none_or(|stat| stat.start == self.start && !stat.has_ended()),
             // ESRCH: it ended between opening and reading.
-            Err(error) => {
-                error.kind() != std::io::ErrorKind::NotFound
-                    && error.raw_os_error() != Some(rustix::io::Errno::SRCH.raw_os_error())
-            }
+            Err(Errno::NOENT | Errno::SRCH) => false,
+            Err(_) => true,
         }
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, CgroupError> {
-    std::fs::read(path).map_err(|source| CgroupError::Read { path: path.to_owned(), source })
+fn read(path: &str) -> Result<Vec<u8>, CgroupError> {
+    slurp(CWD, path, MAX_BYTES, MAX_BYTES)
+        .map_err(|error| CgroupError::Read { path: PathBuf::from(path), source: error.into() })
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ impl Hierarchies {
             join: Vec::with_capacity(4),
             cpu_total: None,
             swap: Swap::Unavailable,
-            _lock: None,
+            lock: None,
         };
         match group.fill(limits, quota_us) {
             Ok(()) => Ok(group),
@@ -113,8 +113,8 @@ pub(super) struct V1Group {
     join: Vec<OwnedFd>,
     cpu_total: Option<OwnedFd>,
     swap: Swap,
-    /// Held as long as the group is; see [`gc`](super::gc::gc).
-    _lock: Option<OwnedFd>,
+    /// Held as long as the group is; see [`gc`](super::gc()).
+    lock: Option<OwnedFd>,
 }
 
 impl V1Group {
@@ -132,7 +132,7 @@ impl V1Group {
             place.make()?;
             self.made.push(index);
             if index == 0 {
-                self._lock = Some(lock(place)?);
+                self.lock = Some(lock(place)?);
             }
             self.join.push(place.open_file("tasks", OFlags::WRONLY)?);
         }

@@ -44,12 +44,12 @@ impl Hierarchy {
     fn of(dir: Dir) -> Result<Hierarchy, CgroupError> {
         let here = dir.group("");
         let controllers = listed(here.read("cgroup.controllers")?.text());
-        let enabled = listed(here.read("cgroup.subtree_control")?.text());
         for (there, controller) in [(controllers.memory, "memory"), (controllers.pids, "pids")] {
             if !there {
                 return Err(CgroupError::NoController { controller, path: dir.path().to_owned() });
             }
         }
+        let enabled = listed(here.read("cgroup.subtree_control")?.text());
         Ok(Hierarchy { dir, controllers, enabled: Mutex::new(enabled) })
     }
 

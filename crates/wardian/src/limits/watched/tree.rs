@@ -1,5 +1,6 @@
 //! The processes below one process, as `/proc` shows them while they come and go.
 
+use crate::limits::slurp::slurp;
 use crate::limits::stat::Stat;
 use rustix::fs::{Mode, OFlags, RawDir, openat};
 use rustix::io::Errno;
@@ -47,25 +48,7 @@ impl Proc {
 
     /// The file's content, `None` when it or its process is gone or hidden.
     fn read(&self, file: &str, most: usize) -> Option<Vec<u8>> {
-        let fd = openat(&self.dir, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-        let mut content = vec![0; most.min(MAX_FILE_BYTES)];
-        let mut len = 0;
-        loop {
-            match rustix::io::read(&fd, &mut content[len..]) {
-                Ok(0) => break,
-                Ok(count) => len += count,
-                Err(Errno::INTR) => {}
-                Err(_) => return None,
-            }
-            if len == content.len() {
-                if len >= most {
-                    break;
-                }
-                content.resize((len * 2).min(most), 0);
-            }
-        }
-        content.truncate(len);
-        Some(content)
+        slurp(&self.dir, file, MAX_FILE_BYTES, most).ok()
     }
 
     pub(super) fn stat(&self, pid: u32) -> Option<Stat> {
@@ -220,7 +203,9 @@ mod tests {
 
     #[test]
     fn grandchildren_are_found_both_ways() {
-        let script = "sh -c 'sleep 100 & sleep 100 & echo; wait' & wait";
+        // The inner shell gives itself a name that looks like the end of its own line.
+        let script =
+            "sh -c 'printf \") Z 1 1\\n\" > /proc/$$/comm; sleep 100 & sleep 100 & echo; wait' & wait";
         let mut shell = Command::new("/bin/sh").args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
         shell.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
         let proc = Proc::open().unwrap();
@@ -233,6 +218,7 @@ mod tests {
         assert_eq!(pids(&descended), pids(&scanned));
         assert_eq!(descended.processes.len(), 4);
         assert!(descended.complete && scanned.complete);
+        assert!(descended.processes.iter().all(|stat| !stat.has_ended()));
         for stat in descended.processes.iter().filter(|stat| stat.pid != shell.id()) {
             let pid = i32::try_from(stat.pid).ok().and_then(rustix::process::Pid::from_raw).unwrap();
             rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
