@@ -5,7 +5,6 @@ use crate::cli::RunOptions;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::thread;
 use wardian::sandbox::{Cancel, Connections, Output, StdinSource};
 
 /// Connects a run to its caller.
@@ -49,13 +48,11 @@ fn cancel_on_signals() -> Result<Cancel, Failure> {
     let failed = |error: io::Error| Failure::new(format!("cannot watch for signals: {error}"), None);
     let cancel = Cancel::new().map_err(failed)?;
     for signal in [SIGINT, SIGTERM, SIGHUP] {
-        let cancel = cancel.clone();
-        cancel_on(signal, cancel).map_err(failed)?;
+        let (noted, wake) = cancel.for_handler().map_err(failed)?;
+        let number = usize::try_from(signal).unwrap_or(0);
+        // Handlers run in this order: whoever wakes up finds the number.
+        signal_hook::flag::register_usize(signal, noted, number).map_err(failed)?;
+        signal_hook::low_level::pipe::register(signal, wake).map_err(failed)?;
     }
     Ok(cancel)
-}
-
-fn cancel_on(signal: i32, cancel: Cancel) -> io::Result<()> {
-    let _ = (signal, cancel, thread::current());
-    Ok(())
 }

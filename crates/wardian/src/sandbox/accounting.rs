@@ -1,51 +1,62 @@
 //! What the sandbox consumes: asked of its cgroup, or watched where there is none.
 
+use super::SandboxError;
 use super::outcome::Killed;
 use crate::limits::cgroup::{Cgroup, Controllers, OomWatch, Version};
+use crate::limits::watched::{Memory, WatchLimits, WatchSample, Watcher, tmpfs_bytes};
 use crate::plan::Plan;
-use crate::policy::{Limits, OnOom};
+use crate::policy::OnOom;
 use crate::report::{Source, Usage};
 use rustix::event::PollFlags;
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// CPU time is looked at no more often than this.
 const SHORTEST_LOOK: Duration = Duration::from_millis(1);
 
-/// A sandbox's cgroup, and when to look at it again.
+/// A sandbox's cgroup, or what watches it instead, and when to look again.
 pub(super) struct Accounting {
     pub(super) cgroup: Option<Cgroup>,
     pub(super) controllers: Controllers,
     pub(super) version: Option<Version>,
+    limits: WatchLimits,
+    watcher: Option<Watcher>,
     oom: Option<OomWatch>,
     next_look: Option<Instant>,
-    cores: u64,
 }
 
 impl Accounting {
     pub(super) fn new(cgroup: Option<Cgroup>, plan: &Plan) -> Accounting {
-        let wanted = plan.policy.limits.on_oom == OnOom::End;
+        let limits = &plan.policy.limits;
+        let wanted = limits.on_oom == OnOom::End;
         // Without the watch an out-of-memory kill is still seen when the program has ended.
         let oom = cgroup.as_ref().filter(|_| wanted).and_then(|cgroup| cgroup.oom_watch().ok());
         Accounting {
+            controllers: if cgroup.is_some() { plan.cgroups.controllers() } else { Controllers::default() },
+            version: plan.cgroups.version().filter(|_| cgroup.is_some()),
             cgroup,
-            controllers: plan.cgroups.controllers(),
-            version: plan.cgroups.version(),
+            limits: WatchLimits {
+                memory_bytes: limits.memory.0,
+                cpu_us: limits.cpu_time.as_micros(),
+                cores: u32::try_from(plan.cores.max(1)).unwrap_or(u32::MAX),
+            },
+            watcher: None,
             oom,
             next_look: None,
-            cores: plan.cores.max(1) as u64,
         }
+    }
+
+    /// How far memory can be beyond its limit before that is noticed.
+    pub(super) fn overshoot_bytes(&self) -> u64 {
+        self.limits.overshoot_bytes()
     }
 
     /// The descriptor that tells when memory has run out, and what to wait for.
     pub(super) fn oom_interest(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
         let flags = |watch: &OomWatch| {
-            if watch.interest().contains(rustix::event::epoll::EventFlags::PRI) {
-                PollFlags::PRI
-            } else {
-                PollFlags::IN
-            }
+            let priority = rustix::event::epoll::EventFlags::PRI;
+            if watch.interest().contains(priority) { PollFlags::PRI } else { PollFlags::IN }
         };
         self.oom.as_ref().map(|watch| (watch.as_fd(), flags(watch)))
     }
@@ -55,9 +66,29 @@ impl Accounting {
         self.oom.as_mut().is_some_and(|watch| watch.drain().unwrap_or(1) > 0)
     }
 
-    /// The program is running from now on.
-    pub(super) fn start(&mut self, now: Instant, limits: &Limits) {
-        self.next_look = Some(now + self.at_the_earliest(limits.cpu_time.as_micros()));
+    /// The program is running from now on, below init.
+    pub(super) fn start(
+        &mut self,
+        now: Instant,
+        init: i32,
+        scratch: Option<&OwnedFd>,
+    ) -> Result<(), SandboxError> {
+        if let Some(cgroup) = &mut self.cgroup {
+            cgroup.close_join_files();
+        }
+        if !self.controllers.memory || !self.controllers.cpu_usage {
+            let scratch = scratch.map(OwnedFd::try_clone).transpose();
+            let scratch = scratch.map_err(SandboxError::at("watch its scratch space"))?;
+            let disk = move || scratch.as_ref().and_then(|scratch| tmpfs_bytes(scratch).ok()).unwrap_or(0);
+            let init = u32::try_from(init).unwrap_or(0);
+            let watcher = Watcher::new(init, self.limits, disk);
+            let failed = |error: crate::limits::watched::WatchError| std::io::Error::other(error);
+            self.watcher = Some(watcher.map_err(failed).map_err(SandboxError::at("watch the sandbox"))?);
+            self.next_look = Some(now);
+        } else {
+            self.next_look = Some(now + self.at_the_earliest(self.limits.cpu_us));
+        }
+        Ok(())
     }
 
     /// When to look again.
@@ -66,12 +97,30 @@ impl Accounting {
     }
 
     /// Looks if it is time, and says whether a limit is reached.
-    pub(super) fn look(&mut self, now: Instant, limits: &Limits) -> Option<Killed> {
+    pub(super) fn look(&mut self, now: Instant) -> Option<Killed> {
         if self.next_look.is_none_or(|due| now < due) {
             return None;
         }
+        match &mut self.watcher {
+            Some(watcher) => {
+                let sample = watcher.sample()?;
+                self.next_look = Some(now + watcher.next_interval(&sample));
+                self.judge(sample)
+            }
+            None => self.look_at_cgroup(now),
+        }
+    }
+
+    fn judge(&self, sample: WatchSample) -> Option<Killed> {
+        if sample.memory == Memory::Exceeded || !sample.complete {
+            return Some(Killed::MemoryWatch);
+        }
+        (sample.cpu_us >= self.limits.cpu_us).then_some(Killed::Cpu)
+    }
+
+    fn look_at_cgroup(&mut self, now: Instant) -> Option<Killed> {
         let used = self.cgroup.as_ref()?.cpu_total_us().ok()?;
-        let left = limits.cpu_time.as_micros().saturating_sub(used);
+        let left = self.limits.cpu_us.saturating_sub(used);
         if left == 0 {
             return Some(Killed::Cpu);
         }
@@ -81,7 +130,7 @@ impl Accounting {
 
     /// How soon so much CPU time can be used up, all cores together.
     fn at_the_earliest(&self, left_us: u64) -> Duration {
-        Duration::from_micros(left_us / self.cores).max(SHORTEST_LOOK)
+        Duration::from_micros(left_us / u64::from(self.limits.cores)).max(SHORTEST_LOOK)
     }
 
     /// Whether the kernel has killed for want of memory.
@@ -94,19 +143,32 @@ impl Accounting {
         self.cgroup.as_ref().and_then(|cgroup| cgroup.process_limit_hits().ok()).unwrap_or(0)
     }
 
-    /// The figures that the kernel counted; everything inside must have ended.
-    pub(super) fn fill(&self, usage: &mut Usage, sources: &mut BTreeMap<String, Source>) {
-        let Some(cgroup) = &self.cgroup else { return };
-        let mut set = |name: &str, field: &mut Option<u64>, value: Option<u64>| {
+    /// The figures; everything inside must have ended. `max_rss_bytes` is the largest of any reaped process.
+    pub(super) fn fill(&self, usage: &mut Usage, sources: &mut BTreeMap<String, Source>, max_rss_bytes: u64) {
+        let mut set = |name: &str, field: &mut Option<u64>, value: Option<u64>, source| {
             if value.is_some() {
                 *field = value;
-                sources.insert(name.to_owned(), Source::Kernel);
+                sources.insert(name.to_owned(), source);
             }
         };
+        if let Some(peaks) = self.watcher.as_ref().map(Watcher::peaks) {
+            // What one reaped process had at its peak, the kernel knows; together they may have had more.
+            let memory = peaks.memory_bytes.max(max_rss_bytes);
+            set("memory_peak_bytes", &mut usage.memory_peak_bytes, Some(memory), Source::Sampled);
+            // Init is one of those that were seen.
+            let tasks = peaks.tasks.saturating_sub(1);
+            set("processes_peak", &mut usage.processes_peak, Some(tasks), Source::Sampled);
+        }
+        let Some(cgroup) = &self.cgroup else { return };
         let cpu = cgroup.cpu_usage().ok();
-        set("cpu_user_us", &mut usage.cpu_user_us, cpu.map(|cpu| cpu.user_us));
-        set("cpu_system_us", &mut usage.cpu_system_us, cpu.map(|cpu| cpu.system_us));
-        set("memory_peak_bytes", &mut usage.memory_peak_bytes, cgroup.memory_peak_bytes().ok().flatten());
-        set("processes_peak", &mut usage.processes_peak, cgroup.processes_peak().ok().flatten());
+        let peak = cgroup.processes_peak().ok().flatten();
+        // Version 2: init was born into the group.
+        let inits = u64::from(self.version == Some(Version::V2));
+        let peak = peak.map(|peak| peak.saturating_sub(inits));
+        let memory = cgroup.memory_peak_bytes().ok().flatten();
+        set("cpu_user_us", &mut usage.cpu_user_us, cpu.map(|cpu| cpu.user_us), Source::Kernel);
+        set("cpu_system_us", &mut usage.cpu_system_us, cpu.map(|cpu| cpu.system_us), Source::Kernel);
+        set("memory_peak_bytes", &mut usage.memory_peak_bytes, memory, Source::Kernel);
+        set("processes_peak", &mut usage.processes_peak, peak, Source::Kernel);
     }
 }

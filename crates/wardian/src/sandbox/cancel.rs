@@ -1,53 +1,55 @@
 //! Ending a run from outside: from another thread, or a signal handler.
 
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::pipe::{PipeFlags, pipe_with};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Ends a run: every clone of it, from any thread; calling it twice is as once.
 #[derive(Clone, Debug)]
 pub struct Cancel {
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    event: OwnedFd,
-    signal: AtomicI32,
+    reader: Arc<OwnedFd>,
+    writer: Arc<OwnedFd>,
+    signal: Arc<AtomicUsize>,
 }
 
 impl Cancel {
     /// A new one, not yet called.
     ///
     /// # Errors
-    /// No descriptor left (eventfd(2)).
+    /// No descriptor left (pipe2(2)).
     pub fn new() -> io::Result<Cancel> {
-        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Cancel { shared: Arc::new(Shared { event, signal: AtomicI32::new(0) }) })
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        Ok(Cancel {
+            reader: Arc::new(reader),
+            writer: Arc::new(writer),
+            signal: Arc::new(AtomicUsize::new(0)),
+        })
     }
 
     /// Ends the run, now or as soon as it starts.
     pub fn cancel(&self) {
-        // A full counter has been called before.
-        let _ = rustix::io::write(&self.shared.event, &1u64.to_ne_bytes());
+        // A full pipe has been written to before.
+        let _ = rustix::io::write(&self.writer, &[0]);
     }
 
-    /// As `cancel`, noting the signal that asks for it.
-    pub fn cancel_for_signal(&self, signal: i32) {
-        self.shared.signal.store(signal, Ordering::Relaxed);
-        self.cancel();
+    /// For a signal handler: where it notes its signal's number, then a descriptor to write one byte to.
+    ///
+    /// # Errors
+    /// No descriptor left.
+    pub fn for_handler(&self) -> io::Result<(Arc<AtomicUsize>, OwnedFd)> {
+        Ok((Arc::clone(&self.signal), self.writer.try_clone()?))
     }
 
     /// The signal noted, if any.
     pub fn signal(&self) -> Option<i32> {
-        Some(self.shared.signal.load(Ordering::Relaxed)).filter(|signal| *signal != 0)
+        i32::try_from(self.signal.load(Ordering::Relaxed)).ok().filter(|signal| *signal != 0)
     }
 }
 
 impl AsFd for Cancel {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.shared.event.as_fd()
+        self.reader.as_fd()
     }
 }

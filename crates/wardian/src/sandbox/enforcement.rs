@@ -3,7 +3,7 @@
 use super::accounting::Accounting;
 use super::launch::Held;
 use super::outcome::Facts;
-use crate::limits::cgroup::{Controllers, Version};
+use crate::limits::cgroup::Version;
 use crate::policy::{Network, Scratch};
 use crate::report::{Enforcement, EnforcementLevel};
 use std::collections::BTreeMap;
@@ -70,16 +70,19 @@ fn identity_note(held: &Held) -> Option<String> {
 
 /// Memory, CPU time and processes: by cgroup, or watched.
 fn counted(accounting: &Accounting) -> [(&'static str, Enforcement); 3] {
-    let (controllers, abi) = match &accounting.cgroup {
-        Some(_) => (accounting.controllers, accounting.version),
-        None => (Controllers::default(), None),
-    };
-    let abi = abi.map(|version| if version == Version::V2 { "v2".to_owned() } else { "v1".to_owned() });
+    let controllers = accounting.controllers;
+    let abi = accounting
+        .version
+        .map(|version| if version == Version::V2 { "v2".to_owned() } else { "v1".to_owned() });
     let by = |has: bool, otherwise: Enforcement| {
         if has { Enforcement { abi: abi.clone(), ..kernel("cgroup") } } else { otherwise }
     };
+    let overshoot = format!(
+        "sampled: can be overrun by up to {} MiB for some milliseconds",
+        accounting.overshoot_bytes() >> 20
+    );
     [
-        ("memory", by(controllers.memory, watched("sampled: can be overrun for some milliseconds"))),
+        ("memory", by(controllers.memory, watched(&overshoot))),
         ("cpu", by(controllers.cpu_usage, watched("sampled, and each process limited by RLIMIT_CPU"))),
         ("processes", by(controllers.pids, Enforcement { layer: "rlimit".into(), ..kernel("rlimit") })),
     ]

@@ -160,7 +160,8 @@ pub(super) fn report(
     };
     let mut usage = usage(&facts);
     let mut usage_source = sources(&usage);
-    accounting.fill(&mut usage, &mut usage_source);
+    let max_rss = facts.exited.map_or(0, |(_, seen)| seen.max_rss_bytes);
+    accounting.fill(&mut usage, &mut usage_source, max_rss);
     fill_disk(&facts, &mut usage, &mut usage_source);
     let denials = denials.into_iter().chain(limit_denials(&accounting, &usage, &held)).collect();
     let enforced_by = enforcement::enforced_by(&held, &facts, &accounting);

@@ -7,6 +7,7 @@ use super::denials::Denials;
 use super::launch::{self, Held};
 use super::outcome::{self, Facts, Killed};
 use super::streams::{Feeder, Taker};
+use crate::limits::cgroup::CgroupHost;
 use crate::report::Report;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
@@ -158,7 +159,7 @@ impl Supervision {
             }
             _ => None,
         };
-        let killed = killed.or_else(|| self.accounting.look(now, limits));
+        let killed = killed.or_else(|| self.accounting.look(now));
         if let Some(killed) = killed {
             self.kill(killed);
         }
@@ -275,7 +276,8 @@ impl Supervision {
                 if self.facts.not_started.is_none() {
                     let now = Instant::now();
                     self.facts.started = Some(now);
-                    self.accounting.start(now, &self.held.plan.policy.limits);
+                    sweep_once(&self.held.plan.cgroups);
+                    self.accounting.start(now, self.init.pid, self.facts.scratch.as_ref())?;
                 }
             }
         }
@@ -312,6 +314,12 @@ impl Supervision {
             _ => -1,
         }
     }
+}
+
+/// Removes the cgroups of killed supervisors: once in a process, and while the program runs anyway.
+fn sweep_once(cgroups: &CgroupHost) {
+    static SWEPT: std::sync::Once = std::sync::Once::new();
+    SWEPT.call_once(|| drop(crate::limits::cgroup::gc(cgroups)));
 }
 
 /// One message; `None` at the end. Blocks if there is neither, so it is called when poll says so or init is gone.
