@@ -173,3 +173,34 @@ pub fn check_no_groups(pid: u32) {
     let left = groups(pid);
     assert!(left.is_empty(), "cgroup directories left: {left:?}");
 }
+
+/// Fails if a process whose command line has this mark lives on after `grace`.
+pub fn check_mark_gone(mark: &str, grace: Duration) {
+    let begin = Instant::now();
+    loop {
+        let left: Vec<_> = all_processes().into_iter().filter(|pid| marked(*pid, mark)).map(describe).collect();
+        if left.is_empty() {
+            return;
+        }
+        assert!(begin.elapsed() < grace, "left {grace:?} after the kill: {left:?}");
+        sleep(Duration::from_millis(5));
+    }
+}
+
+fn marked(pid: u32, mark: &str) -> bool {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    line.windows(mark.len()).any(|window| window == mark.as_bytes())
+}
+
+/// The host's id of the program below this wardian: of the deepest process there is.
+pub fn guest_owner(pid: u32) -> Option<u32> {
+    let mut last = None;
+    let mut queue = children(pid);
+    while let Some(child) = queue.pop() {
+        let status = fs::read_to_string(format!("/proc/{child}/status")).unwrap_or_default();
+        let owner = status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().next()?.parse().ok());
+        last = owner.or(last);
+        queue = children(child);
+    }
+    last
+}
