@@ -47,12 +47,15 @@ if not CONTROL:
 for path in ["/etc/shadow", "/etc/ssh", "/root", "/root/.ssh", "/home", "/var", "/var/run", "/run", "/sys", "/boot",
              "/proc/1", "/etc/hostname", "/etc/machine-id", "/usr/bin/mount"]:
     attempt("stat " + path, os.stat, path)
-for path in ["/etc/shadow", "/proc/1/environ", "/proc/1/maps", "/proc/1/cmdline", "/proc/1/mem", "/proc/kcore",
-             "/proc/kallsyms", "/proc/keys", "/proc/cmdline", "/proc/version", "/proc/sys/kernel/core_pattern",
-             "/proc/mounts", "/proc/net/tcp", "/proc/sysvipc/shm", "/proc/modules", "/proc/config.gz",
-             "/proc/key-users", "/proc/cpuinfo", "/proc/meminfo", "/dev/kmsg", "/dev/mem", "/dev/sda", "/dev/vda",
-             "/dev/fuse", "/dev/kvm", "/dev/tty", "/dev/ptmx", "/dev/console", "/dev/loop0", "/dev/net/tun"]:
-    attempt("read " + path, read, path, 16)
+# Outside some of these devices would wait for ever.
+attempt("read /proc/cpuinfo", read, "/proc/cpuinfo", 16)
+if not CONTROL:
+    for path in ["/etc/shadow", "/proc/1/environ", "/proc/1/maps", "/proc/1/cmdline", "/proc/1/mem", "/proc/kcore",
+                 "/proc/kallsyms", "/proc/keys", "/proc/cmdline", "/proc/version", "/proc/sys/kernel/core_pattern",
+                 "/proc/mounts", "/proc/net/tcp", "/proc/sysvipc/shm", "/proc/modules", "/proc/config.gz",
+                 "/proc/key-users", "/proc/meminfo", "/dev/kmsg", "/dev/mem", "/dev/sda", "/dev/vda",
+                 "/dev/fuse", "/dev/kvm", "/dev/tty", "/dev/ptmx", "/dev/console", "/dev/loop0", "/dev/net/tun"]:
+        attempt("read " + path, read, path, 16)
 attempt("passwd", lambda: read("/etc/passwd").decode())
 attempt("list /", lambda: sorted(os.listdir("/")))
 attempt("list /proc", lambda: sorted(os.listdir("/proc")))
