@@ -204,7 +204,7 @@ impl Running {
         let _ = self.stdout.take().unwrap().join();
         let _ = self.stderr.take().unwrap().join();
         assert!(status.signal() == Some(9) || status.code().is_some());
-        trace.check_processes_gone(Duration::from_secs(1));
+        trace.check_processes_dead(Duration::from_secs(1));
     }
 
     fn wait(&mut self) -> ExitStatus {

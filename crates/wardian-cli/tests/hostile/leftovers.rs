@@ -75,9 +75,19 @@ impl Trace {
 
     /// Fails if a process that was seen, or one of its namespaces, lives on after `grace`.
     pub fn check_processes_gone(&self, grace: Duration) {
+        self.wait_for_none(grace, |_| true);
+    }
+
+    /// The same after wardian itself was killed: what is dead then waits for the machine's init, not for us.
+    pub fn check_processes_dead(&self, grace: Duration) {
+        self.wait_for_none(grace, |description| !description.contains(") Z "));
+    }
+
+    fn wait_for_none(&self, grace: Duration, counts: impl Fn(&str) -> bool) {
         let begin = Instant::now();
         loop {
-            let left = self.left();
+            let mut left = self.left();
+            left.retain(|description| counts(description));
             if left.is_empty() {
                 return;
             }
@@ -110,7 +120,8 @@ fn describe(pid: u32) -> String {
     stat.chars().take(60).collect()
 }
 
-fn children(pid: u32) -> Vec<u32> {
+/// The children of all threads of a process.
+pub fn children(pid: u32) -> Vec<u32> {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return vec![] };
     let mut all = vec![];
     for task in tasks.flatten() {

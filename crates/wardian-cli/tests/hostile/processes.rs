@@ -50,8 +50,8 @@ fn ten_thousand_threads_on_the_default() {
 
 #[test]
 fn reached_limits_show_as_denials() {
-    let code = "import os\nfor _ in range(3):\n    try: os.fork()\n    except OSError: pass\nos._exit(0)";
-    let outcome = Run::new(code).option("--processes", "1").run().expect("ok");
+    let code = "import os, time\nfor _ in range(5):\n    try:\n        if not os.fork(): time.sleep(1); os._exit(0)\n    except OSError: pass\nos._exit(0)";
+    let outcome = Run::new(code).option("--processes", "3").run().expect("ok");
     let denials = outcome.get("denials").as_array().unwrap();
     assert!(denials.iter().any(|denial| denial["errno"] == "EAGAIN"), "{}", outcome.summary());
 }

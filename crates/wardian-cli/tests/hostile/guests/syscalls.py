@@ -8,8 +8,7 @@ NUMBERS = {"bpf": 321, "io_uring_setup": 425, "userfaultfd": 323, "perf_event_op
            "move_pages": 279, "migrate_pages": 256, "process_madvise": 440, "pidfd_getfd": 438, "seccomp": 317,
            "landlock_create_ruleset": 444, "memfd_secret": 447, "vhangup": 153, "ioperm": 173, "finit_module": 313,
            "clock_settime": 227, "clock_adjtime": 305, "adjtimex": 159, "uselib": 134, "_sysctl": 156,
-           "set_mempolicy": 238, "statmount": 457, "listmount": 458, "lsm_set_self_attr": 460, "unknown": 9999,
-           "negative": -5}
+           "set_mempolicy": 238, "statmount": 457, "listmount": 458, "lsm_set_self_attr": 460, "unknown": 9999}
 buffer = ctypes.create_string_buffer(256)
 attribute = ctypes.create_string_buffer(struct.pack("II", 0, 128) + bytes(248), 256)
 
