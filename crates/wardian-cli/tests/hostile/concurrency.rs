@@ -1,0 +1,79 @@
+//! Many at once.
+
+use crate::harness::{Input, Run, wardian};
+use std::process::Stdio;
+
+const HOSTILE: [&str; 8] = [
+    "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass",
+    "held = []\nwhile True: held.append(b'x' * (1 << 20))",
+    "import os\nwhile True: os.write(1, b'x' * 65536)",
+    "import os\nn = 0\ntry:\n    while True: open('/tmp/%d' % n, 'w').write('x' * 5000); n += 1\nexcept OSError: pass\nwhile True: pass",
+    "import os, signal\nfor n in range(1, 65):\n    try: signal.signal(n, signal.SIG_IGN)\n    except (OSError, ValueError): pass\nos.kill(os.getpid(), signal.SIGSTOP)\nwhile True: pass",
+    "import socket\nwhile True:\n    try: socket.socket(socket.AF_INET)\n    except OSError: pass",
+    "import os\nwhile True:\n    try:\n        if os.fork(): os._exit(0)\n    except OSError: pass",
+    "import os\nif os.fork():\n    while True: os.kill(-1, 19)\nwhile True: pass",
+];
+
+#[test]
+fn eight_hostile_ones_at_once_end_each_for_its_own_reason() {
+    let runs: Vec<_> = HOSTILE
+        .iter()
+        .map(|code| {
+            let run = Run::new(*code).wall("3s").memory("64M", "16M").option("--processes", "20");
+            run.option("--output", "256K").stdin(Input::Silent).start()
+        })
+        .collect();
+    let outcomes: Vec<_> = runs.into_iter().map(crate::harness::Running::finish).collect();
+    for (number, outcome) in outcomes.iter().enumerate() {
+        let verdict = outcome.text("verdict").to_owned();
+        let fine = match number {
+            1 => verdict == "memory_limit",
+            6 => ["ok", "time_limit"].contains(&verdict.as_str()),
+            0 | 3 => ["time_limit", "memory_limit"].contains(&verdict.as_str()),
+            _ => verdict == "time_limit",
+        };
+        assert!(fine, "{number}: {}", outcome.summary());
+        assert!(outcome.number("usage.wall_us") < 4_500_000, "{number}: {}", outcome.summary());
+    }
+}
+
+#[test]
+fn fifty_at_once_from_processes_of_their_own() {
+    let children: Vec<_> = (0..50)
+        .map(|number| {
+            let mut command = wardian();
+            command.args(["run", "--wall", "60s", "-c", &format!("print({number})")]);
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    for (number, child) in children.into_iter().enumerate() {
+        let pid = child.id();
+        let output = child.wait_with_output().unwrap();
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{number}: {words}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{number}\n"), "{words}");
+        assert_eq!(words, "");
+        crate::leftovers::check_no_groups(pid);
+    }
+}
+
+#[test]
+fn runs_at_once_have_ids_of_their_own() {
+    // Two sandboxes of one host id could signal and trace each other if a namespace failed.
+    let code = "import os, time\nprint(os.getpid())\ntime.sleep(1)";
+    let runs: Vec<_> = (0..4).map(|_| Run::new(code).start()).collect();
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    let mut owners = vec![];
+    for run in &runs {
+        owners.extend(crate::leftovers::guest_owner(run.child.id()));
+    }
+    let ids: std::collections::BTreeSet<_> = runs.into_iter().map(|run| run.finish().expect("ok").text("id").to_owned()).collect();
+    assert_eq!(ids.len(), 4);
+    if !crate::harness::is_root() || std::env::var_os("WARDIAN_TEST_USER").is_some() {
+        return crate::harness::skip("an ordinary user's sandboxes run under its own id");
+    }
+    assert_eq!(owners.len(), 4, "{owners:?}");
+    let distinct: std::collections::BTreeSet<_> = owners.iter().collect();
+    assert_eq!(distinct.len(), 4, "{owners:?}");
+    assert!(owners.iter().all(|owner| *owner >= 100_000), "{owners:?}");
+}

@@ -1,0 +1,122 @@
+//! Floods of output: the rest is dropped and counted, and wardian's own memory stays what it is.
+
+use crate::harness::{Outcome, Run};
+
+const CAP: u64 = 1 << 20;
+
+fn flood(code: &str) -> Outcome {
+    let outcome = Run::new(code).wall("2s").option("--output", "1M").run();
+    let kept = outcome.stdout().len() as u64;
+    // Base64 takes four bytes for three.
+    assert!(kept <= CAP * 4 / 3 + 8, "{kept}");
+    let bound = (10 << 20) + 2 * CAP;
+    assert!(outcome.own_memory <= bound, "{} KiB: {}", outcome.own_memory >> 10, outcome.text("verdict"));
+    outcome
+}
+
+fn check_truncated(outcome: &Outcome, stream: &str) {
+    assert_eq!(outcome.get(&format!("{stream}.truncated")), true, "{}", outcome.get("usage"));
+    let bytes = outcome.number(&format!("{stream}.bytes"));
+    let omitted = outcome.number(&format!("{stream}.omitted_bytes"));
+    assert!(omitted > 0 && omitted < bytes && bytes - omitted <= CAP + 4096, "{bytes} bytes, {omitted} omitted");
+}
+
+#[test]
+fn lines_without_end() {
+    let outcome = flood("while True: print('x' * 50)").expect_for("time_limit", "wall_time");
+    check_truncated(&outcome, "stdout");
+    assert!(outcome.number("usage.wall_us") < 2_500_000);
+}
+
+#[test]
+fn a_line_without_end() {
+    let outcome = flood("import os\nwhile True: os.write(1, b'x' * 65536)").expect_for("time_limit", "wall_time");
+    check_truncated(&outcome, "stdout");
+}
+
+#[test]
+fn both_streams_at_once_from_many_processes() {
+    let code = "import os\nfor _ in range(10):\n    if not os.fork(): break\nwhile True: os.write(1, b'x' * 4096); os.write(2, b'y' * 4096)";
+    let outcome = flood(code).expect_for("time_limit", "wall_time");
+    check_truncated(&outcome, "stdout");
+    check_truncated(&outcome, "stderr");
+    assert!(!outcome.stdout().contains('y'));
+}
+
+#[test]
+fn binary_garbage() {
+    let outcome = flood("import os\nblock = bytes(range(256)) * 256\nwhile True: os.write(1, block)").expect("time_limit");
+    assert_eq!(outcome.text("stdout.encoding"), "base64");
+    check_truncated(&outcome, "stdout");
+}
+
+#[test]
+fn garbage_after_text_is_cut_on_character_boundaries() {
+    let code = "import os\nfor _ in range(40): os.write(1, ('\\u20ac' * 33331).encode())";
+    let outcome = flood(code).expect("ok");
+    check_truncated(&outcome, "stdout");
+    assert_eq!(outcome.text("stdout.encoding"), "utf-8");
+    assert!(outcome.stdout().chars().all(|letter| letter == '€'));
+    assert!(outcome.text("stdout.tail").chars().all(|letter| letter == '€'));
+}
+
+#[test]
+fn a_gigabyte_is_counted_to_the_byte() {
+    let code = "import os\nleft = 1 << 30\nblock = b'x' * (1 << 20)\nwhile left: left -= os.write(1, block[:left])\nos.write(1, b'end')";
+    let outcome = Run::new(code).wall("20s").option("--output", "1M").run().expect("ok");
+    assert_eq!(outcome.number("stdout.bytes"), (1 << 30) + 3);
+    assert!(outcome.text("stdout.tail").ends_with("end"));
+    assert!(outcome.own_memory <= 12 << 20, "{} KiB", outcome.own_memory >> 10);
+}
+
+#[test]
+fn exactly_the_limit_is_not_truncated() {
+    let outcome = flood("import os\nleft = 1 << 20\nwhile left: left -= os.write(1, b'x' * left)").expect("ok");
+    assert_eq!(outcome.get("stdout.truncated"), false);
+    assert_eq!(outcome.stdout().len(), 1 << 20);
+}
+
+#[test]
+fn the_judge_ends_a_flood() {
+    let run = Run::new("while True: print('x' * 50)").policy("judge").option("--output", "1M");
+    let outcome = run.run().expect("output_limit");
+    assert_eq!(outcome.text("reason"), "output");
+}
+
+#[test]
+fn wardian_ends_when_its_own_reader_has_gone() {
+    let mut command = crate::harness::wardian();
+    let code = "import os\nwhile True: os.write(1, b'x' * 65536)";
+    command.args(["run", "--wall", "2s", "-c", code]).stdin(std::process::Stdio::null());
+    let mut child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    drop(child.stdout.take());
+    let started = std::time::Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if started.elapsed().as_secs() > 10 {
+            child.kill().unwrap();
+            panic!("wardian did not end");
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    };
+    assert!(status.code().is_some(), "wardian itself died: {status}");
+}
+
+#[test]
+fn a_reader_that_reads_nothing_does_not_hold_the_wall_limit() {
+    let mut command = crate::harness::wardian();
+    command.args(["run", "--wall", "1s", "-c", "import os\nwhile True: os.write(1, b'x' * 65536)"]);
+    command.stdin(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut unread = child.stdout.take().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert!(!crate::leftovers::children(child.id()).is_empty() || child.try_wait().unwrap().is_some(), "it runs");
+    std::thread::sleep(std::time::Duration::from_millis(2500));
+    let left = crate::leftovers::children(child.id());
+    let _ = std::io::copy(&mut unread, &mut std::io::sink());
+    let status = child.wait().unwrap();
+    assert!(left.is_empty(), "two seconds after the limit its program still runs: {left:?}");
+    assert_eq!(status.code(), Some(124));
+}
