@@ -67,7 +67,8 @@ fn runs_at_once_have_ids_of_their_own() {
     for run in &runs {
         owners.extend(crate::leftovers::guest_owner(run.child.id()));
     }
-    let ids: std::collections::BTreeSet<_> = runs.into_iter().map(|run| run.finish().expect("ok").text("id").to_owned()).collect();
+    let ids: std::collections::BTreeSet<_> =
+        runs.into_iter().map(|run| run.finish().expect("ok").text("id").to_owned()).collect();
     assert_eq!(ids.len(), 4);
     if !crate::harness::is_root() || std::env::var_os("WARDIAN_TEST_USER").is_some() {
         return crate::harness::skip("an ordinary user's sandboxes run under its own id");

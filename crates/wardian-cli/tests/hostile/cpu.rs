@@ -18,7 +18,10 @@ fn a_busy_loop() {
 
 #[test]
 fn system_time_counts() {
-    ends_by_cpu("import os\nfd = os.open('/dev/zero', os.O_RDONLY)\nwhile True: os.read(fd, 10_000_000)", &[]);
+    ends_by_cpu(
+        "import os\nfd = os.open('/dev/zero', os.O_RDONLY)\nwhile True: os.read(fd, 10_000_000)",
+        &[],
+    );
 }
 
 #[test]
@@ -34,7 +37,10 @@ fn short_lived_children_that_nobody_waits_for_count() {
 
 #[test]
 fn threads_count() {
-    ends_by_cpu("import hashlib, threading\ndata = b'x' * 50_000_000\ndef work():\n    while True: hashlib.sha256(data)\nfor _ in range(4): threading.Thread(target=work).start()", &[]);
+    ends_by_cpu(
+        "import hashlib, threading\ndata = b'x' * 50_000_000\ndef work():\n    while True: hashlib.sha256(data)\nfor _ in range(4): threading.Thread(target=work).start()",
+        &[],
+    );
 }
 
 #[test]
@@ -47,7 +53,8 @@ fn a_handler_for_sigxcpu_and_a_raised_soft_limit_do_not_help() {
 fn a_lowered_own_limit_is_the_programs_doing() {
     // It sets itself a CPU limit below ours and dies of it: no limit of ours was reached.
     let code = "import resource\nresource.setrlimit(resource.RLIMIT_CPU, (1, 2))\nwhile True: pass";
-    let outcome = Run::new(code).wall("10s").option("--cpu-time", "8s").run().expect_for("signaled", "signal");
+    let outcome =
+        Run::new(code).wall("10s").option("--cpu-time", "8s").run().expect_for("signaled", "signal");
     assert_eq!(outcome.text("signal.name"), "SIGXCPU");
 }
 

@@ -30,7 +30,10 @@ fn each_refused_call_is_reported_with_its_count() {
 #[test]
 fn a_program_that_does_nothing_has_no_denials() {
     for policy in ["python", "strict", "judge", "codejail"] {
-        let outcome = Run::new("import json, threading, tempfile, subprocess, ctypes, decimal, random\nprint(1)").policy(policy).run();
+        let outcome =
+            Run::new("import json, threading, tempfile, subprocess, ctypes, decimal, random\nprint(1)")
+                .policy(policy)
+                .run();
         let outcome = outcome.expect("ok");
         assert_eq!(outcome.get("denials").as_array().unwrap().len(), 0, "{policy}: {}", outcome.summary());
     }

@@ -90,7 +90,11 @@ fn deep_recursion_of_c_is_a_crash_of_the_program() {
     let code = "import sys\nsys.setrecursionlimit(10**9)\nclass A:\n    def __repr__(self): return repr(self)\nx = []\nfor _ in range(10_000_000): x = [x]\nprint(len(repr(x)))";
     let outcome = Run::new(code).wall("10s").run();
     let verdict = outcome.text("verdict").to_owned();
-    assert!(["signaled", "nonzero_exit", "memory_limit"].contains(&verdict.as_str()), "{}", outcome.summary());
+    assert!(
+        ["signaled", "nonzero_exit", "memory_limit"].contains(&verdict.as_str()),
+        "{}",
+        outcome.summary()
+    );
 }
 
 #[test]

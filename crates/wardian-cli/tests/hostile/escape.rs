@@ -27,10 +27,15 @@ fn no_namespace_mount_trace_or_privilege() {
     let escaped: Vec<_> =
         seen.iter().filter(|(name, (result, _))| result == "ok" && !fine.contains(&name.as_str())).collect();
     // A signal to init counts as refused when init did not take it: the report below says that it lived.
-    let escaped: Vec<_> = escaped.into_iter().filter(|(name, _)| !["kill init", "stop init"].contains(&name.as_str())).collect();
+    let escaped: Vec<_> = escaped
+        .into_iter()
+        .filter(|(name, _)| !["kill init", "stop init"].contains(&name.as_str()))
+        .collect();
     assert!(escaped.is_empty(), "{escaped:#?}");
     assert!(seen["seccomp mode"].1.contains("Seccomp:\\t2"), "{:?}", seen["seccomp mode"]);
-    for name in ["mount tmpfs", "chroot", "ptrace init", "setuid 0", "capabilities", "new privileges", "TIOCSTI"] {
+    for name in
+        ["mount tmpfs", "chroot", "ptrace init", "setuid 0", "capabilities", "new privileges", "TIOCSTI"]
+    {
         refused(&seen, name);
     }
 }

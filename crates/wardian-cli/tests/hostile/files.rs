@@ -63,7 +63,10 @@ fn nothing_is_writable_but_scratch() {
 fn the_root_contains_what_was_given_and_nothing_else() {
     let (_directory, path) = plant();
     let seen = inside("python", &path);
-    let known = ["bin", "box", "dev", "etc", "home", "lib", "lib32", "lib64", "libx32", "opt", "proc", "root", "tmp", "usr"];
+    let known = [
+        "bin", "box", "dev", "etc", "home", "lib", "lib32", "lib64", "libx32", "opt", "proc", "root", "tmp",
+        "usr",
+    ];
     for name in words(value(&seen, "list /")) {
         assert!(known.contains(&name.as_str()), "/{name}");
     }
@@ -73,7 +76,17 @@ fn the_root_contains_what_was_given_and_nothing_else() {
     }
     assert_eq!(words(value(&seen, "list /home")), ["guest"]);
     assert_eq!(words(value(&seen, "list descriptors")).len(), 0);
-    for path in ["/etc/shadow", "/etc/ssh", "/root/.ssh", "/var", "/run", "/sys", "/boot", "/usr/bin/mount", "/etc/machine-id"] {
+    for path in [
+        "/etc/shadow",
+        "/etc/ssh",
+        "/root/.ssh",
+        "/var",
+        "/run",
+        "/sys",
+        "/boot",
+        "/usr/bin/mount",
+        "/etc/machine-id",
+    ] {
         refused(&seen, &format!("stat {path}"));
     }
 }
@@ -116,7 +129,8 @@ fn proc_shows_its_own_processes_only_and_no_kernel() {
     succeeds(&control, "read /proc/cpuinfo");
     let seen = inside("python", &path);
     for name in words(value(&seen, "list /proc")) {
-        let own = ["self", "thread-self"].contains(&name.as_str()) || name.parse::<u32>().is_ok_and(|pid| pid < 100);
+        let own = ["self", "thread-self"].contains(&name.as_str())
+            || name.parse::<u32>().is_ok_and(|pid| pid < 100);
         assert!(own, "/proc/{name}");
     }
     for name in [
@@ -162,7 +176,8 @@ fn an_interpreter_in_a_private_home_shows_nothing_beside_it() {
     let outcome = Run::new(code).option("--python", &python).run().expect("ok");
     let version = python.split('/').rev().nth(2).unwrap().to_owned();
     let expected = format!("['.pyenv']\n['versions']\n['{version}']\n");
-    let nothing_more = outcome.stdout().lines().zip(expected.lines()).all(|(seen, all)| seen == all || seen == "13");
+    let nothing_more =
+        outcome.stdout().lines().zip(expected.lines()).all(|(seen, all)| seen == all || seen == "13");
     assert!(nothing_more && outcome.stdout().lines().count() == 3, "{}", outcome.stdout());
 }
 

@@ -385,7 +385,8 @@ impl Directory {
 }
 
 fn assert_empty(directory: &Path) {
-    let left: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(left.is_empty(), "temporary files left: {left:?}");
 }
 

@@ -189,7 +189,8 @@ pub fn check_no_groups(pid: u32) {
 pub fn check_mark_gone(mark: &str, grace: Duration) {
     let begin = Instant::now();
     loop {
-        let left: Vec<_> = all_processes().into_iter().filter(|pid| marked(*pid, mark)).map(describe).collect();
+        let left: Vec<_> =
+            all_processes().into_iter().filter(|pid| marked(*pid, mark)).map(describe).collect();
         if left.is_empty() {
             return;
         }
@@ -209,7 +210,9 @@ pub fn guest_owner(pid: u32) -> Option<u32> {
     let mut queue = children(pid);
     while let Some(child) = queue.pop() {
         let status = fs::read_to_string(format!("/proc/{child}/status")).unwrap_or_default();
-        let owner = status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().next()?.parse().ok());
+        let owner = status
+            .lines()
+            .find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().next()?.parse().ok());
         last = owner.or(last);
         queue = children(child);
     }

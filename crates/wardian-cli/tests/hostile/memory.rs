@@ -48,7 +48,9 @@ fn one_huge_request_is_a_memory_error_or_a_limit_but_never_a_crash() {
 
 #[test]
 fn untouched_address_space_is_free() {
-    let outcome = eats("import mmap\nm = mmap.mmap(-1, 8 << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000)\nm[0] = 1\nprint('fine')");
+    let outcome = eats(
+        "import mmap\nm = mmap.mmap(-1, 8 << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000)\nm[0] = 1\nprint('fine')",
+    );
     assert_eq!(outcome.expect("ok").stdout(), "fine\n");
 }
 
@@ -59,7 +61,9 @@ fn shared_anonymous_mappings() {
 
 #[test]
 fn memory_files() {
-    let outcome = eats("fds = []\ntry:\n    while True:\n        fd = os.memfd_create('x'); fds.append(fd)\n        for _ in range(20): os.write(fd, b'x' * (1 << 20))\nexcept OSError as error: print(error.errno)");
+    let outcome = eats(
+        "fds = []\ntry:\n    while True:\n        fd = os.memfd_create('x'); fds.append(fd)\n        for _ in range(20): os.write(fd, b'x' * (1 << 20))\nexcept OSError as error: print(error.errno)",
+    );
     check_peak(&outcome);
     assert_ne!(outcome.text("verdict"), "sandbox_error");
     if outcome.text("verdict") == "ok" {
@@ -70,7 +74,9 @@ fn memory_files() {
 #[test]
 fn scratch_files_count_as_memory_and_stop_at_the_disk_limit() {
     for directory in ["/box", "/tmp", "/dev/shm", "/home/guest"] {
-        let code = format!("fd = os.open('{directory}/big', os.O_CREAT | os.O_WRONLY)\ntotal = 0\ntry:\n    while True: total += os.write(fd, b'x' * (1 << 20))\nexcept OSError as error: print(error.errno, total)");
+        let code = format!(
+            "fd = os.open('{directory}/big', os.O_CREAT | os.O_WRONLY)\ntotal = 0\ntry:\n    while True: total += os.write(fd, b'x' * (1 << 20))\nexcept OSError as error: print(error.errno, total)"
+        );
         let outcome = eats(&code).expect("ok");
         let (error, total) = outcome.stdout().trim().split_once(' ').unwrap();
         assert!(["28", "27"].contains(&error), "{}", outcome.summary());
@@ -81,29 +87,39 @@ fn scratch_files_count_as_memory_and_stop_at_the_disk_limit() {
 
 #[test]
 fn scratch_and_heap_together() {
-    ends_by_memory("fd = os.open('/tmp/big', os.O_CREAT | os.O_WRONLY)\nfor _ in range(60): os.write(fd, b'x' * (1 << 20))\nheld = []\nwhile True: held.append(b'x' * (1 << 20))");
+    ends_by_memory(
+        "fd = os.open('/tmp/big', os.O_CREAT | os.O_WRONLY)\nfor _ in range(60): os.write(fd, b'x' * (1 << 20))\nheld = []\nwhile True: held.append(b'x' * (1 << 20))",
+    );
 }
 
 #[test]
 fn many_small_processes() {
-    ends_by_memory("import time\nfor _ in range(40):\n    if not os.fork():\n        held = bytearray(os.urandom(6 << 20))\n        time.sleep(30)\n        os._exit(0)\ntime.sleep(30)");
+    ends_by_memory(
+        "import time\nfor _ in range(40):\n    if not os.fork():\n        held = bytearray(os.urandom(6 << 20))\n        time.sleep(30)\n        os._exit(0)\ntime.sleep(30)",
+    );
 }
 
 #[test]
 fn a_forked_copy_that_diverges() {
-    ends_by_memory("held = bytearray(80 << 20)\nfor at in range(0, 80 << 20, 4096): held[at] = 1\nos.fork()\nfor at in range(0, 80 << 20, 4096): held[at] = 2\nimport time\ntime.sleep(20)");
+    ends_by_memory(
+        "held = bytearray(80 << 20)\nfor at in range(0, 80 << 20, 4096): held[at] = 1\nos.fork()\nfor at in range(0, 80 << 20, 4096): held[at] = 2\nimport time\ntime.sleep(20)",
+    );
 }
 
 #[test]
 fn pipes_full_of_data() {
-    let outcome = eats("import fcntl\nheld = []\ntry:\n    while True:\n        near, far = os.pipe(); held.append((near, far))\n        os.set_blocking(far, False)\n        try: fcntl.fcntl(far, 1031, 1 << 20)\n        except OSError: pass\n        try:\n            while True: os.write(far, b'x' * 65536)\n        except BlockingIOError: pass\nexcept OSError as error: print(error.errno)");
+    let outcome = eats(
+        "import fcntl\nheld = []\ntry:\n    while True:\n        near, far = os.pipe(); held.append((near, far))\n        os.set_blocking(far, False)\n        try: fcntl.fcntl(far, 1031, 1 << 20)\n        except OSError: pass\n        try:\n            while True: os.write(far, b'x' * 65536)\n        except BlockingIOError: pass\nexcept OSError as error: print(error.errno)",
+    );
     check_peak(&outcome);
     assert_ne!(outcome.text("verdict"), "sandbox_error");
 }
 
 #[test]
 fn sockets_full_of_data_and_descriptors_in_flight() {
-    let outcome = eats("import array, socket\nheld = []\ntry:\n    while True:\n        a, b = socket.socketpair(); held.append((a, b)); a.setblocking(False)\n        try: a.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 30)\n        except OSError: pass\n        try:\n            while True: a.sendmsg([b'x' * 60000], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [b.fileno()]))])\n        except BlockingIOError: pass\nexcept OSError as error: print(error.errno)");
+    let outcome = eats(
+        "import array, socket\nheld = []\ntry:\n    while True:\n        a, b = socket.socketpair(); held.append((a, b)); a.setblocking(False)\n        try: a.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 30)\n        except OSError: pass\n        try:\n            while True: a.sendmsg([b'x' * 60000], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [b.fileno()]))])\n        except BlockingIOError: pass\nexcept OSError as error: print(error.errno)",
+    );
     check_peak(&outcome);
     assert_ne!(outcome.text("verdict"), "sandbox_error");
 }
@@ -111,39 +127,55 @@ fn sockets_full_of_data_and_descriptors_in_flight() {
 #[test]
 fn system_v_memory_without_a_process() {
     // Segments live on without anybody attached: only the namespace's end frees them.
-    let outcome = eats("import ctypes\nlibc.shmat.restype = ctypes.c_void_p\nfor _ in range(200):\n    id = libc.shmget(0, 4 << 20, 0o1600)\n    if id < 0: print('refused'); break\n    address = libc.shmat(id, None, 0)\n    ctypes.memset(address, 1, 4 << 20)\n    libc.shmdt(ctypes.c_void_p(address))\nelse: print('all')");
+    let outcome = eats(
+        "import ctypes\nlibc.shmat.restype = ctypes.c_void_p\nfor _ in range(200):\n    id = libc.shmget(0, 4 << 20, 0o1600)\n    if id < 0: print('refused'); break\n    address = libc.shmat(id, None, 0)\n    ctypes.memset(address, 1, 4 << 20)\n    libc.shmdt(ctypes.c_void_p(address))\nelse: print('all')",
+    );
     check_peak(&outcome);
-    assert!(outcome.text("verdict") == "memory_limit" || outcome.stdout() == "refused\n", "{}", outcome.summary());
+    assert!(
+        outcome.text("verdict") == "memory_limit" || outcome.stdout() == "refused\n",
+        "{}",
+        outcome.summary()
+    );
 }
 
 #[test]
 fn an_attempt_to_save_itself_from_the_oom_killer() {
-    ends_by_memory("try: open('/proc/self/oom_score_adj', 'w').write('-1000')\nexcept OSError: pass\nif os.fork():\n    try: open('/proc/self/oom_score_adj', 'w').write('-999')\n    except OSError: pass\nheld = []\nwhile True: held.append(b'x' * (1 << 20))");
+    ends_by_memory(
+        "try: open('/proc/self/oom_score_adj', 'w').write('-1000')\nexcept OSError: pass\nif os.fork():\n    try: open('/proc/self/oom_score_adj', 'w').write('-999')\n    except OSError: pass\nheld = []\nwhile True: held.append(b'x' * (1 << 20))",
+    );
 }
 
 #[test]
 fn a_handler_of_every_signal_around_the_oom_kill() {
-    let outcome = ends_by_memory("import signal, time\npid = os.fork()\nif pid:\n    # The parent survives its child and exits with a lie.\n    os.waitpid(pid, 0)\n    os._exit(0)\nheld = []\nwhile True: held.append(b'x' * (1 << 20))");
+    let outcome = ends_by_memory(
+        "import signal, time\npid = os.fork()\nif pid:\n    # The parent survives its child and exits with a lie.\n    os.waitpid(pid, 0)\n    os._exit(0)\nheld = []\nwhile True: held.append(b'x' * (1 << 20))",
+    );
     assert!(outcome.get("exit_code").is_null(), "{}", outcome.summary());
 }
 
 #[test]
 fn locked_memory_is_refused_or_counted() {
-    let outcome = eats("import mmap, ctypes\nm = mmap.mmap(-1, 512 << 20)\naddress = ctypes.addressof(ctypes.c_char.from_buffer(m))\nprint(libc.mlock(ctypes.c_void_p(address), ctypes.c_size_t(512 << 20)))");
+    let outcome = eats(
+        "import mmap, ctypes\nm = mmap.mmap(-1, 512 << 20)\naddress = ctypes.addressof(ctypes.c_char.from_buffer(m))\nprint(libc.mlock(ctypes.c_void_p(address), ctypes.c_size_t(512 << 20)))",
+    );
     check_peak(&outcome);
     assert!(outcome.stdout() != "0\n", "{}", outcome.summary());
 }
 
 #[test]
 fn page_tables_of_sparse_mappings() {
-    let outcome = eats("import mmap\nheld = []\ntry:\n    m = mmap.mmap(-1, 1 << 40, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000)\n    for at in range(0, 1 << 40, 1 << 21): m[at]\nexcept (OSError, MemoryError) as error: print(type(error).__name__)");
+    let outcome = eats(
+        "import mmap\nheld = []\ntry:\n    m = mmap.mmap(-1, 1 << 40, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000)\n    for at in range(0, 1 << 40, 1 << 21): m[at]\nexcept (OSError, MemoryError) as error: print(type(error).__name__)",
+    );
     check_peak(&outcome);
     assert_ne!(outcome.text("verdict"), "sandbox_error");
 }
 
 #[test]
 fn kernel_memory_by_many_files_and_timers() {
-    let outcome = eats("import select, time\nheld = []\ntry:\n    for number in range(100_000):\n        os.mkdir('/tmp/d%d' % number)\nexcept OSError: pass\nfor _ in range(200_000):\n    if libc.syscall(222, 1, None, ctypes.create_string_buffer(8)) < 0: break\ntry:\n    while True: held.append(select.epoll())\nexcept OSError: pass\nprint('end')");
+    let outcome = eats(
+        "import select, time\nheld = []\ntry:\n    for number in range(100_000):\n        os.mkdir('/tmp/d%d' % number)\nexcept OSError: pass\nfor _ in range(200_000):\n    if libc.syscall(222, 1, None, ctypes.create_string_buffer(8)) < 0: break\ntry:\n    while True: held.append(select.epoll())\nexcept OSError: pass\nprint('end')",
+    );
     check_peak(&outcome);
     assert_ne!(outcome.text("verdict"), "sandbox_error");
 }

@@ -61,10 +61,13 @@ fn nothing_outside_answers() {
     ];
     for options in ways {
         let seen = servers.run(options).attempts();
-        let through: Vec<_> = seen.iter().filter(|(name, (result, _))| {
-            // A datagram to nowhere may be taken by a loopback interface of its own.
-            result == "ok" && !(name.as_str() == "icmp" && options.contains(&("--network", "loopback")))
-        }).collect();
+        let through: Vec<_> = seen
+            .iter()
+            .filter(|(name, (result, _))| {
+                // A datagram to nowhere may be taken by a loopback interface of its own.
+                result == "ok" && !(name.as_str() == "icmp" && options.contains(&("--network", "loopback")))
+            })
+            .collect();
         assert!(through.is_empty(), "{options:?}: {through:#?}");
         assert!(servers.tcp.accept().is_err(), "{options:?}: somebody connected");
     }

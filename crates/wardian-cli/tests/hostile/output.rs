@@ -18,7 +18,10 @@ fn check_truncated(outcome: &Outcome, stream: &str) {
     assert_eq!(outcome.get(&format!("{stream}.truncated")), true, "{}", outcome.get("usage"));
     let bytes = outcome.number(&format!("{stream}.bytes"));
     let omitted = outcome.number(&format!("{stream}.omitted_bytes"));
-    assert!(omitted > 0 && omitted < bytes && bytes - omitted <= CAP + 4096, "{bytes} bytes, {omitted} omitted");
+    assert!(
+        omitted > 0 && omitted < bytes && bytes - omitted <= CAP + 4096,
+        "{bytes} bytes, {omitted} omitted"
+    );
 }
 
 #[test]
@@ -30,7 +33,8 @@ fn lines_without_end() {
 
 #[test]
 fn a_line_without_end() {
-    let outcome = flood("import os\nwhile True: os.write(1, b'x' * 65536)").expect_for("time_limit", "wall_time");
+    let outcome =
+        flood("import os\nwhile True: os.write(1, b'x' * 65536)").expect_for("time_limit", "wall_time");
     check_truncated(&outcome, "stdout");
 }
 
@@ -45,7 +49,8 @@ fn both_streams_at_once_from_many_processes() {
 
 #[test]
 fn binary_garbage() {
-    let outcome = flood("import os\nblock = bytes(range(256)) * 256\nwhile True: os.write(1, block)").expect("time_limit");
+    let outcome = flood("import os\nblock = bytes(range(256)) * 256\nwhile True: os.write(1, block)")
+        .expect("time_limit");
     assert_eq!(outcome.text("stdout.encoding"), "base64");
     check_truncated(&outcome, "stdout");
 }
@@ -71,7 +76,8 @@ fn a_gigabyte_is_counted_to_the_byte() {
 
 #[test]
 fn exactly_the_limit_is_not_truncated() {
-    let outcome = flood("import os\nleft = 1 << 20\nwhile left: left -= os.write(1, b'x' * left)").expect("ok");
+    let outcome =
+        flood("import os\nleft = 1 << 20\nwhile left: left -= os.write(1, b'x' * left)").expect("ok");
     assert_eq!(outcome.get("stdout.truncated"), false);
     assert_eq!(outcome.stdout().len(), 1 << 20);
 }
@@ -88,7 +94,8 @@ fn wardian_ends_when_its_own_reader_has_gone() {
     let mut command = crate::harness::wardian();
     let code = "import os\nwhile True: os.write(1, b'x' * 65536)";
     command.args(["run", "--wall", "2s", "-c", code]).stdin(std::process::Stdio::null());
-    let mut child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let mut child =
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().unwrap();
     drop(child.stdout.take());
     let started = std::time::Instant::now();
     let status = loop {
@@ -112,7 +119,10 @@ fn a_reader_that_reads_nothing_does_not_hold_the_wall_limit() {
     let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
     let mut unread = child.stdout.take().unwrap();
     std::thread::sleep(std::time::Duration::from_millis(500));
-    assert!(!crate::leftovers::children(child.id()).is_empty() || child.try_wait().unwrap().is_some(), "it runs");
+    assert!(
+        !crate::leftovers::children(child.id()).is_empty() || child.try_wait().unwrap().is_some(),
+        "it runs"
+    );
     std::thread::sleep(std::time::Duration::from_millis(2500));
     let left = crate::leftovers::children(child.id());
     let _ = std::io::copy(&mut unread, &mut std::io::sink());

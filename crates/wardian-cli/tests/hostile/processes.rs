@@ -9,7 +9,8 @@ fn at_most(outcome: &Outcome, limit: u64) {
 
 #[test]
 fn a_fork_bomb_is_held_and_ended() {
-    let outcome = Run::new("import os\nwhile True:\n    try: os.fork()\n    except OSError: pass").wall("2s").run();
+    let outcome =
+        Run::new("import os\nwhile True:\n    try: os.fork()\n    except OSError: pass").wall("2s").run();
     let outcome = outcome.expect_for("time_limit", "wall_time");
     assert!(outcome.number("usage.wall_us") < 2_600_000, "{}", outcome.summary());
     assert!(outcome.elapsed.as_millis() < 4000, "{}", outcome.summary());
@@ -72,7 +73,8 @@ fn vfork_and_clone_count_too() {
 
 #[test]
 fn one_sandboxs_bomb_leaves_others_their_share() {
-    let bomb = Run::new("import os\nwhile True:\n    try: os.fork()\n    except OSError: pass").wall("3s").start();
+    let bomb =
+        Run::new("import os\nwhile True:\n    try: os.fork()\n    except OSError: pass").wall("3s").start();
     std::thread::sleep(std::time::Duration::from_millis(700));
     let code = "import os\npids = [os.fork() for _ in range(1)]\nif pids == [0]: os._exit(0)\nos.wait()\nprint('forked')";
     let outcome = Run::new(code).option("--processes", "2").wall("20s").run().expect("ok");

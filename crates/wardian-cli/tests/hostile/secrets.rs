@@ -49,8 +49,14 @@ fn kernel_objects_of_the_host_are_out_of_reach() {
     let planted = Planted::new();
     let args: Vec<_> = planted.args.iter().map(String::as_str).collect();
     let control = outside(GUEST, &args);
-    let names =
-        ["unix socket", "abstract socket", "System V memory", "System V semaphore", "System V messages", "POSIX memory"];
+    let names = [
+        "unix socket",
+        "abstract socket",
+        "System V memory",
+        "System V semaphore",
+        "System V messages",
+        "POSIX memory",
+    ];
     for name in names {
         succeeds(&control, name);
     }
@@ -113,13 +119,18 @@ fn mounts_show_no_more_of_the_host_than_the_interpreter_implies() {
     if seen.is_empty() {
         return skip("no mountinfo inside");
     }
-    for leak in ["hostile-", "/sys/fs/cgroup", "/var/", "/run", "lowerdir", "workdir", "docker", "overlay2", "memfd"] {
+    for leak in
+        ["hostile-", "/sys/fs/cgroup", "/var/", "/run", "lowerdir", "workdir", "docker", "overlay2", "memfd"]
+    {
         assert!(!seen.contains(leak), "{leak} in {seen}");
     }
     for line in seen.lines().filter(|line| line.contains(" - ")) {
         let words: Vec<_> = line.split(' ').collect();
         let (root, target) = (words[3], words[4]);
-        let synthetic = root == "/" || target.starts_with("/box") || target.starts_with("/dev/") || target == "/tmp"
+        let synthetic = root == "/"
+            || target.starts_with("/box")
+            || target.starts_with("/dev/")
+            || target == "/tmp"
             || target == "/home/guest";
         assert!(synthetic || target.ends_with(root) || root.ends_with(target), "{line}");
     }

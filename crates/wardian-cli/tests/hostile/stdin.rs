@@ -23,7 +23,8 @@ fn nothing_is_an_end_of_file() {
 fn a_program_that_does_not_read_is_not_held_up() {
     let outcome = Run::new("print('fine')").stdin(Input::Bytes(vec![b'x'; 20_000_000])).run().expect("ok");
     assert_eq!(outcome.stdout(), "fine\n");
-    let outcome = Run::new("import os\nos.close(0)\nprint('fine')").stdin(Input::Bytes(vec![0; 5_000_000])).run();
+    let outcome =
+        Run::new("import os\nos.close(0)\nprint('fine')").stdin(Input::Bytes(vec![0; 5_000_000])).run();
     assert_eq!(outcome.expect("ok").stdout(), "fine\n");
 }
 

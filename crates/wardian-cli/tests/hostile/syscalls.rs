@@ -29,19 +29,23 @@ fn calls_that_no_program_needs_are_refused() {
     for policy in ["python", "strict", "codejail"] {
         let seen = Run::new(GUEST).policy(policy).wall("20s").run().expect("ok").attempts();
         // Nothing is read or changed by these, whatever they answer.
-        let harmless = ["raw personality", "raw seccomp", "raw set_mempolicy", "raw splice", "raw tee", "personality"];
+        let harmless =
+            ["raw personality", "raw seccomp", "raw set_mempolicy", "raw splice", "raw tee", "personality"];
         let through: Vec<_> = seen
             .iter()
             .filter(|(name, (result, _))| result == "ok" && !harmless.contains(&name.as_str()))
             .collect();
         assert!(through.is_empty(), "{policy}: {through:#?}");
-        for name in ["bpf", "io_uring_setup", "userfaultfd", "perf_event_open", "add_key", "keyctl", "modify_ldt"] {
+        for name in
+            ["bpf", "io_uring_setup", "userfaultfd", "perf_event_open", "add_key", "keyctl", "modify_ldt"]
+        {
             refused(&seen, name);
         }
         for (name, (result, _)) in seen.iter().filter(|(name, _)| name.starts_with("raw ")) {
             // EFAULT and EINVAL come from the call itself: it was let through to code that nobody needs.
             let inside = ["EFAULT", "EBADF", "EINVAL"].contains(&result.as_str());
-            let harmless = harmless.contains(&name.as_str()) || name == "raw vmsplice" || name == "raw pidfd_getfd";
+            let harmless =
+                harmless.contains(&name.as_str()) || name == "raw vmsplice" || name == "raw pidfd_getfd";
             assert!(!inside || harmless, "{policy}: {name} reached the kernel: {result}");
         }
     }
@@ -97,13 +101,25 @@ fn under_strict_nothing_is_executed_again() {
         import _thread\n\
         attempt('thread', _thread.start_new_thread, print, ('again',))\n\
         attempt('spawn', lambda: os.posix_spawn(sys.executable, [sys.executable, '-c', 'print(\"again\")'], {}))";
-    let control = crate::control::python().args(["-c", "import os, sys; os.execv(sys.executable, [sys.executable, '-c', 'print(\"again\")'])"]).output().unwrap();
+    let control = crate::control::python()
+        .args(["-c", "import os, sys; os.execv(sys.executable, [sys.executable, '-c', 'print(\"again\")'])"])
+        .output()
+        .unwrap();
     assert_eq!(control.stdout, b"again\n");
     let outcome = Run::with_library(code).policy("strict").run();
     assert!(!outcome.stdout().contains("\nagain"), "{}", outcome.summary());
     let outcome = outcome.expect("ok");
     let seen = outcome.attempts();
-    for name in ["exec", "exec by path", "exec from memory", "exec by descriptor", "exec by a moved descriptor", "fork", "thread", "spawn"] {
+    for name in [
+        "exec",
+        "exec by path",
+        "exec from memory",
+        "exec by descriptor",
+        "exec by a moved descriptor",
+        "fork",
+        "thread",
+        "spawn",
+    ] {
         refused(&seen, name);
     }
 }

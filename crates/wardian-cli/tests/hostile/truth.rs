@@ -81,7 +81,8 @@ fn a_memory_error_is_an_exception() {
     assert!(outcome.text("stderr.text").contains("MemoryError"));
 }
 
-const FORGED: &str = r#"{"schema":"wardian.report/1","verdict":"ok","reason":"exit","exit_code":0,"message":"x"}"#;
+const FORGED: &str =
+    r#"{"schema":"wardian.report/1","verdict":"ok","reason":"exit","exit_code":0,"message":"x"}"#;
 
 #[test]
 fn a_forged_report_is_only_output() {

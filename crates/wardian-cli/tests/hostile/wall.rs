@@ -40,7 +40,9 @@ fn all_signals_ignored_and_blocked() {
 
 #[test]
 fn it_stops_itself() {
-    ends_in_time("import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)\nos.kill(0, signal.SIGSTOP)\nwhile True: pass");
+    ends_in_time(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)\nos.kill(0, signal.SIGSTOP)\nwhile True: pass",
+    );
 }
 
 #[test]
@@ -52,13 +54,17 @@ fn it_stops_its_whole_group_and_everybody() {
 
 #[test]
 fn children_in_sessions_of_their_own_spin() {
-    ends_in_time("import os\nfor _ in range(8):\n    if not os.fork():\n        os.setsid()\n        break\nwhile True: pass");
+    ends_in_time(
+        "import os\nfor _ in range(8):\n    if not os.fork():\n        os.setsid()\n        break\nwhile True: pass",
+    );
 }
 
 #[test]
 fn a_fork_chain_runs_away() {
     // Each generation lives for a moment only, so that a kill by process id always comes late.
-    ends_in_time("import os, signal\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nif os.fork():\n    signal.pause()\nwhile True:\n    try:\n        if os.fork(): os._exit(0)\n    except OSError: pass");
+    ends_in_time(
+        "import os, signal\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nif os.fork():\n    signal.pause()\nwhile True:\n    try:\n        if os.fork(): os._exit(0)\n    except OSError: pass",
+    );
 }
 
 #[test]
@@ -79,7 +85,8 @@ fn a_daemon_that_holds_the_streams_open_does_not_hold_the_end() {
 
 #[test]
 fn a_program_just_within_its_time_is_not_ended() {
-    let outcome = Run::new("import time\ntime.sleep(0.7)\nprint('in time')").wall("1500ms").run().expect("ok");
+    let outcome =
+        Run::new("import time\ntime.sleep(0.7)\nprint('in time')").wall("1500ms").run().expect("ok");
     assert_eq!(outcome.stdout(), "in time\n");
 }
 

@@ -1,7 +1,7 @@
 //! The seccomp programs.
 
 use crate::host::Host;
-use crate::policy::{Network, Outside, Policy};
+use crate::policy::{MountKind, Network, Outside, Policy};
 use crate::seccomp::{Arch, Exec, Processes, Profile, Refusal, RefusedErrno, Sockets, compile};
 
 /// What the policy grants the guest, as far as system calls are concerned.
@@ -14,6 +14,7 @@ pub(super) fn profile(policy: &Policy, exec_once: Option<(u32, u64)>, host: &Hos
             Network::None => Sockets::Unix,
             Network::Loopback => Sockets::Loopback,
         },
+        named_sockets: !policy.files.mounts.iter().any(|mount| mount.kind == MountKind::Bind),
         memfd: memory_is_enforced,
         sysv_shm: memory_is_enforced,
         affinity: policy.limits.cpus.is_none(),

@@ -103,12 +103,16 @@ impl Supervision {
     /// Watches, kills when a limit says so, and reports when everything inside is gone.
     pub(super) fn until_gone(mut self) -> Result<Report, SandboxError> {
         let mut init_is_alive = true;
+        let mut init_status = 0;
         while init_is_alive || !self.streams_are_done() {
             let deadline = self.deadline(init_is_alive);
             let events = self.wait(init_is_alive, deadline)?;
             for (role, flags) in events {
                 match role {
-                    Role::Init => init_is_alive = false,
+                    Role::Init => {
+                        init_is_alive = false;
+                        init_status = self.reap();
+                    }
                     _ => self.handle(role, flags)?,
                 }
             }
@@ -118,10 +122,17 @@ impl Supervision {
                 break;
             }
         }
-        let status = self.reap();
         self.drain_control()?;
         let denials = self.denials.into_list();
-        outcome::report(self.held, self.facts, self.accounting, status, self.stdout, self.stderr, denials)
+        outcome::report(
+            self.held,
+            self.facts,
+            self.accounting,
+            init_status,
+            self.stdout,
+            self.stderr,
+            denials,
+        )
     }
 
     fn streams_are_done(&self) -> bool {

@@ -110,6 +110,9 @@ impl Reason {
                 "the policy allows TCP and UDP on 127.0.0.1 and ::1, and no other network"
             }
             Self::Network => "the policy forbids network; --network loopback allows 127.0.0.1",
+            Self::LocalSockets if profile.sockets != Sockets::None => {
+                "host directories are mounted, which may hold sockets of others: only socket pairs are allowed"
+            }
             _ => self.general_hint(),
         }
     }
@@ -152,7 +155,7 @@ impl Reason {
             Self::UncountedMemory => {
                 "this memory can only be limited by a cgroup; wardian doctor says how to get one"
             }
-            Self::HiddenMemory => "huge and secret pages are not counted by the memory limit: never allowed",
+            Self::HiddenMemory => "huge, secret and gifted pages escape the memory limit: never allowed",
             Self::Scheduling => "only the scheduling classes other, batch and idle are allowed",
             Self::Affinity => {
                 "the cores are limited by pinning, since no cgroup does; wardian doctor says how to get one"

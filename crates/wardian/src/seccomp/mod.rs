@@ -58,6 +58,9 @@ pub struct Profile {
     pub processes: Processes,
     /// Which sockets may be created.
     pub sockets: Sockets,
+    /// Whether `AF_UNIX` sockets may have, or reach, a name: not where directories of the host are mounted, which
+    /// may hold sockets of others (a read-only mount does not stop connect(2)). Pairs are not affected.
+    pub named_sockets: bool,
     /// Whether memory files may be created (memfd_create(2)), and pipes enlarged. Both hold memory that belongs
     /// to no process, which only a memory cgroup sees: grant it only where the memory limit is enforced.
     pub memfd: bool,
@@ -162,6 +165,7 @@ pub(crate) mod tests {
             exec: Exec::Any,
             processes: Processes::Any,
             sockets: Sockets::Unix,
+            named_sockets: true,
             memfd: true,
             sysv_shm: true,
             affinity: true,
@@ -182,9 +186,9 @@ pub(crate) mod tests {
             sockets in prop::sample::select(vec![Sockets::None, Sockets::Unix, Sockets::Loopback]),
             refusal in prop::sample::select(vec![Refusal::Errno, Refusal::Notify]),
             refused_errno in prop::sample::select(vec![RefusedErrno::Eperm, RefusedErrno::Eacces]),
-            [memfd, sysv_shm, affinity] in any::<[bool; 3]>(),
+            [memfd, sysv_shm, affinity, named_sockets] in any::<[bool; 4]>(),
         ) -> Profile {
-            Profile { exec, processes, sockets, memfd, sysv_shm, affinity, refusal, refused_errno }
+            Profile { exec, processes, sockets, named_sockets, memfd, sysv_shm, affinity, refusal, refused_errno }
         }
     }
 
@@ -203,7 +207,7 @@ pub(crate) mod tests {
         let json = serde_json::to_string(&python()).unwrap();
         assert_eq!(
             json,
-            r#"{"exec":"any","processes":"any","sockets":"unix","memfd":true,"sysv_shm":true,"#.to_owned()
+            r#"{"exec":"any","processes":"any","sockets":"unix","named_sockets":true,"memfd":true,"sysv_shm":true,"#.to_owned()
                 + r#""affinity":true,"refusal":"errno","refused_errno":"EPERM"}"#
         );
     }

@@ -58,6 +58,7 @@ pub(super) const FAMILIES: &[Named] = &[
 ];
 
 pub(super) const SOCK_STREAM: u32 = 1;
+pub(super) const SOCK_SEQPACKET: u32 = 5;
 pub(super) const SOCK_DGRAM: u32 = 2;
 /// The bits of a socket's type that are its type; the others are flags.
 pub(super) const SOCK_TYPE_MASK: u32 = 0xf;

@@ -57,10 +57,11 @@ pub(super) fn clone(profile: &Profile) -> Ruling {
 pub(super) fn socket(profile: &Profile) -> Ruling {
     const PROTOCOLS: &[u32] = &[0, IPPROTO_TCP, IPPROTO_UDP];
     let local = arg(0).is(AF_UNIX);
+    let named = if profile.named_sockets { Allow } else { Refuse(Reason::LocalSockets) };
     match profile.sockets {
         Sockets::None => Ruling::when([local], Refuse(Reason::LocalSockets)),
-        Sockets::Unix => Ruling::when([local], Allow),
-        Sockets::Loopback => Ruling::when([local], Allow)
+        Sockets::Unix => Ruling::when([local], named),
+        Sockets::Loopback => Ruling::when([local], named)
             .or_when(
                 [
                     arg(0).in_list(&[AF_INET, AF_INET6]),
@@ -74,9 +75,18 @@ pub(super) fn socket(profile: &Profile) -> Ruling {
     .otherwise(Refuse(Reason::Network))
 }
 
+/// A datagram socket of a pair can still send to any name.
 pub(super) fn socketpair(profile: &Profile) -> Ruling {
-    let local = if profile.sockets == Sockets::None { Refuse(Reason::LocalSockets) } else { Allow };
-    Ruling::when([arg(0).is(AF_UNIX)], local).otherwise(Refuse(Reason::Network))
+    let local = arg(0).is(AF_UNIX);
+    let ruling = match profile.sockets {
+        Sockets::None => Ruling::when([local], Refuse(Reason::LocalSockets)),
+        _ if profile.named_sockets => Ruling::when([local], Allow),
+        _ => {
+            let stream = arg(1).masked(SOCK_TYPE_MASK).in_list(&[SOCK_STREAM, SOCK_SEQPACKET]);
+            Ruling::when([local, stream], Allow).or_when([arg(0).is(AF_UNIX)], Refuse(Reason::LocalSockets))
+        }
+    };
+    ruling.otherwise(Refuse(Reason::Network))
 }
 
 /// Programs attached to sockets are compiled by the kernel.

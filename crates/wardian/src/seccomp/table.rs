@@ -29,7 +29,7 @@ pub(super) const GROUPS: &[Group] = &[
     // Descriptors a guest holds: what they lead to was decided when they were opened.
     (Allow, &["read", "write", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "preadv2",
               "pwritev2", "lseek", "close", "close_range", "dup", "dup2", "dup3", "pipe", "pipe2", "sendfile",
-              "splice", "tee", "vmsplice", "copy_file_range", "flock", "fsync", "fdatasync",
+              "splice", "tee", "copy_file_range", "flock", "fsync", "fdatasync",
               "sync_file_range", "fadvise64", "readahead", "fallocate", "ftruncate"]),
     // Files by path: the mount namespace decides what is there, and Landlock again.
     (Allow, &["stat", "fstat", "lstat", "newfstatat", "statx", "statfs", "fstatfs", "access", "faccessat",
@@ -67,7 +67,7 @@ pub(super) const GROUPS: &[Group] = &[
               "mlockall", "munlock", "munlockall", "mseal", "pkey_alloc", "pkey_free", "pkey_mprotect",
               "remap_file_pages"]),
     (By(rules::memfd_create), &["memfd_create"]),
-    (Refuse(Reason::HiddenMemory), &["memfd_secret"]),
+    (Refuse(Reason::HiddenMemory), &["memfd_secret", "vmsplice"]),
     // As a kernel without NUMA answers: libnuma, hwloc and OpenBLAS then take the plain path. That also keeps a
     // guest's pages where its cpuset has them.
     (Absent, &["mbind", "set_mempolicy", "get_mempolicy", "set_mempolicy_home_node", "migrate_pages",
