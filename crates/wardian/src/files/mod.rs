@@ -1,36 +1,26 @@
-//! (interim)
-#![allow(missing_docs)]
-use std::os::fd::OwnedFd;
-use std::path::Path;
-use std::sync::Arc;
-#[derive(Clone)]
-pub struct Input {
-    name: String,
-    bytes: u64,
-    fd: Arc<OwnedFd>,
-}
-impl Input {
-    pub fn open(host: &Path, name: Option<&str>, _max: u64) -> std::io::Result<Input> {
-        let f = std::fs::File::open(host)?;
-        let bytes = f.metadata()?.len();
-        Ok(Input {
-            name: name
-                .map(str::to_owned)
-                .unwrap_or_else(|| host.file_name().unwrap_or_default().to_string_lossy().into_owned()),
-            bytes,
-            fd: Arc::new(f.into()),
-        })
-    }
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-    pub fn bytes(&self) -> u64 {
-        self.bytes
-    }
-    pub fn executable(&self) -> bool {
-        false
-    }
-    pub fn fd(&self) -> &OwnedFd {
-        &self.fd
-    }
-}
+//! Files in and out: what the caller gives a run, and what is collected from it once every guest process is dead.
+//!
+//! Names and contents that come out are the guest's and hostile. A tree is walked from held directory
+//! descriptors with `openat2` (see `openat2(2)`: beneath, no links, no other file system), and only regular files
+//! are taken. What is left out is said, with the reason.
+
+mod collect;
+mod escape;
+mod globs;
+#[cfg(test)]
+mod hostile_tests;
+mod input;
+mod input_set;
+mod mime;
+mod out_dir;
+mod path;
+mod report_sink;
+mod walk;
+
+pub use collect::{CollectLimits, Collected, Found, Sink, SinkError, collect};
+pub use globs::{GlobError, Globs};
+pub use input::{Input, InputError};
+pub use input_set::{InputSet, InputSetError};
+pub use out_dir::{OutDir, OutDirError};
+pub use path::{GuestName, GuestPath, PathError};
+pub use report_sink::ReportSink;

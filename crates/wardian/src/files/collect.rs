@@ -1,0 +1,188 @@
+//! Collecting what matches from the working directory of a run that is over.
+
+use super::escape::escape;
+use super::globs::Globs;
+use super::out_dir::OutDirError;
+use super::walk::{Regular, Walk};
+use crate::report::OmittedFile;
+use rustix::io::Errno;
+use std::fs::File;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+use thiserror::Error;
+
+/// How much is collected, and how long it may take. What is beyond is reported as omitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CollectLimits {
+    /// Files.
+    pub files: usize,
+    /// Bytes of one file, holes included.
+    pub file_bytes: u64,
+    /// Bytes of all files, holes included.
+    pub total_bytes: u64,
+    /// Directories inside one another below the root.
+    pub depth: usize,
+    /// Directory entries looked at.
+    pub entries: u64,
+    /// Bytes of names that match or may lead to some that do.
+    pub name_bytes: u64,
+    /// Omitted files that are named; further ones are counted.
+    pub omitted: usize,
+    /// Time in which files are looked for; one being copied is finished.
+    pub time: Duration,
+}
+
+impl Default for CollectLimits {
+    fn default() -> CollectLimits {
+        CollectLimits {
+            files: 1000,
+            file_bytes: 1 << 30,
+            total_bytes: 4 << 30,
+            depth: 64,
+            entries: 200_000,
+            name_bytes: 16 << 20,
+            omitted: 100,
+            time: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What came of collecting.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Files the sink took.
+    pub files: usize,
+    /// What matched, or might have, and was not taken: the first [`CollectLimits::omitted`].
+    pub omitted: Vec<OmittedFile>,
+    /// How many more were not taken.
+    pub omitted_more: u64,
+}
+
+/// A regular file that matched.
+#[derive(Debug)]
+pub struct Found<'a> {
+    /// Its path below the root: any bytes but NUL, without `.`, `..` and empty components.
+    pub path: &'a [u8],
+    /// The path as reports show it.
+    pub shown: &'a str,
+    /// The file, open for reading at its beginning.
+    pub file: &'a File,
+    /// Its size, holes included; never read more.
+    pub bytes: u64,
+    /// Whether its owner may execute it.
+    pub executable: bool,
+}
+
+/// Where files go.
+pub trait Sink {
+    /// Takes a file.
+    ///
+    /// # Errors
+    /// If it cannot; the file is then reported as omitted, and the next is offered.
+    fn take(&mut self, found: &Found<'_>) -> Result<(), SinkError>;
+}
+
+/// Why a sink did not take a file.
+#[derive(Debug, Error)]
+pub enum SinkError {
+    /// The report is full.
+    #[error("larger than what a report holds; use --out")]
+    ReportFull,
+    /// It could not be read.
+    #[error("cannot read it: {0}")]
+    Read(#[source] io::Error),
+    /// It could not be written.
+    #[error(transparent)]
+    Write(#[from] OutDirError),
+}
+
+/// Why a file was not collected.
+#[derive(Debug, Error)]
+pub(super) enum Reason {
+    #[error("{0}, not a regular file")]
+    Irregular(&'static str),
+    #[error("{}", cannot_open(*.0))]
+    Open(Errno),
+    #[error("cannot list it: {0}")]
+    List(Errno),
+    #[error("deeper than {0} directories")]
+    TooDeep(usize),
+    #[error("not searched further: more than {0} directory entries")]
+    TooManyEntries(u64),
+    #[error("not searched further: names of more than {0} bytes")]
+    TooManyNameBytes(u64),
+    #[error("not searched further: collecting took longer than {0:?}")]
+    TooLate(Duration),
+    #[error("more than {0} files")]
+    TooManyFiles(usize),
+    #[error("{bytes} bytes, more than the {max} a file may have")]
+    TooLarge { bytes: u64, max: u64 },
+    #[error("{bytes} bytes, more than is left of the {max} for all files")]
+    TotalTooLarge { bytes: u64, max: u64 },
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+}
+
+fn cannot_open(error: Errno) -> String {
+    match error {
+        Errno::XDEV => "on another file system".into(),
+        Errno::LOOP => "a symbolic link, not a regular file".into(),
+        error => format!("cannot open it: {error}"),
+    }
+}
+
+/// Offers the sink every regular file below `root` that matches, in a fixed order: by the bytes of the names, a
+/// directory's files in its place. Call it when nobody writes below `root` any more.
+///
+/// Directories and files that are ours and refuse us are given the mode they need. Nothing is followed out of the
+/// root: links, devices, FIFOs, sockets and other file systems are reported as omitted if they match. A directory
+/// that cannot be read does not end it.
+pub fn collect(
+    root: BorrowedFd<'_>,
+    globs: &Globs,
+    limits: &CollectLimits,
+    sink: &mut dyn Sink,
+) -> Collected {
+    let mut collected = Collected::default();
+    if globs.is_empty() {
+        return collected;
+    }
+    let mut left = limits.total_bytes;
+    for visit in Walk::new(root, globs, limits) {
+        let shown = escape(&visit.path);
+        let taken = visit.what.and_then(|regular| {
+            if collected.files >= limits.files {
+                return Err(Reason::TooManyFiles(limits.files));
+            }
+            take(&regular, &visit.path, &shown, limits, &mut left, sink)
+        });
+        match taken {
+            Ok(()) => collected.files += 1,
+            Err(_) if collected.omitted.len() >= limits.omitted => collected.omitted_more += 1,
+            Err(reason) => collected.omitted.push(OmittedFile { path: shown, reason: reason.to_string() }),
+        }
+    }
+    collected
+}
+
+fn take(
+    regular: &Regular,
+    path: &[u8],
+    shown: &str,
+    limits: &CollectLimits,
+    left: &mut u64,
+    sink: &mut dyn Sink,
+) -> Result<(), Reason> {
+    let bytes = u64::try_from(regular.stat.st_size).unwrap_or(u64::MAX);
+    if bytes > limits.file_bytes {
+        return Err(Reason::TooLarge { bytes, max: limits.file_bytes });
+    }
+    let Some(rest) = left.checked_sub(bytes) else {
+        return Err(Reason::TotalTooLarge { bytes, max: limits.total_bytes });
+    };
+    let executable = regular.stat.st_mode & 0o100 != 0;
+    sink.take(&Found { path, shown, file: &regular.file, bytes, executable })?;
+    *left = rest;
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! Names made of any bytes, as text.
+
+use std::fmt::Write;
+
+/// The name with `%XX` for every byte that is not part of a printable UTF-8 character, and for `%` itself, so
+/// that the bytes can be had back.
+pub(super) fn escape(name: &[u8]) -> String {
+    let mut text = String::with_capacity(name.len());
+    for chunk in name.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            if character == '%' || !printable(character) {
+                let mut bytes = [0; 4];
+                hex(&mut text, character.encode_utf8(&mut bytes).as_bytes());
+            } else {
+                text.push(character);
+            }
+        }
+        hex(&mut text, chunk.invalid());
+    }
+    text
+}
+
+/// Whether a terminal shows the character as itself and leaves its neighbours where they are.
+pub(super) fn printable(character: char) -> bool {
+    !character.is_control()
+        && !matches!(
+            character,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+fn hex(text: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "%{byte:02X}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leaves_printable_text_alone() {
+        assert_eq!(escape("déjà vu/日本.png".as_bytes()), "déjà vu/日本.png");
+    }
+
+    #[test]
+    fn escapes_what_is_not_printable() {
+        assert_eq!(escape(b"a\nb\x1b[2J"), "a%0Ab%1B[2J");
+        assert_eq!(escape(b"\xff\xc3(100%)"), "%FF%C3(100%25)");
+        assert_eq!(escape("a\u{202e}gpj.exe".as_bytes()), "a%E2%80%AEgpj.exe");
+    }
+}

@@ -1,0 +1,239 @@
+//! A bounded walk over a hostile tree, from held directory descriptors.
+
+use super::collect::{CollectLimits, Reason};
+use super::globs::{Globs, Progress};
+use super::input::irregular;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat, fstat, openat2, statat};
+use rustix::io::Errno;
+use std::ffi::{CStr, CString};
+use std::fs::{File, Permissions};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::time::Instant;
+
+/// Nothing in the tree is followed out of it: see `openat2(2)`.
+const RESOLVE: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_MAGICLINKS)
+    .union(ResolveFlags::NO_XDEV);
+/// Without NONBLOCK, a FIFO that takes a file's place would be waited for.
+const READ: OFlags = OFlags::NONBLOCK.union(OFlags::NOCTTY);
+const LIST_BUFFER: usize = 32 * 1024;
+
+/// Something that matched, or a directory that could not be searched.
+pub(super) struct Visit {
+    /// Relative to the root.
+    pub(super) path: Vec<u8>,
+    pub(super) what: Result<Regular, Reason>,
+}
+
+/// An open regular file.
+pub(super) struct Regular {
+    pub(super) file: File,
+    pub(super) stat: Stat,
+}
+
+/// The walk: what matches, sorted by name in each directory, directories in their place.
+pub(super) struct Walk<'a> {
+    globs: &'a Globs,
+    limits: &'a CollectLimits,
+    deadline: Instant,
+    stack: Vec<Frame>,
+    /// The path of the directory on top of the stack, with `/` at the end unless it is the root.
+    path: Vec<u8>,
+    entries: u64,
+    name_bytes: u64,
+    /// A limit is reached: no more directories are listed.
+    full: bool,
+    pending: Option<Visit>,
+}
+
+struct Frame {
+    directory: OwnedFd,
+    progress: Progress,
+    names: std::vec::IntoIter<Entry>,
+    path_len: usize,
+}
+
+struct Entry {
+    name: CString,
+    kind: FileType,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(root: BorrowedFd<'_>, globs: &'a Globs, limits: &'a CollectLimits) -> Walk<'a> {
+        let mut walk = Walk {
+            globs,
+            limits,
+            deadline: Instant::now() + limits.time,
+            stack: Vec::new(),
+            path: Vec::new(),
+            entries: 0,
+            name_bytes: 0,
+            full: false,
+            pending: None,
+        };
+        // The guest may have taken away its own right to search the root.
+        let opened = unlock(root, 0o500, Mode::RWXU).and_then(|()| open(root, c".", OFlags::DIRECTORY));
+        let listed = opened.map_err(Reason::Open).and_then(|fd| walk.enter(fd, globs.start()));
+        if let Err(reason) = listed {
+            walk.pending = Some(Visit { path: b".".to_vec(), what: Err(reason) });
+        }
+        walk
+    }
+
+    /// Lists a directory and puts it on the stack. When a limit is reached, what was listed so far is kept.
+    fn enter(&mut self, directory: OwnedFd, progress: Progress) -> Result<(), Reason> {
+        let mut names = Vec::new();
+        let listed = self.list(&directory, &progress, &mut names);
+        names.sort_unstable_by(|one: &Entry, other| one.name.cmp(&other.name));
+        let path_len = self.path.len();
+        self.stack.push(Frame { directory, progress, names: names.into_iter(), path_len });
+        listed
+    }
+
+    fn list(
+        &mut self,
+        directory: &OwnedFd,
+        progress: &Progress,
+        into: &mut Vec<Entry>,
+    ) -> Result<(), Reason> {
+        let mut buffer: Vec<u8> = Vec::with_capacity(LIST_BUFFER);
+        let mut list = RawDir::new(directory, buffer.spare_capacity_mut());
+        while let Some(entry) = list.next() {
+            let entry = entry.map_err(Reason::List)?;
+            let name = entry.file_name();
+            if name == c"." || name == c".." {
+                continue;
+            }
+            self.entries += 1;
+            if self.entries > self.limits.entries {
+                self.full = true;
+                return Err(Reason::TooManyEntries(self.limits.entries));
+            }
+            let next = self.globs.step(progress, name.to_bytes());
+            let (matched, continues) = (self.globs.matched(&next), self.globs.continues(&next));
+            if !matched && !continues {
+                continue;
+            }
+            let kind = kind(directory, name, entry.file_type());
+            if !(if kind == FileType::Directory { continues } else { matched }) {
+                continue;
+            }
+            self.name_bytes += name.to_bytes().len() as u64;
+            if self.name_bytes > self.limits.name_bytes {
+                self.full = true;
+                return Err(Reason::TooManyNameBytes(self.limits.name_bytes));
+            }
+            into.push(Entry { name: name.to_owned(), kind });
+        }
+        Ok(())
+    }
+
+    fn descend(&mut self, name: &CStr) -> Result<(), Reason> {
+        let Some(frame) = self.stack.last() else { return Ok(()) };
+        if self.stack.len() > self.limits.depth {
+            return Err(Reason::TooDeep(self.limits.depth));
+        }
+        let progress = self.globs.step(&frame.progress, name.to_bytes());
+        let directory = open_directory(frame.directory.as_fd(), name).map_err(Reason::Open)?;
+        self.path.extend_from_slice(name.to_bytes());
+        self.path.push(b'/');
+        self.enter(directory, progress)
+    }
+
+    fn late(&mut self) -> Visit {
+        self.stack.clear();
+        let mut path = std::mem::take(&mut self.path);
+        path.pop();
+        if path.is_empty() {
+            path.push(b'.');
+        }
+        Visit { path, what: Err(Reason::TooLate(self.limits.time)) }
+    }
+}
+
+impl Iterator for Walk<'_> {
+    type Item = Visit;
+
+    fn next(&mut self) -> Option<Visit> {
+        if let Some(visit) = self.pending.take() {
+            return Some(visit);
+        }
+        loop {
+            let frame = self.stack.last_mut()?;
+            self.path.truncate(frame.path_len);
+            let Some(Entry { name, kind }) = frame.names.next() else {
+                self.stack.pop();
+                continue;
+            };
+            if Instant::now() >= self.deadline {
+                return Some(self.late());
+            }
+            let path = || [self.path.as_slice(), name.to_bytes()].concat();
+            if kind != FileType::Directory {
+                let what = open_regular(frame.directory.as_fd(), &name, kind);
+                return Some(Visit { path: path(), what });
+            }
+            if self.full {
+                continue;
+            }
+            let path = path();
+            if let Err(reason) = self.descend(&name) {
+                return Some(Visit { path, what: Err(reason) });
+            }
+        }
+    }
+}
+
+/// The entry's type; not every file system says it in the listing.
+fn kind(directory: &OwnedFd, name: &CStr, listed: FileType) -> FileType {
+    if listed != FileType::Unknown {
+        return listed;
+    }
+    statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
+        .map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode))
+}
+
+fn open(directory: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+    openat2(directory, name, flags | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty(), RESOLVE)
+}
+
+/// A directory to list and search, whatever mode the guest gave it.
+fn open_directory(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    let path = open(parent, name, OFlags::PATH | OFlags::DIRECTORY)?;
+    unlock(path.as_fd(), 0o500, Mode::RWXU)?;
+    open(path.as_fd(), c".", OFlags::DIRECTORY)
+}
+
+/// Opens what was listed as a regular file. Others are never opened: opening alone can do something.
+fn open_regular(directory: BorrowedFd<'_>, name: &CStr, listed: FileType) -> Result<Regular, Reason> {
+    if let Some(kind) = irregular(listed) {
+        return Err(Reason::Irregular(kind));
+    }
+    let path = open(directory, name, OFlags::PATH).map_err(Reason::Open)?;
+    let stat = fstat(&path).map_err(Reason::Open)?;
+    if let Some(kind) = irregular(FileType::from_raw_mode(stat.st_mode)) {
+        return Err(Reason::Irregular(kind));
+    }
+    unlock(path.as_fd(), 0o400, Mode::RUSR | Mode::WUSR).map_err(Reason::Open)?;
+    let fd = open(directory, name, READ).map_err(Reason::Open)?;
+    // The name is looked up twice; what counts is what is open now.
+    let stat = fstat(&fd).map_err(Reason::Open)?;
+    match irregular(FileType::from_raw_mode(stat.st_mode)) {
+        Some(kind) => Err(Reason::Irregular(kind)),
+        None => Ok(Regular { file: fd.into(), stat }),
+    }
+}
+
+/// Gives the owner `mode` if it is us and `needed` is missing. `fchmod` takes no `O_PATH` descriptor; its name in
+/// `/proc` leads to the very same file (`proc_pid_fd(5)`).
+fn unlock(file: BorrowedFd<'_>, needed: u32, mode: Mode) -> Result<(), Errno> {
+    let stat = fstat(file)?;
+    if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & needed == needed {
+        return Ok(());
+    }
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    std::fs::set_permissions(path, Permissions::from_mode(mode.as_raw_mode()))
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+}
