@@ -5,7 +5,8 @@ use crate::cli::RunOptions;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use wardian::sandbox::{Cancel, Connections, Output, StdinSource};
+use wardian::files::{CollectLimits, Globs, OutDir};
+use wardian::sandbox::{Cancel, Collect, Connections, Output, StdinSource};
 
 /// Connects a run to its caller.
 pub(super) fn connect(options: &RunOptions, program_from_stdin: bool) -> Result<Connections, Failure> {
@@ -21,6 +22,7 @@ pub(super) fn connect(options: &RunOptions, program_from_stdin: bool) -> Result<
         stdout: pass(io::stdout().as_fd()).map_err(descriptors)?,
         stderr: pass(io::stderr().as_fd()).map_err(descriptors)?,
         cancel: Some(cancel_on_signals()?),
+        collect: collect(options)?,
     })
 }
 
@@ -40,6 +42,16 @@ fn stdin(options: &RunOptions, program_from_stdin: bool) -> Result<StdinSource, 
     let file =
         open().map_err(|error| Failure::new(format!("`--stdin {}`: {error}", path.display()), None))?;
     Ok(StdinSource::Fd(file.into()))
+}
+
+fn collect(options: &RunOptions) -> Result<Option<Collect>, Failure> {
+    if options.collect.is_empty() {
+        return Ok(None);
+    }
+    let globs = Globs::new(&options.collect).map_err(|error| Failure::new(&error, error.hint()))?;
+    let out = options.out.as_deref().map(OutDir::open).transpose();
+    let out = out.map_err(|error| Failure::new(&error, error.hint()))?;
+    Ok(Some(Collect { globs, limits: CollectLimits::default(), out }))
 }
 
 /// SIGINT, SIGTERM and SIGHUP end the run, which is then reported as cancelled.

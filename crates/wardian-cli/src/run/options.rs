@@ -5,9 +5,9 @@ use crate::cli::RunOptions;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use wardian::files::Input;
+use wardian::files::{Input, InputSet};
 use wardian::plan::{Program, Request};
-use wardian::policy::{self, Policy, PolicyError};
+use wardian::policy::{self, Policy, PolicyError, Scratch};
 use wardian::python;
 
 /// A program is read into memory: more than this is not one.
@@ -24,7 +24,18 @@ pub(super) fn prepare(options: &RunOptions) -> Result<Prepared, Failure> {
     let policy = policy(options)?;
     let (program, args) = program(options)?;
     let most = policy.limits.disk.0.max(LARGEST_PROGRAM);
-    let inputs = options.files.iter().map(|text| input(text, most)).collect::<Result<_, _>>()?;
+    let mut inputs = options.files.iter().map(|text| input(text, most)).collect::<Result<Vec<_>, _>>()?;
+    if let Program::Script(script) = &program {
+        inputs.insert(0, script.clone());
+    }
+    let inputs = InputSet::new(inputs, most).map_err(|error| Failure::new(&error, None))?.into_vec();
+    if !options.collect.is_empty() && policy.files.scratch == Scratch::None {
+        let hint = "`files.scratch = \"exec\"` in a policy file gives it some";
+        return Err(Failure::new(
+            "`--collect`: the policy gives no scratch space to collect from",
+            Some(hint.into()),
+        ));
+    }
     let program_from_stdin = matches!(program, Program::Stdin);
     let request = Request {
         unbuffered: !options.json,
@@ -67,7 +78,7 @@ fn program(options: &RunOptions) -> Result<(Program, Vec<OsString>), Failure> {
         return Ok((Program::Stdin, args));
     }
     let script = Input::open(Path::new(first), None, LARGEST_PROGRAM)
-        .map_err(|error| Failure::new(format!("cannot run `{}`: {error}", first.display()), None))?;
+        .map_err(|error| Failure::new(format!("cannot run the script: {error}"), error.hint()))?;
     Ok((Program::Script(script), args))
 }
 
@@ -100,7 +111,7 @@ fn input(text: &OsStr, most: u64) -> Result<Input, Failure> {
         None => (whole, None),
     };
     Input::open(host, name, most)
-        .map_err(|error| Failure::new(format!("`--file {}`: {error}", text.display()), None))
+        .map_err(|error| Failure::new(format!("`--file {}`: {error}", text.display()), error.hint()))
 }
 
 /// The policy with the command line's options laid over it.

@@ -43,8 +43,6 @@ pub struct Plan {
     pub(crate) guest: GuestPlan,
     /// Whether sandbox and guest have host ids of their own.
     pub(crate) own_ids: bool,
-    /// Whether a directory of collectable files is handed out.
-    pub(crate) hands_out_box: bool,
     pub(crate) python: Option<String>,
     pub(crate) cgroups: CgroupHost,
     /// Cores that the guest may use at once.
@@ -60,7 +58,7 @@ pub struct Request {
     pub program: Program,
     /// Its arguments.
     pub args: Vec<std::ffi::OsString>,
-    /// Files copied to `/box` beside the program.
+    /// Files copied to `/box`, the program's own among them.
     pub inputs: Vec<crate::files::Input>,
     /// Its working directory; none for `/box`.
     pub cwd: Option<String>,
@@ -88,7 +86,6 @@ impl Plan {
             inputs: root.inputs,
             guest,
             own_ids: host.privilege == Privilege::Root,
-            hands_out_box: root.hands_out_box,
             python: program.python_version,
             cgroups: host.cgroups.clone(),
             cores: request.policy.limits.cpus.map_or(host.cpus.len(), guest::cores).min(host.cpus.len()),

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 /// What is to be run.
 pub enum Program {
-    /// A Python file; it appears in `/box` under its name.
+    /// A Python file: one of the request's inputs.
     Script(Input),
     /// Python code, as with `python -c`.
     Code(OsString),

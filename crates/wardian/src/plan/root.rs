@@ -2,7 +2,7 @@
 
 use super::program::Resolved;
 use super::steps::{Steps, c_string};
-use super::{BOX, HOME, PlanError, Program, Request, etc};
+use super::{BOX, HOME, PlanError, Request, etc};
 use crate::files::Input;
 use crate::host::{Host, Privilege};
 use crate::policy::{Mount, MountKind, ProcMode, RootKind, Scratch};
@@ -35,7 +35,6 @@ pub(super) struct Root {
     pub(super) writable: Vec<String>,
     /// Those of them that are no directories.
     pub(super) plain_files: BTreeSet<String>,
-    pub(super) scratch_exec: bool,
     pub(super) cwd: String,
 }
 
@@ -55,7 +54,7 @@ pub(super) fn build(
     host: &Host,
     steps: &mut Steps,
 ) -> Result<Root, PlanError> {
-    let inputs = inputs(request);
+    let inputs = request.inputs.clone();
     let first_tree = FIRST_INPUT + u32::try_from(inputs.len()).unwrap_or(u32::MAX);
     let root = Root {
         trees: Vec::new(),
@@ -64,7 +63,6 @@ pub(super) fn build(
         readable: Vec::new(),
         writable: Vec::new(),
         plain_files: BTreeSet::new(),
-        scratch_exec: request.policy.files.scratch == Scratch::Exec,
         cwd: String::new(),
     };
     let mut builder = Builder { request, privilege: host.privilege, steps, root, first_tree };
@@ -83,15 +81,6 @@ pub(super) fn build(
     builder.proc()?;
     builder.finish()?;
     Ok(builder.root)
-}
-
-/// The program's file, if it has one, and the others.
-fn inputs(request: &Request) -> Vec<Input> {
-    let script = match &request.program {
-        Program::Script(input) => Some(input.clone()),
-        _ => None,
-    };
-    script.into_iter().chain(request.inputs.iter().cloned()).collect()
 }
 
 impl Builder<'_> {

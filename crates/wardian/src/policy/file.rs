@@ -220,8 +220,8 @@ fn check_mount(mount: &Mount, policy: &Policy, origin: &str) -> Result<(), Polic
     const RESERVED: [&str; 1] = ["/"];
     let broken =
         |problem: String| Err(invalid(origin, "files.mounts", format!("`{}`: {problem}", mount.dst)));
-    if !mount.dst.starts_with('/') || mount.dst.split('/').any(|part| part == ".." || part == ".") {
-        return broken("must be an absolute path without `.` and `..`".into());
+    if let Err(error) = mount.dst.parse::<crate::files::GuestPath>() {
+        return broken(error.to_string());
     }
     if RESERVED.contains(&mount.dst.as_str()) && policy.files.root == RootKind::Program {
         return broken("the root itself cannot be mounted over".into());

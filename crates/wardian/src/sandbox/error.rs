@@ -50,6 +50,9 @@ pub enum SandboxError {
     /// The cgroup could not be made.
     #[error(transparent)]
     Cgroup(#[from] crate::limits::CgroupError),
+    /// An input can no longer be read.
+    #[error(transparent)]
+    Input(crate::files::InputError),
     /// Every host id of the policy's range is in use.
     #[error("no two free host ids in {first}..{end}, the policy's `identity.uid_range`")]
     NoIds {

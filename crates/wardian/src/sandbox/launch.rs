@@ -5,7 +5,8 @@ use super::ids::{self, IdLease};
 
 use super::streams::{Feeder, Taker, guest_pipe};
 use super::supervise::Supervision;
-use super::{Connections, SandboxError, init};
+use super::{Collect, Connections, SandboxError, init};
+use crate::files::Input;
 use crate::limits::cgroup::{Cgroup, CgroupLimits, Oom, Version};
 use crate::plan::{HostTree, Plan};
 use crate::policy::OnOom;
@@ -40,6 +41,7 @@ impl Running {
 pub(super) struct Held {
     pub(super) plan: Plan,
     pub(super) ids: Option<IdLease>,
+    pub(super) collect: Option<Collect>,
 }
 
 /// The slots after control and plan, in order.
@@ -65,6 +67,9 @@ pub fn launch(plan: Plan, connections: Connections) -> Result<Running, SandboxEr
     let (channel, guest_channel) = packet_pair()?;
     let trees = plan.trees.iter().map(open_tree).collect::<Result<Vec<_>, _>>()?;
 
+    // Each with an offset of its own: the same input may be on its way into another sandbox.
+    let inputs = plan.inputs.iter().map(Input::reopen).collect::<Result<Vec<_>, _>>();
+    let inputs = inputs.map_err(SandboxError::Input)?;
     let cgroup = make_cgroup(&plan)?;
     let joins = cgroup.as_ref().map_or(&[][..], Cgroup::join_files);
     let first_join = CHANNEL.0 + 4 + count(plan.inputs.len()) + count(trees.len());
@@ -80,7 +85,7 @@ pub fn launch(plan: Plan, connections: Connections) -> Result<Running, SandboxEr
         stdout.guests.as_fd(),
         stderr.guests.as_fd(),
     ];
-    slots.extend(plan.inputs.iter().map(|input| input.fd().as_fd()));
+    slots.extend(inputs.iter().map(AsFd::as_fd));
     slots.extend(trees.iter().map(AsFd::as_fd));
     slots.extend(joins.iter().map(AsFd::as_fd));
     debug_assert_eq!((CONTROL, PLAN), (Slot(0), Slot(1)));
@@ -97,7 +102,7 @@ pub fn launch(plan: Plan, connections: Connections) -> Result<Running, SandboxEr
     let limit = plan.policy.limits.output.0;
     let accounting = Accounting::new(cgroup, &plan);
     let supervision = Supervision::new(
-        Held { plan, ids },
+        Held { plan, ids, collect: connections.collect },
         started,
         control,
         channel,

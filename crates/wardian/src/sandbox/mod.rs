@@ -4,6 +4,7 @@
 //! [`Report`](crate::report::Report) is what is left when everything inside is gone.
 
 mod accounting;
+mod artefacts;
 mod cancel;
 mod denials;
 mod enforcement;
@@ -21,6 +22,7 @@ pub use error::SandboxError;
 pub use launch::{Running, launch};
 pub use streams::{Output, StdinSource};
 
+use crate::files::{CollectLimits, Globs, OutDir};
 use crate::plan::Plan;
 use crate::report::Report;
 
@@ -34,6 +36,18 @@ pub struct Connections {
     pub stderr: Output,
     /// Ends the run early.
     pub cancel: Option<Cancel>,
+    /// What is collected from the working directory when everything inside is dead.
+    pub collect: Option<Collect>,
+}
+
+/// Files to be collected.
+pub struct Collect {
+    /// Which.
+    pub globs: Globs,
+    /// How much.
+    pub limits: CollectLimits,
+    /// Where they are written; none for into the report.
+    pub out: Option<OutDir>,
 }
 
 /// Runs a plan to its end.

@@ -2,6 +2,7 @@
 
 use super::SandboxError;
 use super::accounting::Accounting;
+use super::artefacts;
 use super::enforcement;
 use super::launch::Held;
 use super::message;
@@ -138,7 +139,7 @@ fn not_started(facts: &Facts) -> Option<Result<Ending, SandboxError>> {
 
 /// The report, or what went wrong on our side.
 pub(super) fn report(
-    held: Held,
+    mut held: Held,
     facts: Facts,
     accounting: Accounting,
     init_status: i32,
@@ -162,6 +163,7 @@ pub(super) fn report(
     let mut usage_source = sources(&usage);
     let max_rss = facts.exited.map_or(0, |(_, seen)| seen.max_rss_bytes);
     accounting.fill(&mut usage, &mut usage_source, max_rss);
+    let (files, files_omitted) = artefacts::collect(&mut held, &facts);
     fill_disk(&facts, &mut usage, &mut usage_source);
     let denials = denials.into_iter().chain(limit_denials(&accounting, &usage, &held)).collect();
     let enforced_by = enforcement::enforced_by(&held, &facts, &accounting);
@@ -185,8 +187,8 @@ pub(super) fn report(
         limits,
         usage,
         usage_source,
-        files: Vec::new(),
-        files_omitted: Vec::new(),
+        files,
+        files_omitted,
         denials,
         denials_unavailable: facts.denials_unavailable.clone(),
         enforced_by,
