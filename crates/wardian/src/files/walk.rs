@@ -19,6 +19,7 @@ const RESOLVE: ResolveFlags = ResolveFlags::BENEATH
 /// Without NONBLOCK, a FIFO that takes a file's place would be waited for.
 const READ: OFlags = OFlags::NONBLOCK.union(OFlags::NOCTTY);
 const LIST_BUFFER: usize = 32 * 1024;
+const ENTRIES_PER_LOOK_AT_THE_CLOCK: u64 = 1024;
 
 /// Something that matched, or a directory that could not be searched.
 pub(super) struct Visit {
@@ -37,7 +38,7 @@ pub(super) struct Regular {
 pub(super) struct Walk<'a> {
     globs: &'a Globs,
     limits: &'a CollectLimits,
-    deadline: Instant,
+    started: Instant,
     stack: Vec<Frame>,
     /// The path of the directory on top of the stack, with `/` at the end unless it is the root.
     path: Vec<u8>,
@@ -65,7 +66,7 @@ impl<'a> Walk<'a> {
         let mut walk = Walk {
             globs,
             limits,
-            deadline: Instant::now() + limits.time,
+            started: Instant::now(),
             stack: Vec::new(),
             path: Vec::new(),
             entries: 0,
@@ -111,6 +112,10 @@ impl<'a> Walk<'a> {
                 self.full = true;
                 return Err(Reason::TooManyEntries(self.limits.entries));
             }
+            if self.entries.is_multiple_of(ENTRIES_PER_LOOK_AT_THE_CLOCK) && self.is_late() {
+                self.full = true;
+                return Err(Reason::TooLate(self.limits.time));
+            }
             let next = self.globs.step(progress, name.to_bytes());
             let (matched, continues) = (self.globs.matched(&next), self.globs.continues(&next));
             if !matched && !continues {
@@ -142,6 +147,10 @@ impl<'a> Walk<'a> {
         self.enter(directory, progress)
     }
 
+    fn is_late(&self) -> bool {
+        self.started.elapsed() >= self.limits.time
+    }
+
     fn late(&mut self) -> Visit {
         self.stack.clear();
         let mut path = std::mem::take(&mut self.path);
@@ -161,13 +170,14 @@ impl Iterator for Walk<'_> {
             return Some(visit);
         }
         loop {
+            let late = self.is_late();
             let frame = self.stack.last_mut()?;
             self.path.truncate(frame.path_len);
             let Some(Entry { name, kind }) = frame.names.next() else {
                 self.stack.pop();
                 continue;
             };
-            if Instant::now() >= self.deadline {
+            if late {
                 return Some(self.late());
             }
             let path = || [self.path.as_slice(), name.to_bytes()].concat();
