@@ -108,7 +108,7 @@ impl Step<'_> {
             Step::LoopbackUp => w.u8(3),
             Step::NewCgroupRoot => w.u8(4),
             Step::OomScore { text } => w.u8(5).string(text),
-            Step::Root { size, inodes } => w.u8(6).string(size).string(inodes),
+            Step::Root { size, inodes, mode } => w.u8(6).string(size).string(inodes).string(mode),
             Step::Directory { path, mode } => w.u8(7).string(path).u32(mode),
             Step::File { path, mode, content } => w.u8(8).string(path).u32(mode).bytes(content),
             Step::Copy { slot, path, mode } => w.u8(9).u32(slot.0).string(path).u32(mode),

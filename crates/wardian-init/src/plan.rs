@@ -34,7 +34,7 @@ pub enum Step<'a> {
     /// Writes `/proc/self/oom_score_adj` for init and the guest.
     OomScore { text: &'a CStr },
     /// A new tmpfs that will be the root.
-    Root { size: &'a CStr, inodes: &'a CStr },
+    Root { size: &'a CStr, inodes: &'a CStr, mode: &'a CStr },
     /// Makes a directory.
     Directory { path: &'a CStr, mode: u32 },
     /// Makes a file of given content.
@@ -78,8 +78,9 @@ impl core::fmt::Display for Step<'_> {
             Step::LoopbackUp => write!(f, "bring the loopback interface up"),
             Step::NewCgroupRoot => write!(f, "enter a new cgroup namespace"),
             Step::OomScore { text } => write!(f, "set oom_score_adj to {}", show(text)),
-            Step::Root { size, inodes } => {
-                write!(f, "mount the new root: tmpfs, size {}, {} inodes", show(size), show(inodes))
+            Step::Root { size, inodes, mode } => {
+                let (size, inodes, mode) = (show(size), show(inodes), show(mode));
+                write!(f, "mount the new root: tmpfs, size {size}, {inodes} inodes, mode {mode}")
             }
             Step::Directory { path, mode } => write!(f, "make directory {} ({mode:04o})", show(path)),
             Step::File { path, mode, content } => {
@@ -344,7 +345,7 @@ impl<'a> Step<'a> {
             3 => Step::LoopbackUp,
             4 => Step::NewCgroupRoot,
             5 => Step::OomScore { text: r.string()? },
-            6 => Step::Root { size: r.string()?, inodes: r.string()? },
+            6 => Step::Root { size: r.string()?, inodes: r.string()?, mode: r.string()? },
             7 => Step::Directory { path: r.string()?, mode: r.u32()? },
             8 => Step::File { path: r.string()?, mode: r.u32()?, content: r.bytes()? },
             9 => Step::Copy { slot: slot(r)?, path: r.string()?, mode: r.u32()? },

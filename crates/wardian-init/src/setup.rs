@@ -49,7 +49,7 @@ impl Setup {
             Step::LoopbackUp => socket::bring_loopback_up(),
             Step::NewCgroupRoot => process::unshare(process::NEWCGROUP),
             Step::OomScore { text } => write_oom_score(text),
-            Step::Root { size, inodes } => self.new_root(size, inodes),
+            Step::Root { size, inodes, mode } => self.new_root(size, inodes, mode),
             Step::Directory { path, mode } => file::mkdirat(base, relative(path), mode),
             Step::File { path, mode, content } => {
                 with_new_file(base, path, mode, |fd| file::write_all(fd, content))
@@ -83,8 +83,8 @@ impl Setup {
     }
 
     /// The new root is attached on top of the old one, where only its descriptor leads to it.
-    fn new_root(&mut self, size: &CStr, inodes: &CStr) -> Result<()> {
-        let options = [(c"size", size), (c"nr_inodes", inodes), (c"mode", c"0755")];
+    fn new_root(&mut self, size: &CStr, inodes: &CStr, mode: &CStr) -> Result<()> {
+        let options = [(c"size", size), (c"nr_inodes", inodes), (c"mode", mode)];
         let attributes = mount::ATTR_NOSUID | mount::ATTR_NODEV;
         let root = mount::new_filesystem(c"tmpfs", &options, attributes)?;
         mount::attach(root.fd(), Fd::CWD, c"/")?;

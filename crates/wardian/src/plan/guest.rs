@@ -3,9 +3,9 @@
 use super::program::Resolved;
 use super::root::Root;
 use super::steps::c_string;
-use super::{HOME, PlanError, Request};
+use super::{BOX, HOME, PlanError, Request};
 use crate::host::Host;
-use crate::policy::{ExecMode, Policy, Scratch};
+use crate::policy::{ExecMode, Outside, Policy, Scratch};
 use crate::seccomp::{Profile, Refusal};
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -156,11 +156,15 @@ fn environment(request: &Request, program: &Resolved, host: &Host) -> Result<Vec
     let mut all = BTreeMap::new();
     if environment.defaults {
         let mut set = |name: &str, value: String| all.insert(name.to_owned(), value);
-        set("HOME", HOME.into());
-        set("TMPDIR", "/tmp".into());
+        let (home, tmp) = match request.policy.outside {
+            Outside::Absent => (HOME, "/tmp"),
+            Outside::Denied => (BOX, "/box/tmp"),
+        };
+        set("HOME", home.into());
+        set("TMPDIR", tmp.into());
         set("LOGNAME", "guest".into());
         set("USER", "guest".into());
-        set("MPLCONFIGDIR", format!("{HOME}/.config/matplotlib"));
+        set("MPLCONFIGDIR", format!("{home}/.config/matplotlib"));
         set("PYTHONDONTWRITEBYTECODE", "1".into());
         // A locale that every C library has since 2.35, and that Python 3.7 and later make UTF-8 of in any case.
         set("LC_ALL", "C.UTF-8".into());

@@ -4,7 +4,7 @@ use super::PlanError;
 use super::root::Root;
 use super::steps::c_string;
 use crate::host::Host;
-use crate::policy::{Network, Policy};
+use crate::policy::{Network, Outside, Policy};
 use std::ffi::CString;
 use wardian_init::Handled;
 
@@ -37,6 +37,16 @@ pub(super) fn rules(
 ) -> Result<(Handled, Vec<(CString, u64)>), PlanError> {
     // Under ABI 1 no file could be moved between directories, whatever is granted.
     if host.landlock_abi < 2 {
+        if policy.outside == Outside::Denied {
+            return Err(PlanError::Unenforceable {
+                what: "outside = \"denied\"",
+                reason: format!(
+                    "it needs Landlock with ABI 2 or later, and this kernel has {}",
+                    host.landlock_abi
+                ),
+                fix: "boot Linux 5.19 or later with `landlock` in `lsm=`, or use --outside absent".into(),
+            });
+        }
         return Ok((Handled::default(), Vec::new()));
     }
     const BIND_TCP_CONNECT_TCP: u64 = 0b11;
@@ -48,10 +58,18 @@ pub(super) fn rules(
         net: if refuses_tcp { BIND_TCP_CONNECT_TCP } else { 0 },
         scoped: if host.landlock_abi >= 6 { ABSTRACT_SOCKET_SIGNAL } else { 0 },
     };
-    let mut rules = vec![(c_string("/")?, READ_DIR)];
+    let mut rules = match policy.outside {
+        Outside::Absent => vec![(c_string("/")?, READ_DIR)],
+        Outside::Denied => Vec::new(),
+    };
     for path in &root.readable {
         let device = path.starts_with("/dev/");
-        let allowed = if device { READ_FILE | WRITE_FILE | IOCTL_DEV } else { READ };
+        let unlistable = path == "/proc" && policy.outside == Outside::Denied;
+        let allowed = match (device, unlistable) {
+            (true, _) => READ_FILE | WRITE_FILE | IOCTL_DEV,
+            (false, true) => READ & !READ_DIR,
+            (false, false) => READ,
+        };
         rules.push((c_string(path.as_str())?, on(path, root, allowed) & fs));
     }
     for path in &root.writable {

@@ -5,7 +5,7 @@ use super::steps::{Steps, c_string};
 use super::{BOX, HOME, PlanError, Request, etc};
 use crate::files::Input;
 use crate::host::{Host, Privilege};
-use crate::policy::{Mount, MountKind, ProcMode, RootKind, Scratch};
+use crate::policy::{Mount, MountKind, Outside, ProcMode, RootKind, Scratch};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use wardian_init::{FIRST_FREE, Slot, Step};
@@ -65,6 +65,9 @@ pub(super) fn build(
         plain_files: BTreeSet::new(),
         cwd: String::new(),
     };
+    if request.policy.outside == Outside::Denied {
+        steps.make_unlistable();
+    }
     let mut builder = Builder { request, privilege: host.privilege, steps, root, first_tree };
     builder.identity()?;
     builder.new_root()?;
@@ -97,34 +100,44 @@ impl Builder<'_> {
         Ok(())
     }
 
+    /// Whether what is outside shows, and refuses.
+    fn denies(&self) -> bool {
+        self.request.policy.outside == Outside::Denied
+    }
+
     /// Inputs without scratch space lie in the root itself, which is why it grows with them.
     fn new_root(&mut self) -> Result<(), PlanError> {
         const OWN_BYTES: u64 = 4 << 20;
         let inputs: u64 = self.root.inputs.iter().map(|input| input.bytes() + 4096).sum();
         let size = c_string((OWN_BYTES + inputs).to_string())?;
-        self.steps.push(&Step::Root { size: &size, inodes: c"16384" });
+        let mode = if self.denies() { c"0711" } else { c"0755" };
+        self.steps.push(&Step::Root { size: &size, inodes: c"16384", mode });
         Ok(())
     }
 
     fn program(&mut self, program: &Resolved) -> Result<(), PlanError> {
-        for (link, target) in &program.links {
+        let denies = self.denies();
+        let shown = |path: &Path| !(denies && path.starts_with("/etc"));
+        for (link, target) in program.links.iter().filter(|(link, _)| shown(link)) {
             self.steps.symlink(text(link)?, text(target)?)?;
             // A link to a directory stands for it.
             self.steps.note_directory(text(link)?);
         }
-        for directory in &program.directories {
+        for directory in program.directories.iter().filter(|path| shown(path)) {
             self.host_tree(directory, text(directory)?, READ_ONLY, true, false)?;
         }
-        for file in &program.files {
+        for file in program.files.iter().filter(|path| shown(path)) {
             self.host_tree(file, text(file)?, READ_ONLY, false, false)?;
         }
-        for file in &program.copies {
+        for file in program.copies.iter().filter(|path| shown(path)) {
             if let Ok(content) = std::fs::read(file) {
                 self.steps.file(text(file)?, 0o644, &content)?;
             }
         }
-        etc::add(&self.request.policy, self.steps)?;
-        self.root.readable.push("/etc".into());
+        if !denies {
+            etc::add(&self.request.policy, self.steps)?;
+            self.root.readable.push("/etc".into());
+        }
         Ok(())
     }
 
@@ -210,15 +223,30 @@ impl Builder<'_> {
             mode: c"0755",
             attributes,
         });
-        for (directory, mode) in [("box", 0o755), ("tmp", 0o1777), ("home", 0o700), ("shm", 0o1777)] {
+        let places: &[(&str, &str, u32)] = if self.denies() {
+            // One place to write, with the temporary directory in it.
+            &[("box", BOX, 0o755), ("shm", "/dev/shm", 0o1777)]
+        } else {
+            &[
+                ("box", BOX, 0o755),
+                ("tmp", "/tmp", 0o1777),
+                ("home", HOME, 0o700),
+                ("shm", "/dev/shm", 0o1777),
+            ]
+        };
+        for (directory, _, mode) in places.iter().copied() {
             let inside = format!("{SCRATCH}/{directory}");
             self.steps.directories_with_mode(&inside, mode)?;
             if directory == "box" {
                 self.copy_inputs(&inside, true)?;
+                if self.denies() {
+                    self.steps.directories_with_mode(&format!("{inside}/tmp"), 0o700)?;
+                    self.own(&format!("{inside}/tmp"))?;
+                }
             }
             self.own(&inside)?;
         }
-        for (directory, path) in [("box", BOX), ("tmp", "/tmp"), ("home", HOME), ("shm", "/dev/shm")] {
+        for (directory, path, _) in places.iter().copied() {
             self.steps.directories(path)?;
             let source = c_string(format!("{SCRATCH}/{directory}"))?;
             self.steps.push(&Step::BindInside { source: &source, path: &c_string(path)?, attributes });
@@ -328,12 +356,42 @@ impl Builder<'_> {
         Ok(())
     }
 
+    /// The usual directories, so that a program is refused where it would be on any machine.
+    fn refusing_directories(&mut self) -> Result<(), PlanError> {
+        const USUAL: [&str; 16] = [
+            "/bin",
+            "/boot",
+            "/etc",
+            "/home",
+            "/media",
+            "/mnt",
+            "/opt",
+            "/root",
+            "/run",
+            "/sbin",
+            "/srv",
+            "/sys",
+            "/var",
+            "/usr/bin",
+            "/usr/local",
+            "/usr/share",
+        ];
+        self.steps.directories_with_mode("/tmp", 0o711)?;
+        USUAL.iter().try_for_each(|path| self.steps.directories_with_mode(path, 0o700))
+    }
+
     fn finish(&mut self) -> Result<(), PlanError> {
+        if self.denies() {
+            self.refusing_directories()?;
+        }
         self.steps.push(&Step::Pivot);
         if self.root.hands_out_box {
             self.steps.push(&Step::Unmount { path: &c_string(SCRATCH)? });
         }
-        self.steps.push(&Step::Attributes { path: c"/", attributes: READ_ONLY });
+        // A read-only root would answer EROFS where EACCES is asked for; modes and Landlock refuse instead.
+        if !self.denies() {
+            self.steps.push(&Step::Attributes { path: c"/", attributes: READ_ONLY });
+        }
         Ok(())
     }
 }

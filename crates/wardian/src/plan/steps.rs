@@ -11,6 +11,8 @@ pub(crate) struct Steps {
     encoded: EncodedSteps,
     lines: Vec<String>,
     directories: BTreeSet<String>,
+    /// Directories above others cannot be listed by the guest, only passed through.
+    unlistable: bool,
 }
 
 /// A C string, or an error that names the text with the NUL.
@@ -34,9 +36,18 @@ impl Steps {
         &self.lines
     }
 
-    /// A directory and all above it that are not there yet; mode 0755.
+    /// From here on directories are made so that the guest can pass through them, but not list them.
+    pub(crate) fn make_unlistable(&mut self) {
+        self.unlistable = true;
+    }
+
+    fn usual_mode(&self) -> u32 {
+        if self.unlistable { 0o711 } else { 0o755 }
+    }
+
+    /// A directory and all above it that are not there yet, of the usual mode.
     pub(crate) fn directories(&mut self, path: &str) -> Result<(), PlanError> {
-        self.directories_with_mode(path, 0o755)
+        self.directories_with_mode(path, self.usual_mode())
     }
 
     /// As `directories`; the last one has its own mode.
@@ -46,7 +57,7 @@ impl Steps {
         for end in ends {
             let Some(directory) = path.get(..end).filter(|d| !d.is_empty()) else { continue };
             if self.directories.insert(directory.to_owned()) {
-                let mode = if end == path.len() { mode } else { 0o755 };
+                let mode = if end == path.len() { mode } else { self.usual_mode() };
                 self.push(&Step::Directory { path: &c_string(directory)?, mode });
             }
         }
