@@ -34,7 +34,7 @@ impl Sampler {
             let mut trace = Trace::default();
             let mut own_memory = 0;
             let started = Instant::now();
-            while !seen.load(Ordering::Relaxed) {
+            while !seen.load(Ordering::Relaxed) && is_alive(pid) {
                 trace.look(pid);
                 own_memory = own_memory.max(high_water(pid));
                 sleep(Duration::from_millis(if started.elapsed().as_millis() < 200 { 4 } else { 20 }));
@@ -140,6 +140,12 @@ fn all_processes() -> Vec<u32> {
 fn start_ticks(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// Whether a process runs: one that nobody has waited for yet does not.
+pub fn is_alive(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
 fn ticks_now() -> u64 {
