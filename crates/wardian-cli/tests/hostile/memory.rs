@@ -10,7 +10,7 @@ static ALONE: Mutex<()> = Mutex::new(());
 
 fn eats(code: &str) -> Outcome {
     let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    Run::with_library(code).memory("128M", "64M").wall("20s").run()
+    Run::with_library(code).memory("128M", "64M").wall("8s").run()
 }
 
 /// How far watched memory may overrun, where no cgroup holds it.
