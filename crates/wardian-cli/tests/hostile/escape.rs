@@ -94,7 +94,7 @@ fn set_id_programs_of_the_interpreters_trees_gain_nothing() {
 #[test]
 fn the_limits_of_init_are_its_own() {
     // As an ordinary user init and program have one id, and prlimit asks for no more.
-    let code = "import struct, time\nfor kind in range(16):\n    for limits in ((0, 0), (1, 1)):\n        try: syscall(302, 1, kind, ctypes.create_string_buffer(struct.pack('QQ', *limits)), 0); print('set', kind)\n        except OSError: pass\ntime.sleep(1.5)\nos._exit(7)";
+    let code = "import struct, time\nfor kind in range(16):\n    for limits in ((0, 0), (1, 1)):\n        try: syscall(302, 1, kind, ctypes.create_string_buffer(struct.pack('QQ', *limits)), 0); print('set', kind, flush=True)\n        except OSError: pass\ntime.sleep(1.5)\nos._exit(7)";
     let outcome = Run::with_library(code).wall("10s").run();
     assert_eq!(outcome.stdout(), "", "{}", outcome.summary());
     assert_eq!(outcome.expect_for("nonzero_exit", "exit").number("exit_code"), 7);
