@@ -22,7 +22,8 @@ fn collected(code: &str, glob: &str) -> (Outcome, Directory, BTreeMap<Vec<u8>, V
     let outcome = run.arg(planted.to_str().unwrap()).run();
     let mut files = BTreeMap::new();
     walk(&out, &out, &mut files);
-    let mut beside: Vec<_> = std::fs::read_dir(&directory.path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let mut beside: Vec<_> =
+        std::fs::read_dir(&directory.path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     beside.sort();
     assert_eq!(beside, ["out", "planted.txt", "tmp"], "something was written beside the directory named");
     (outcome, directory, files)
@@ -40,7 +41,10 @@ fn walk(top: &Path, at: &Path, files: &mut BTreeMap<Vec<u8>, Vec<u8>>) {
         assert_eq!(metadata.mode() & 0o6111, 0, "{:?} came out executable or set-id", entry.path());
         assert_eq!(metadata.nlink(), 1, "{:?} came out with links", entry.path());
         let path = entry.path().strip_prefix(top).unwrap().as_os_str().as_bytes().to_vec();
-        files.insert(path, if metadata.len() < 1 << 20 { std::fs::read(entry.path()).unwrap() } else { vec![] });
+        files.insert(
+            path,
+            if metadata.len() < 1 << 20 { std::fs::read(entry.path()).unwrap() } else { vec![] },
+        );
     }
 }
 
@@ -52,14 +56,23 @@ fn links_devices_and_closed_directories_stay_inside() {
     assert_eq!(files[b"sub/deeper/good.txt".as_slice()], b"deep");
     for (path, content) in &files {
         let name = String::from_utf8_lossy(path);
-        assert!(!name.contains("link") && !name.contains("fifo") && !name.contains("socket"), "{name} came out");
-        assert!(!content.windows(SECRET.len()).any(|part| part == SECRET.as_bytes()), "{name} has the secret");
+        assert!(
+            !name.contains("link") && !name.contains("fifo") && !name.contains("socket"),
+            "{name} came out"
+        );
+        assert!(
+            !content.windows(SECRET.len()).any(|part| part == SECRET.as_bytes()),
+            "{name} has the secret"
+        );
         assert!(!content.windows(5).any(|part| part == b"root:"), "{name} has users");
     }
     let omitted = outcome.get("files_omitted").as_array().unwrap();
     for name in ["link-passwd", "fifo"] {
         let entry = omitted.iter().find(|entry| entry["path"] == name);
-        let reason = entry.unwrap_or_else(|| panic!("{name} is not told of: {}", outcome.summary()))["reason"].as_str().unwrap();
+        let reason =
+            entry.unwrap_or_else(|| panic!("{name} is not told of: {}", outcome.summary()))["reason"]
+                .as_str()
+                .unwrap();
         assert!(!reason.is_empty());
     }
 }
@@ -99,10 +112,15 @@ fn many_files_are_bounded() {
 
 #[test]
 fn ten_thousand_nested_directories_do_not_overflow_the_collector() {
-    let code = "import os\nopen('top.txt', 'w').write('top')\nfor _ in range(10_000):\n    os.mkdir('d'); os.chdir('d')\nopen('deep.txt', 'w').write('x')";
+    let code = "import os\nopen('top.txt', 'w').write('top')\nos.mkdir('d')\nfor _ in range(10_000):\n    os.mkdir('n'); os.rename('d', 'n/d'); os.rename('n', 'd')\nfor _ in range(2000): os.chdir('d')\nopen('deep.txt', 'w').write('x')";
     let (outcome, _directory, files) = collected(code, "**/*.txt");
     let outcome = outcome.expect("ok");
-    assert_eq!(files.get(b"top.txt".as_slice()).map(Vec::as_slice), Some(b"top".as_slice()), "{}", outcome.summary());
+    assert_eq!(
+        files.get(b"top.txt".as_slice()).map(Vec::as_slice),
+        Some(b"top".as_slice()),
+        "{}",
+        outcome.summary()
+    );
 }
 
 #[test]
@@ -110,8 +128,18 @@ fn files_are_collected_after_a_limit_ended_the_run() {
     let code = "open('partial.txt', 'w').write('so far')\nwhile True: pass";
     let directory = Directory::new();
     let out = directory.path.to_str().unwrap();
-    let outcome = Run::new(code).wall("1s").option("--collect", "*.txt").option("--out", out).run().expect("time_limit");
-    assert_eq!(std::fs::read_to_string(directory.path.join("partial.txt")).unwrap(), "so far", "{}", outcome.summary());
+    let outcome = Run::new(code)
+        .wall("1s")
+        .option("--collect", "*.txt")
+        .option("--out", out)
+        .run()
+        .expect("time_limit");
+    assert_eq!(
+        std::fs::read_to_string(directory.path.join("partial.txt")).unwrap(),
+        "so far",
+        "{}",
+        outcome.summary()
+    );
 }
 
 #[test]
