@@ -1,6 +1,6 @@
 //! Refused calls show in the report, and cannot be used to harm the one who writes it.
 
-use crate::harness::{Outcome, Run, skip};
+use crate::harness::{OWN_MEMORY, Outcome, Run, skip};
 
 fn unavailable(outcome: &Outcome) -> bool {
     let reason = outcome.report.get("denials_unavailable").and_then(|reason| reason.as_str());
@@ -55,7 +55,7 @@ fn a_flood_from_many_processes_of_many_calls_stays_bounded() {
     let outcome = Run::with_library(code).wall("3s").run().expect("time_limit");
     assert!(outcome.number("usage.wall_us") < 3_600_000, "{}", outcome.summary());
     assert!(outcome.get("denials").as_array().unwrap().len() <= 1000, "{}", outcome.summary());
-    assert!(outcome.own_memory < 12 << 20, "{} KiB", outcome.own_memory >> 10);
+    assert!(outcome.own_memory <= OWN_MEMORY, "{} KiB", outcome.own_memory >> 10);
 }
 
 #[test]

@@ -90,3 +90,20 @@ fn set_id_programs_of_the_interpreters_trees_gain_nothing() {
     let outcome = Run::new(code).wall("20s").run().expect("ok");
     assert_eq!(outcome.stdout(), "[]\n[]\n");
 }
+
+#[test]
+fn the_limits_of_init_are_its_own() {
+    // As an ordinary user init and program have one id, and prlimit asks for no more.
+    let code = "import struct, time\nfor kind in range(16):\n    for limits in ((0, 0), (1, 1)):\n        try: syscall(302, 1, kind, ctypes.create_string_buffer(struct.pack('QQ', *limits)), 0); print('set', kind, flush=True)\n        except OSError: pass\ntime.sleep(1.5)\nos._exit(7)";
+    let outcome = Run::with_library(code).wall("10s").run();
+    assert_eq!(outcome.stdout(), "", "{}", outcome.summary());
+    assert_eq!(outcome.expect_for("nonzero_exit", "exit").number("exit_code"), 7);
+}
+
+#[test]
+fn init_cannot_be_slowed_moved_or_starved() {
+    let code = "attempt('affinity', os.sched_setaffinity, 1, [0])\nattempt('priority', os.setpriority, os.PRIO_PROCESS, 1, 19)\nattempt('scheduler', os.sched_setscheduler, 1, os.SCHED_IDLE, os.sched_param(0))\nattempt('io priority', lambda: syscall(251, 1, 1, 3 << 13))\nattempt('group', os.setpgid, 1, 0)\nfor name in ('oom_score_adj', 'timerslack_ns', 'comm', 'clear_refs'):\n    attempt(name, lambda: os.write(os.open('/proc/1/' + name, os.O_WRONLY), b'1'))";
+    let seen = Run::with_library(code).run().expect("ok").attempts();
+    let through: Vec<_> = seen.iter().filter(|(_, (result, _))| result == "ok").collect();
+    assert!(through.is_empty(), "{through:#?}");
+}

@@ -328,6 +328,9 @@ pub fn attempts(output: &str) -> Attempts {
     parsed.map(|(name, result, detail): (String, String, String)| (name, (result, detail))).collect()
 }
 
+/// What wardian itself may need beside the output it captures. Unoptimised code is larger.
+pub const OWN_MEMORY: u64 = if cfg!(debug_assertions) { 16 << 20 } else { 10 << 20 };
+
 /// The binary under attack, as whom it shall be attacked.
 pub fn wardian() -> Command {
     let binary = std::env::var_os("WARDIAN_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_wardian").into());

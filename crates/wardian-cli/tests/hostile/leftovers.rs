@@ -14,6 +14,9 @@ pub struct Sampler {
     thread: JoinHandle<(Trace, u64)>,
 }
 
+/// What a run may hold before its wardian is killed: no limit of these tests is near it.
+const CEILING: u64 = 3 << 30;
+
 /// The processes that were seen.
 #[derive(Default)]
 pub struct Trace {
@@ -34,8 +37,11 @@ impl Sampler {
             let mut trace = Trace::default();
             let mut own_memory = 0;
             let started = Instant::now();
-            while !seen.load(Ordering::Relaxed) {
-                trace.look(pid);
+            while !seen.load(Ordering::Relaxed) && is_alive(pid) {
+                if trace.look(pid) > CEILING {
+                    // Seen on hosts without a working memory limit: better a failed test than a dead machine.
+                    let _ = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status();
+                }
                 own_memory = own_memory.max(high_water(pid));
                 sleep(Duration::from_millis(if started.elapsed().as_millis() < 200 { 4 } else { 20 }));
             }
@@ -53,15 +59,20 @@ impl Sampler {
 }
 
 impl Trace {
-    fn look(&mut self, pid: u32) {
+    /// Looks once; the resident memory of all below, in bytes, shared pages counted each time.
+    fn look(&mut self, pid: u32) -> u64 {
+        let mut memory = 0;
+        let mut visited = 0;
         let own = fs::read_link("/proc/self/ns/pid").unwrap();
         let mut queue = vec![pid];
         // A fork bomb's children are too many to look at each; their namespace tells them all.
         while let Some(parent) = queue.pop()
-            && self.processes.len() < 200
+            && visited < 200
         {
             for child in children(parent) {
                 let Some(start) = start_ticks(child) else { continue };
+                visited += 1;
+                memory += resident(child);
                 self.processes.insert(child, start);
                 if let Ok(namespace) = fs::read_link(format!("/proc/{child}/ns/pid"))
                     && namespace != own
@@ -71,6 +82,7 @@ impl Trace {
                 queue.push(child);
             }
         }
+        memory
     }
 
     /// Fails if a process that was seen, or one of its namespaces, lives on after `grace`.
@@ -142,10 +154,21 @@ fn start_ticks(pid: u32) -> Option<u64> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
 
+/// Whether a process runs: one that nobody has waited for yet does not.
+pub fn is_alive(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
 fn ticks_now() -> u64 {
     let uptime = fs::read_to_string("/proc/uptime").unwrap();
     let (seconds, rest) = uptime.split_once('.').unwrap();
     seconds.parse::<u64>().unwrap() * 100 + rest[..2].parse::<u64>().unwrap()
+}
+
+fn resident(pid: u32) -> u64 {
+    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
+    statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
 }
 
 fn high_water(pid: u32) -> u64 {

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+mod collect;
 mod concurrency;
 mod control;
 mod cpu;

@@ -1,6 +1,6 @@
 //! The memory limit holds for the whole tree, however the memory is taken.
 
-use crate::harness::{Outcome, Run, skip};
+use crate::harness::{OWN_MEMORY, Outcome, Run, skip};
 use std::sync::Mutex;
 
 const LIMIT: u64 = 128 << 20;
@@ -10,7 +10,7 @@ static ALONE: Mutex<()> = Mutex::new(());
 
 fn eats(code: &str) -> Outcome {
     let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    Run::with_library(code).memory("128M", "64M").wall("20s").run()
+    Run::with_library(code).memory("128M", "64M").wall("8s").run()
 }
 
 /// How far watched memory may overrun, where no cgroup holds it.
@@ -186,5 +186,5 @@ fn wardian_itself_needs_little() {
     if outcome.own_memory == 0 {
         return skip("wardian's own memory cannot be read");
     }
-    assert!(outcome.own_memory <= 10 << 20, "{} KiB", outcome.own_memory >> 10);
+    assert!(outcome.own_memory <= OWN_MEMORY, "{} KiB", outcome.own_memory >> 10);
 }

@@ -1,6 +1,6 @@
 //! What the program reads.
 
-use crate::harness::{Input, Run};
+use crate::harness::{Input, OWN_MEMORY, Run};
 
 const COUNT: &str = "import sys\nprint(len(sys.stdin.buffer.read()))";
 
@@ -8,7 +8,7 @@ const COUNT: &str = "import sys\nprint(len(sys.stdin.buffer.read()))";
 fn all_of_it_arrives() {
     let outcome = Run::new(COUNT).stdin(Input::Bytes(vec![b'x'; 20_000_000])).run().expect("ok");
     assert_eq!(outcome.stdout(), "20000000\n");
-    assert!(outcome.own_memory <= 12 << 20, "{} KiB", outcome.own_memory >> 10);
+    assert!(outcome.own_memory <= OWN_MEMORY, "{} KiB", outcome.own_memory >> 10);
 }
 
 #[test]

@@ -103,3 +103,18 @@ fn raised_priority_and_affinity_do_not_move_the_limit() {
         "import os\ntry: os.nice(-20)\nexcept OSError: pass\ntry: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(99))\nexcept OSError: pass\nfor _ in range(20):\n    if not os.fork(): break\nwhile True: pass",
     );
 }
+
+/// Takes the processor from pid 1, which shares the program's id where wardian runs as an ordinary user.
+const STARVE: &str = "import os\nfor function in (lambda: os.setpriority(os.PRIO_PROCESS, 1, 19), lambda: os.sched_setscheduler(1, os.SCHED_IDLE, os.sched_param(0)), lambda: os.sched_setaffinity(1, [min(os.sched_getaffinity(0))])):\n    try: function()\n    except OSError: pass\nos.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\nfor _ in range(60):\n    if not os.fork(): break\nwhile True: pass";
+
+#[test]
+fn a_starved_init_does_not_move_the_limit() {
+    ends_in_time(STARVE);
+}
+
+#[test]
+fn a_starved_init_dies_with_a_killed_wardian() {
+    let running = Run::new(STARVE).wall("20s").stdin(Input::Silent).start();
+    std::thread::sleep(Duration::from_millis(1200));
+    running.kill_9();
+}
