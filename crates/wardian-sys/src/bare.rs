@@ -114,9 +114,9 @@ pub unsafe fn copy_forwards(to: *mut u8, from: *const u8, len: usize) {
     #[cfg(not(target_arch = "x86_64"))]
     for i in 0..len {
         // SAFETY: `i` is below `len`, which the caller vouches for.
-        let byte = unsafe { from.add(i).read_volatile() };
+        let byte = unsafe { from.wrapping_add(i).read_volatile() };
         // SAFETY: as above.
-        unsafe { to.add(i).write_volatile(byte) };
+        unsafe { to.wrapping_add(i).write_volatile(byte) };
     }
 }
 
@@ -125,9 +125,9 @@ pub unsafe fn copy_forwards(to: *mut u8, from: *const u8, len: usize) {
 pub unsafe fn copy_backwards(to: *mut u8, from: *const u8, len: usize) {
     for i in (0..len).rev() {
         // SAFETY: `i` is below `len`, which the caller vouches for.
-        let byte = unsafe { from.add(i).read_volatile() };
+        let byte = unsafe { from.wrapping_add(i).read_volatile() };
         // SAFETY: as above.
-        unsafe { to.add(i).write_volatile(byte) };
+        unsafe { to.wrapping_add(i).write_volatile(byte) };
     }
 }
 
@@ -143,7 +143,7 @@ pub unsafe fn fill(to: *mut u8, byte: u8, len: usize) {
     #[cfg(not(target_arch = "x86_64"))]
     for i in 0..len {
         // SAFETY: `i` is below `len`, which the caller vouches for.
-        unsafe { to.add(i).write_volatile(byte) };
+        unsafe { to.wrapping_add(i).write_volatile(byte) };
     }
 }
 
@@ -152,9 +152,9 @@ pub unsafe fn fill(to: *mut u8, byte: u8, len: usize) {
 pub unsafe fn compare(a: *const u8, b: *const u8, len: usize) -> i32 {
     for i in 0..len {
         // SAFETY: `i` is below `len`, which the caller vouches for.
-        let x = unsafe { a.add(i).read_volatile() };
+        let x = unsafe { a.wrapping_add(i).read_volatile() };
         // SAFETY: as above.
-        let y = unsafe { b.add(i).read_volatile() };
+        let y = unsafe { b.wrapping_add(i).read_volatile() };
         if x != y {
             return i32::from(x) - i32::from(y);
         }
@@ -167,7 +167,7 @@ pub unsafe fn compare(a: *const u8, b: *const u8, len: usize) -> i32 {
 pub unsafe fn length(text: *const u8) -> usize {
     let mut len = 0;
     // SAFETY: no byte before the NUL has been passed yet.
-    while unsafe { text.add(len).read_volatile() } != 0 {
+    while unsafe { text.wrapping_add(len).read_volatile() } != 0 {
         len += 1;
     }
     len

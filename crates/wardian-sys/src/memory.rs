@@ -55,7 +55,7 @@ pub fn empty_string_at(address: u64) -> Result<&'static core::ffi::CStr> {
         // A kernel before 4.17 takes the address for a wish.
         return Err(crate::Errno::EXIST);
     }
-    let at = at + (address - page) as usize;
+    let at = at + usize::try_from(address - page).map_err(|_| crate::Errno::INVAL)?;
     // SAFETY: the page is mapped, readable, zeroed and never changes; `at` lies within it.
     Ok(unsafe { core::ffi::CStr::from_ptr(core::ptr::with_exposed_provenance(at)) })
 }

@@ -36,6 +36,7 @@ fn python_profile() -> Profile {
         exec: Exec::Any,
         processes: Processes::Any,
         sockets: Sockets::Unix,
+        named_sockets: true,
         memfd: true,
         sysv_shm: true,
         affinity: true,

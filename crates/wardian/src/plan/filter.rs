@@ -5,10 +5,10 @@ use crate::policy::{MountKind, Network, Outside, Policy};
 use crate::seccomp::{Arch, Exec, Processes, Profile, Refusal, RefusedErrno, Sockets, compile};
 
 /// What the policy grants the guest, as far as system calls are concerned.
-pub(super) fn profile(policy: &Policy, exec_once: Option<(u32, u64)>, host: &Host) -> Profile {
+pub(super) fn profile(policy: &Policy, exec: Exec, host: &Host) -> Profile {
     let memory_is_enforced = host.cgroups.controllers().memory;
     Profile {
-        exec: exec_once.map_or(Exec::Any, |(fd, path)| Exec::Once { fd, path }),
+        exec,
         processes: if policy.limits.processes == 1 { Processes::Single } else { Processes::Any },
         sockets: match policy.network {
             Network::None => Sockets::Unix,

@@ -6,7 +6,7 @@ use super::steps::c_string;
 use super::{BOX, HOME, PlanError, Request};
 use crate::host::Host;
 use crate::policy::{ExecMode, Outside, Policy, Scratch};
-use crate::seccomp::{Profile, Refusal};
+use crate::seccomp::{Arch, Exec, Profile, Refusal};
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -51,8 +51,11 @@ pub(super) fn build(
     host: &Host,
 ) -> Result<GuestPlan, PlanError> {
     let policy = &request.policy;
-    let exec_once = (policy.exec == ExecMode::Once).then(|| (exec_descriptor(policy), secret_address()));
-    let profile = super::filter::profile(policy, exec_once, host);
+    let exec = match policy.exec {
+        ExecMode::Any => Exec::Any,
+        ExecMode::Once => Exec::once(exec_descriptor(policy), random(), Arch::current()),
+    };
+    let profile = super::filter::profile(policy, exec, host);
     let (landlock, landlock_rules) = super::landlock::rules(policy, root, host)?;
     let args = program.args.iter().cloned().map(OsStringExt::into_vec);
     Ok(GuestPlan {
@@ -70,7 +73,10 @@ pub(super) fn build(
         listener: profile.refusal == Refusal::Notify,
         profile,
         program: c_string(program.path.as_os_str().as_bytes())?,
-        exec_once,
+        exec_once: match exec {
+            Exec::Once { fd, path } => Some((fd, path)),
+            Exec::Any | Exec::Never => None,
+        },
         args: args.map(c_string).collect::<Result<_, _>>()?,
         env: environment(request, program, host)?,
     })
@@ -81,14 +87,12 @@ fn exec_descriptor(policy: &Policy) -> u32 {
     u32::try_from(policy.limits.open_files).unwrap_or(u32::MAX)
 }
 
-/// Where init will put the empty path of the one exec: 46 random bits, above what programs are linked at.
-fn secret_address() -> u64 {
-    const LOWEST: u64 = 1 << 32;
-    const BITS: u64 = (1 << 46) - 1;
+/// 64 random bits.
+fn random() -> u64 {
     let mut bytes = [0u8; 8];
     // The call fails only before the machine has gathered any randomness at all, and then waits.
     while rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) != Ok(bytes.len()) {}
-    (u64::from_ne_bytes(bytes) & BITS).max(LOWEST)
+    u64::from_ne_bytes(bytes)
 }
 
 /// Backstops of each process; the tree as a whole is limited by cgroup and supervisor.

@@ -2,6 +2,7 @@
 
 use super::accounting::Accounting;
 use super::ids::{self, IdLease};
+use super::live::Live;
 
 use super::streams::{Feeder, Taker, guest_pipe};
 use super::supervise::Supervision;
@@ -96,7 +97,7 @@ pub fn launch(plan: Plan, connections: Connections) -> Result<Running, SandboxEr
         cgroup: cgroup.as_ref().and_then(Cgroup::clone_into),
         fds: &slots,
     };
-    let started = spawn::start_init(&spec)?;
+    let started = Live::new(spawn::start_init(&spec)?);
     drop(slots);
 
     let limit = plan.policy.limits.output.0;

@@ -1,7 +1,7 @@
 //! A sandbox: one contained process tree executing one plan — started, supervised, reported.
 //!
-//! States are types: [`Prepared`] has a plan and nothing running, [`Running`] has a live init, and the
-//! [`Report`](crate::report::Report) is what is left when everything inside is gone.
+//! States are types: a [`Plan`] has nothing running, [`Running`] has a live init, and the [`Report`] is what is
+//! left when everything inside is gone.
 
 mod accounting;
 mod artefacts;
@@ -12,6 +12,7 @@ mod error;
 mod ids;
 mod init;
 mod launch;
+mod live;
 mod message;
 mod outcome;
 mod streams;

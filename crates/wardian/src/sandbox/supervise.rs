@@ -5,18 +5,18 @@ use super::accounting::Accounting;
 use super::cancel::Cancel;
 use super::denials::Denials;
 use super::launch::{self, Held};
+use super::live::Live;
 use super::outcome::{self, Facts, Killed};
 use super::streams::{Feeder, Taker};
 use crate::limits::cgroup::CgroupHost;
 use crate::report::Report;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-use rustix::process::{PidfdGetfdFlags, Signal, pidfd_getfd, pidfd_send_signal};
+use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 use wardian_init::{MESSAGE_BYTES, Message};
-use wardian_sys::spawn::StartedInit;
 
 /// Set-up takes about a millisecond; longer than this, the host hangs.
 const SET_UP_LIMIT: Duration = Duration::from_secs(30);
@@ -26,7 +26,7 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 /// A live sandbox and all our ends of it.
 pub(super) struct Supervision {
     held: Held,
-    init: StartedInit,
+    init: Live,
     control: OwnedFd,
     channel: Option<OwnedFd>,
     denials: Denials,
@@ -60,7 +60,7 @@ impl Supervision {
     #[allow(clippy::too_many_arguments, reason = "the parts of one thing, put together in one place")]
     pub(super) fn new(
         held: Held,
-        init: StartedInit,
+        init: Live,
         control: OwnedFd,
         channel: OwnedFd,
         stdin: Feeder,
@@ -90,7 +90,7 @@ impl Supervision {
     }
 
     pub(super) fn map_ids(&self) -> Result<(), SandboxError> {
-        launch::map_ids(self.init.pid, &self.held)
+        launch::map_ids(self.init.pid(), &self.held)
     }
 
     /// Lets init begin.
@@ -111,7 +111,8 @@ impl Supervision {
                 match role {
                     Role::Init => {
                         init_is_alive = false;
-                        init_status = self.reap();
+                        init_status = self.init.reap();
+                        self.facts.gone = Some(Instant::now());
                     }
                     _ => self.handle(role, flags)?,
                 }
@@ -176,14 +177,12 @@ impl Supervision {
         }
     }
 
-    /// Init's death takes the whole pid namespace with it.
     fn kill(&mut self, why: Killed) {
         if self.facts.killed.is_none() && self.facts.exited.is_none() {
             self.facts.killed = Some(why);
             self.facts.ended = Some(Instant::now());
         }
-        // It may be dead already.
-        let _ = pidfd_send_signal(&self.init.pidfd, Signal::KILL);
+        self.init.kill();
     }
 
     fn wait(&self, init_is_alive: bool, deadline: Instant) -> Result<Vec<(Role, PollFlags)>, SandboxError> {
@@ -207,7 +206,7 @@ impl Supervision {
         let oom = self.accounting.oom_interest().filter(|_| self.facts.killed.is_none());
         let (oom, oom_flags) = oom.map_or((None, read), |(fd, flags)| (Some(fd), flags));
         let candidates = [
-            (Role::Init, Some(self.init.pidfd.as_fd()).filter(|_| init_is_alive), read),
+            (Role::Init, Some(self.init.pidfd()).filter(|_| init_is_alive), read),
             (Role::Control, Some(self.control.as_fd()).filter(|_| init_is_alive), read),
             (Role::Channel, self.channel.as_ref().map(AsFd::as_fd), read),
             (Role::Listener, self.denials.wants_read(), read),
@@ -288,7 +287,7 @@ impl Supervision {
                     let now = Instant::now();
                     self.facts.started = Some(now);
                     sweep_once(&self.held.plan.cgroups);
-                    self.accounting.start(now, self.init.pid, self.facts.scratch.as_ref())?;
+                    self.accounting.start(now, self.init.pid(), self.facts.scratch.as_ref())?;
                 }
             }
         }
@@ -310,20 +309,6 @@ impl Supervision {
     fn await_guest(&mut self) -> Result<(), SandboxError> {
         while self.guest.is_none() && self.receive_control_once()? {}
         Ok(())
-    }
-
-    /// Init's own wait status; blocks until the namespace is empty, which it is when the pidfd is readable.
-    fn reap(&mut self) -> i32 {
-        self.facts.gone = Some(Instant::now());
-        let waited = rustix::process::waitid(
-            rustix::process::WaitId::PidFd(self.init.pidfd.as_fd()),
-            rustix::process::WaitIdOptions::EXITED
-                | rustix::process::WaitIdOptions::from_bits_retain(0x4000_0000),
-        );
-        match waited {
-            Ok(Some(status)) => status.exit_status().or(status.terminating_signal()).unwrap_or(-1),
-            _ => -1,
-        }
     }
 }
 

@@ -1,0 +1,59 @@
+//! A live init: whoever drops it ends it, and everything inside.
+
+use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid};
+use std::os::fd::{AsFd, BorrowedFd};
+use wardian_sys::spawn::StartedInit;
+
+/// Init from its start to its reaping.
+pub(super) struct Live {
+    init: StartedInit,
+    status: Option<i32>,
+}
+
+impl Live {
+    pub(super) fn new(init: StartedInit) -> Live {
+        Live { init, status: None }
+    }
+
+    /// Its pid in our namespace; a number nobody else has until it is reaped.
+    pub(super) fn pid(&self) -> i32 {
+        self.init.pid
+    }
+
+    /// Readable when it is gone, and with it everything inside.
+    pub(super) fn pidfd(&self) -> BorrowedFd<'_> {
+        self.init.pidfd.as_fd()
+    }
+
+    /// Its death takes the whole pid namespace with it. It may be dead already.
+    pub(super) fn kill(&self) {
+        let _ = pidfd_send_signal(&self.init.pidfd, Signal::KILL);
+    }
+
+    /// Waits until everything inside is gone; its exit code, or the signal that ended it.
+    pub(super) fn reap(&mut self) -> i32 {
+        /// `__WALL`: init's end sends us no signal, which wait calls must be told.
+        const ALL_CHILDREN: WaitIdOptions = WaitIdOptions::from_bits_retain(0x4000_0000);
+        if let Some(status) = self.status {
+            return status;
+        }
+        let code = |status: WaitIdStatus| status.exit_status().or(status.terminating_signal());
+        let status = loop {
+            match waitid(WaitId::PidFd(self.pidfd()), WaitIdOptions::EXITED | ALL_CHILDREN) {
+                Err(rustix::io::Errno::INTR) => {}
+                answer => break answer.ok().flatten().and_then(code).unwrap_or(-1),
+            }
+        };
+        self.status = Some(status);
+        status
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        if self.status.is_none() {
+            self.kill();
+            self.reap();
+        }
+    }
+}
