@@ -76,7 +76,7 @@ fn a_unix_socket_mounted_read_only_is_still_out_of_reach() {
     let planted = Planted::new();
     let socket = planted.args[0].strip_prefix("unix=").unwrap();
     let directory = std::path::Path::new(socket).parent().unwrap().display().to_string();
-    let code = "import os, socket\nassert 'socket' in os.listdir('/given')\ns = socket.socket(socket.AF_UNIX)\ntry: s.connect('/given/socket'); print('connected')\nexcept OSError as error: print('refused', error.errno)";
+    let code = "import os, socket\nassert 'socket' in os.listdir('/given')\ntry: socket.socket(socket.AF_UNIX).connect('/given/socket'); print('connected')\nexcept OSError as error: print('refused', error.errno)";
     let outcome = Run::new(code).option("--mount", &format!("src={directory},dst=/given")).run().expect("ok");
     assert!(outcome.stdout().starts_with("refused"), "{}", outcome.summary());
 }
