@@ -50,10 +50,13 @@ fn in_child(prepared: &'static Prepared) -> ! {
     process::exit(NOT_EXECUTED)
 }
 
+/// What is done in a stage.
+type Act = fn(&Guest<'static>) -> Result<()>;
+
 /// The privileged sequence, one stage a line; returns only with the stage that failed.
 fn become_guest(prepared: &Prepared) -> (Stage, Errno) {
     let guest = &prepared.guest;
-    let stages: [(Stage, fn(&Guest<'static>) -> Result<()>); 6] = [
+    let stages: [(Stage, Act); 6] = [
         (Stage::Join, join_cgroups),
         (Stage::Streams, take_streams),
         (Stage::CgroupNamespace, leave_cgroup_namespace),

@@ -4,19 +4,21 @@ use crate::message::{Message, Usage};
 use wardian_sys::file::{POLLIN, PollFd};
 use wardian_sys::process::{Reaped, reap_any};
 use wardian_sys::signal::{SIGCHLD, SignalSet, signalfd};
-use wardian_sys::{Errno, Fd, Result, file};
+use wardian_sys::{Errno, Fd, Result, file, process};
 
 /// Returns when the guest has ended and that is reported, or when the supervisor is gone.
 pub(crate) fn until_the_end(guest: i32, control: Fd) -> Result<()> {
     let children = signalfd(SignalSet::only(SIGCHLD))?.fd();
-    let mut usage = Usage::default();
+    let mut watch = Watch { guest, status: None, usage: Usage::default() };
     loop {
         // Before the first wait too: the guest may have ended already.
-        while let Some(reaped) = reap()? {
-            add(&mut usage, &reaped);
-            if reaped.pid == guest {
-                return Message::Exited { status: reaped.status, usage }.send(control, None);
-            }
+        while watch.status.is_none()
+            && let Some(reaped) = reap()?
+        {
+            watch.take(&reaped);
+        }
+        if watch.status.is_some() {
+            return watch.end(control);
         }
         let wait = |fd: Fd| PollFd { fd: fd.number(), events: POLLIN, revents: 0 };
         let mut fds = [wait(control), wait(children)];
@@ -25,9 +27,13 @@ pub(crate) fn until_the_end(guest: i32, control: Fd) -> Result<()> {
             Err(errno) => return Err(errno),
         }
         let [lifeline, signal] = fds;
-        // The supervisor never writes again: anything here is its end.
         if lifeline.revents != 0 {
-            return Ok(());
+            let mut order = [0u8; 1];
+            return match file::read(control, &mut order) {
+                Ok(1) => watch.end(control),
+                // The supervisor is gone.
+                _ => Ok(()),
+            };
         }
         if signal.revents != 0 {
             drain(children)?;
@@ -35,10 +41,43 @@ pub(crate) fn until_the_end(guest: i32, control: Fd) -> Result<()> {
     }
 }
 
+struct Watch {
+    guest: i32,
+    /// The guest's wait status, once it has ended.
+    status: Option<i32>,
+    usage: Usage,
+}
+
+impl Watch {
+    fn take(&mut self, reaped: &Reaped) {
+        add(&mut self.usage, reaped);
+        if reaped.pid == self.guest {
+            self.status = Some(reaped.status);
+        }
+    }
+
+    /// Ends what is left inside, so that its use is counted too, and reports. Where the guest has an id of its own
+    /// we may not kill; then a cgroup counts, and our own end kills.
+    fn end(mut self, control: Fd) -> Result<()> {
+        if process::kill_all().is_ok() {
+            loop {
+                match process::reap_next() {
+                    Ok(Some(reaped)) => self.take(&reaped),
+                    Ok(None) | Err(Errno::INTR) => {}
+                    Err(_) => break,
+                }
+            }
+        }
+        match self.status {
+            Some(status) => Message::Exited { status, usage: self.usage }.send(control, None),
+            None => Ok(()),
+        }
+    }
+}
+
 fn reap() -> Result<Option<Reaped>> {
-    const NO_CHILD: Errno = Errno(10);
     match reap_any() {
-        Err(NO_CHILD) => Ok(None),
+        Err(Errno::CHILD) => Ok(None),
         answer => answer,
     }
 }

@@ -15,6 +15,8 @@ impl Errno {
     pub const INTR: Errno = Errno(4);
     /// Input/output error; also our word for a peer that broke the protocol.
     pub const IO: Errno = Errno(5);
+    /// No child processes.
+    pub const CHILD: Errno = Errno(10);
     /// Try again.
     pub const AGAIN: Errno = Errno(11);
     /// Permission denied.

@@ -16,6 +16,7 @@ mod table {
     pub const SENDMSG: usize = 46;
     pub const RECVMSG: usize = 47;
     pub const WAIT4: usize = 61;
+    pub const KILL: usize = 62;
     pub const FCNTL: usize = 72;
     pub const FCHDIR: usize = 81;
     pub const CHDIR: usize = 80;
@@ -73,6 +74,7 @@ mod table {
     pub const EXIT_GROUP: usize = 94;
     pub const UNSHARE: usize = 97;
     pub const SCHED_SETAFFINITY: usize = 122;
+    pub const KILL: usize = 129;
     pub const RT_SIGACTION: usize = 134;
     pub const RT_SIGPROCMASK: usize = 135;
     pub const SETPRIORITY: usize = 140;
@@ -123,7 +125,7 @@ mod tests {
         same!(
             READ SYS_read, WRITE SYS_write, CLOSE SYS_close, MMAP SYS_mmap, RT_SIGACTION SYS_rt_sigaction,
             RT_SIGPROCMASK SYS_rt_sigprocmask, IOCTL SYS_ioctl, GETPID SYS_getpid, SENDFILE SYS_sendfile,
-            SOCKET SYS_socket, SENDMSG SYS_sendmsg, RECVMSG SYS_recvmsg, WAIT4 SYS_wait4, FCNTL SYS_fcntl,
+            SOCKET SYS_socket, SENDMSG SYS_sendmsg, RECVMSG SYS_recvmsg, WAIT4 SYS_wait4, KILL SYS_kill, FCNTL SYS_fcntl,
             FCHDIR SYS_fchdir, CHDIR SYS_chdir, UMASK SYS_umask, SETSID SYS_setsid, SETGROUPS SYS_setgroups,
             SETRESUID SYS_setresuid, SETRESGID SYS_setresgid, CAPSET SYS_capset, SETPRIORITY SYS_setpriority,
             PRCTL SYS_prctl, PIVOT_ROOT SYS_pivot_root, UMOUNT2 SYS_umount2, SETHOSTNAME SYS_sethostname,

@@ -212,13 +212,30 @@ pub struct Reaped {
     pub usage: Rusage,
 }
 
+/// Kills every process that we may kill in our pid namespace but ourselves, all at one moment (kill(2), -1).
+pub fn kill_all() -> Result<()> {
+    const EVERYBODY: isize = -1;
+    const SIGKILL: usize = 9;
+    // SAFETY: no memory is passed. Only pid 1 of a namespace calls this, so everybody is everybody inside.
+    unsafe { syscall!(nr::KILL, EVERYBODY, SIGKILL) }.map(drop)
+}
+
 /// Reaps one child that has ended, if there is one now.
 pub fn reap_any() -> Result<Option<Reaped>> {
+    reap(WALL | WNOHANG)
+}
+
+/// Reaps one child, after waiting for it to end; an error `ECHILD` means that there is none.
+pub fn reap_next() -> Result<Option<Reaped>> {
+    reap(WALL)
+}
+
+fn reap(options: usize) -> Result<Option<Reaped>> {
     let mut status = 0i32;
     let mut usage = Rusage::default();
     const ANY: isize = -1;
     // SAFETY: status and usage are exclusively borrowed and of the kernel's types.
-    let pid = unsafe { syscall!(nr::WAIT4, ANY, &raw mut status, WALL | WNOHANG, &raw mut usage) }?;
+    let pid = unsafe { syscall!(nr::WAIT4, ANY, &raw mut status, options, &raw mut usage) }?;
     match i32::try_from(pid) {
         Ok(pid) if pid > 0 => Ok(Some(Reaped { pid, status, usage })),
         _ => Ok(None),

@@ -15,7 +15,7 @@ use wardian_sys::seccomp::{receive, respond_errno};
 const PROMPT: u64 = 64;
 const MAX_DELAY: Duration = Duration::from_millis(10);
 /// Kinds of refusals that are told apart; what comes after is counted under its system call alone.
-const MAX_KINDS: usize = 256;
+const MAX_KINDS: usize = 64;
 
 /// The listener and what it has heard.
 pub(super) struct Denials {

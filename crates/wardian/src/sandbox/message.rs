@@ -120,7 +120,7 @@ fn signal_meaning(number: i32) -> &'static str {
         9 => ", which it or another of its processes sent",
         11 => " (memory that is not its own; often too deep a recursion in C)",
         13 => " (it wrote to a pipe that nobody reads)",
-        31 => " (a system call)",
+        31 => " (a system call that is never allowed, or its own doing)",
         _ => "",
     }
 }

@@ -20,6 +20,8 @@ use wardian_init::{MESSAGE_BYTES, Message};
 
 /// Set-up takes about a millisecond; longer than this, the host hangs.
 const SET_UP_LIMIT: Duration = Duration::from_secs(30);
+/// How long init may take to end everybody and report.
+const ORDERLY_END: Duration = Duration::from_millis(100);
 /// How long the caller may take for the last output after the program has ended.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
@@ -36,6 +38,8 @@ pub(super) struct Supervision {
     stderr: Taker,
     cancel: Option<Cancel>,
     accounting: Accounting,
+    /// When init was asked to end the run.
+    asked: Option<Instant>,
     facts: Facts,
 }
 
@@ -85,6 +89,7 @@ impl Supervision {
             stderr,
             cancel,
             accounting,
+            asked: None,
             facts,
         }
     }
@@ -145,6 +150,9 @@ impl Supervision {
         if !init_is_alive {
             return self.facts.gone.unwrap_or_else(Instant::now) + DRAIN_LIMIT;
         }
+        if let Some(asked) = self.asked {
+            return asked + ORDERLY_END;
+        }
         let limits = &self.held.plan.policy.limits;
         let limit = match self.facts.started {
             None => self.facts.accepted + SET_UP_LIMIT,
@@ -155,11 +163,14 @@ impl Supervision {
 
     /// Ends the run when a limit is reached.
     fn enforce(&mut self) {
+        let now = Instant::now();
+        self.denials.answer_due(now);
+        if self.asked.is_some_and(|asked| now >= asked + ORDERLY_END) {
+            self.init.kill();
+        }
         if self.facts.killed.is_some() {
             return;
         }
-        let now = Instant::now();
-        self.denials.answer_due(now);
         let limits = &self.held.plan.policy.limits;
         let killed = match self.facts.started {
             None if now >= self.facts.accepted + SET_UP_LIMIT => Some(Killed::SetUpTimeout),
@@ -177,12 +188,19 @@ impl Supervision {
         }
     }
 
+    /// Ends the run. Without a cgroup only init can say what it used: it is asked to kill everybody and report;
+    /// otherwise, or if that takes too long, its own death takes everybody with it.
     fn kill(&mut self, why: Killed) {
         if self.facts.killed.is_none() && self.facts.exited.is_none() {
             self.facts.killed = Some(why);
             self.facts.ended = Some(Instant::now());
         }
-        self.init.kill();
+        let ask = self.accounting.cgroup.is_none() && self.facts.started.is_some();
+        if ask && rustix::io::write(&self.control, &[0]).is_ok() {
+            self.asked = Some(Instant::now());
+        } else {
+            self.init.kill();
+        }
     }
 
     fn wait(&self, init_is_alive: bool, deadline: Instant) -> Result<Vec<(Role, PollFlags)>, SandboxError> {

@@ -25,7 +25,11 @@ pub struct Refused {
 impl Refused {
     /// The answer's name.
     pub fn errno_name(&self) -> &'static str {
-        if self.errno == errno::EACCES { "EACCES" } else { "EPERM" }
+        match self.errno {
+            errno::EACCES => "EACCES",
+            errno::EAGAIN => "EAGAIN",
+            _ => "EPERM",
+        }
     }
 
     /// As the report shows it.

@@ -4,8 +4,8 @@ use super::Arch;
 use super::bpf::{self, Insn, Program};
 use wardian_sys::nr;
 
-const ALLOWED: [usize; 7] =
-    [nr::READ, nr::WRITE, nr::WAIT4, nr::PPOLL, nr::SIGNALFD4, nr::CLOSE, nr::EXIT_GROUP];
+const ALLOWED: [usize; 8] =
+    [nr::READ, nr::WRITE, nr::WAIT4, nr::PPOLL, nr::SIGNALFD4, nr::KILL, nr::CLOSE, nr::EXIT_GROUP];
 
 /// The program as the kernel takes it; any other call ends init, and the sandbox with it.
 pub fn init_program() -> Vec<u8> {

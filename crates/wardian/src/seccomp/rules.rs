@@ -266,12 +266,35 @@ pub(super) fn personality(_: &Profile) -> Ruling {
 
 /// The classes that no privilege is needed for, with or without `SCHED_RESET_ON_FORK`.
 pub(super) fn sched_setscheduler(_: &Profile) -> Ruling {
-    Ruling::when([arg(1).masked(0xbfff_ffff).in_list(&[0, 3, 5])], Allow)
+    not_of_init(0)
+        .or_when([arg(1).masked(0xbfff_ffff).in_list(&[0, 3, 5])], Allow)
         .otherwise(Refuse(Reason::Scheduling))
 }
 
 pub(super) fn affinity(profile: &Profile) -> Ruling {
-    granted(profile.affinity, Reason::Affinity)
+    if profile.affinity { not_of_init(0).otherwise(Allow) } else { granted(false, Reason::Affinity) }
+}
+
+/// Where there is but one id, init has it too: its limits and its scheduling are not the guest's to change.
+fn not_of_init(argument: u8) -> Ruling {
+    Ruling::when([arg(argument).is(1)], Refuse(Reason::Trace))
+}
+
+/// prlimit64 and sched_setparam, whose first argument is a process.
+pub(super) fn of_a_process(_: &Profile) -> Ruling {
+    not_of_init(0).otherwise(Allow)
+}
+
+/// setpriority; a group or a user may have init in it.
+pub(super) fn setpriority(_: &Profile) -> Ruling {
+    const PROCESS: u32 = 0;
+    not_of_init(1).or_when([arg(0).is(PROCESS)], Allow).otherwise(Refuse(Reason::Scheduling))
+}
+
+/// ioprio_set, which numbers the same kinds from 1.
+pub(super) fn ioprio_set(_: &Profile) -> Ruling {
+    const PROCESS: u32 = 1;
+    not_of_init(1).or_when([arg(0).is(PROCESS)], Allow).otherwise(Refuse(Reason::Scheduling))
 }
 
 /// Programs that drop privileges (busybox among them) set the ids they have, and end if they cannot. Without

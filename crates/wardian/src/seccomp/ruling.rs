@@ -24,6 +24,7 @@ impl Decision {
 /// The error numbers that are answered (`asm-generic/errno.h`).
 pub(super) mod errno {
     pub(in super::super) const EPERM: u16 = 1;
+    pub(in super::super) const EAGAIN: u16 = 11;
     pub(in super::super) const EACCES: u16 = 13;
     pub(in super::super) const EINVAL: u16 = 22;
     pub(in super::super) const ENOTTY: u16 = 25;
@@ -93,6 +94,8 @@ impl Reason {
     pub fn errno(self, profile: &Profile) -> u16 {
         let as_outside = matches!(self, Self::Exec | Self::Processes | Self::Network | Self::LocalSockets);
         match profile.refused_errno {
+            // What a limit of processes says, which this is.
+            RefusedErrno::Eperm if self == Self::Processes => errno::EAGAIN,
             RefusedErrno::Eacces if as_outside => errno::EACCES,
             RefusedErrno::Eacces | RefusedErrno::Eperm => errno::EPERM,
         }

@@ -101,10 +101,13 @@ pub(super) const GROUPS: &[Group] = &[
     (Allow, &["landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"]),
 
     // Scheduling and limits: without capabilities they only get lower.
-    (Allow, &["sched_yield", "sched_getparam", "sched_setparam", "sched_getscheduler",
+    (Allow, &["sched_yield", "sched_getparam", "sched_getscheduler",
               "sched_get_priority_max", "sched_get_priority_min", "sched_rr_get_interval",
-              "sched_getaffinity", "sched_getattr", "getpriority", "setpriority", "ioprio_get", "ioprio_set",
-              "getrlimit", "setrlimit", "prlimit64", "getrusage"]),
+              "sched_getaffinity", "sched_getattr", "getpriority", "ioprio_get",
+              "getrlimit", "setrlimit", "getrusage"]),
+    (By(rules::of_a_process), &["prlimit64", "sched_setparam"]),
+    (By(rules::setpriority), &["setpriority"]),
+    (By(rules::ioprio_set), &["ioprio_set"]),
     (By(rules::sched_setscheduler), &["sched_setscheduler"]),
     (By(rules::affinity), &["sched_setaffinity"]),
     // Its class is in memory.
