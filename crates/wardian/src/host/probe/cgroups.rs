@@ -8,6 +8,8 @@ const DELEGATE: &str = "as an ordinary user `systemd-run --user --scope -p Deleg
                         `Delegate=yes` under [Service]; in a container its own cgroup namespace with \
                         /sys/fs/cgroup mounted rw";
 
+const AS_MEMORY: &str = "as for memory";
+
 pub(super) fn findings(cgroups: &CgroupHost) -> Vec<Finding> {
     let has = cgroups.controllers();
     let version = match cgroups.version() {
@@ -47,8 +49,8 @@ fn without(reason: Option<&CgroupError>) -> Vec<Finding> {
     let why = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
     vec![
         Finding::warn("memory", format!("watched only: no delegated cgroup{why}"), hint),
-        Finding::warn("processes", "per user namespace only (RLIMIT_NPROC): no delegated cgroup", DELEGATE),
-        Finding::warn("cpu time", "watched only: no delegated cgroup", DELEGATE),
+        Finding::warn("processes", "per user namespace only (RLIMIT_NPROC): no delegated cgroup", AS_MEMORY),
+        Finding::warn("cpu time", "watched only: no delegated cgroup", AS_MEMORY),
     ]
 }
 

@@ -17,6 +17,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 const ATTEMPTS: &str = include_str!("attempts.py");
 
+/// What to do where filters cannot have a listener.
+pub(super) const NESTED: &str = "run wardian outside whatever supervises it by seccomp notification (a container \
+                                 runtime, another sandbox): the kernel allows a process one listener";
+
 /// What is tried, in words, and the errors that mean it was refused.
 const FORBIDDEN: [(&str, &str, &[&str]); 5] = [
     ("file", "a file outside", &["ENOENT", "EACCES"]),
@@ -127,8 +131,6 @@ pub(super) fn proc(report: &Report) -> Finding {
 
 /// Whether what was refused is in the report.
 pub(super) fn denials(report: &Report, host: &Host) -> Finding {
-    const NESTED: &str = "the kernel allows one seccomp listener for each process: run wardian outside whatever \
-                          supervises it by seccomp notification (a container runtime, another sandbox)";
     if let Some(why) = &report.denials_unavailable {
         return Finding::warn("denials", format!("refused calls are not recorded: {why}"), NESTED);
     }

@@ -33,7 +33,8 @@ impl Host {
             Ok(_) => contained::attempts(&host),
             Err(_) => run::nothing(&host),
         };
-        findings.extend(sandbox(&outcome, &host, &settings));
+        let earlier = findings.iter().any(|finding| finding.status == Status::Fail);
+        findings.extend(sandbox(&outcome, &host, &settings, earlier));
         findings.push(landlock::finding(&host, cap));
         findings.extend(cgroups::findings(&host.cgroups));
         findings.push(pythons::finding(&pythons, default.as_ref().err()));
@@ -51,14 +52,11 @@ impl Host {
 }
 
 /// What a run showed of the layers that only a run can show.
-fn sandbox(outcome: &Outcome, host: &Host, settings: &Settings) -> Vec<Finding> {
+fn sandbox(outcome: &Outcome, host: &Host, settings: &Settings, earlier: bool) -> Vec<Finding> {
     match outcome {
         Outcome::Ran(report) => {
             let mut findings = vec![
-                Finding::ok(
-                    "sandbox",
-                    "a program ran in a private root, without ids or capabilities of the host",
-                ),
+                Finding::ok("sandbox", "a program ran in a private root, without capabilities"),
                 contained::proc(report),
                 Finding::ok("seccomp", "the filter is on"),
                 contained::denials(report, host),
@@ -66,6 +64,6 @@ fn sandbox(outcome: &Outcome, host: &Host, settings: &Settings) -> Vec<Finding> 
             findings.extend(contained::finding(report));
             findings
         }
-        Outcome::NotRun(failure) => vec![run::failed(failure, settings)],
+        Outcome::NotRun(failure) => vec![run::failed(failure, settings, earlier)],
     }
 }

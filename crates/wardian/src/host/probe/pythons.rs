@@ -14,17 +14,22 @@ pub(super) fn find() -> (Vec<PythonFound>, Result<Interpreter, FindError>) {
     let mut seen = BTreeSet::new();
     let mut found = Vec::new();
     if let Ok(interpreter) = &default {
-        seen.insert(interpreter.executable.clone());
+        seen.insert(real(interpreter));
         found.push(of(interpreter, true));
     }
     for path in in_path() {
         if let Ok(interpreter) = python::find(&Request::Path(path))
-            && seen.insert(interpreter.executable.clone())
+            && seen.insert(real(&interpreter))
         {
             found.push(of(&interpreter, false));
         }
     }
     (found, default)
+}
+
+/// The file, whatever links lead to it: a shim and what is behind it are one.
+fn real(interpreter: &Interpreter) -> PathBuf {
+    interpreter.executable.canonicalize().unwrap_or_else(|_| interpreter.executable.clone())
 }
 
 fn of(interpreter: &Interpreter, default: bool) -> PythonFound {

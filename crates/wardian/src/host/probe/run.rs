@@ -10,6 +10,7 @@ use crate::report::Report;
 use crate::sandbox::{self, Connections, Output, SandboxError, StdinSource};
 use std::ffi::OsString;
 use std::path::Path;
+use wardian_sys::Errno;
 
 /// A probe takes milliseconds; a host on which it takes longer hangs.
 const WALL: Duration = Duration::from_secs(20);
@@ -70,8 +71,9 @@ fn try_program(program: Program, args: Vec<OsString>, host: &Host) -> Result<Rep
     Ok(sandbox::run(Plan::build(request, host)?, connections)?)
 }
 
-/// The step that failed is in the error's text; a setting that explains it gives the fix.
-pub(super) fn failed(failure: &Failure, settings: &Settings) -> Finding {
+/// The step that failed is in the error's text; a setting that explains it gives the fix, and where something
+/// `earlier` has failed that may be all there is to it.
+pub(super) fn failed(failure: &Failure, settings: &Settings, earlier: bool) -> Finding {
     let by_setting = match failure {
         Failure::Sandbox(SandboxError::SetUp { .. }) => settings.mount_fix(),
         Failure::Sandbox(SandboxError::Supervisor { .. } | SandboxError::Start { .. })
@@ -79,32 +81,46 @@ pub(super) fn failed(failure: &Failure, settings: &Settings) -> Finding {
         {
             Some(format!("sudo sysctl -w {MEMFD_NOEXEC}=1, and the same in /etc/sysctl.d"))
         }
+        Failure::Sandbox(SandboxError::Guest { errno: Errno::BUSY, .. }) => Some(format!(
+            "{}; or set `denials = false` under [syscalls] in the policy",
+            super::contained::NESTED
+        )),
         _ => None,
     };
-    let fix = by_setting.or_else(|| failure.hint()).unwrap_or_else(|| {
-        "the step says what is refused: allow it where this machine or container forbids it".into()
-    });
+    let general = match earlier {
+        true => "mend what failed above first",
+        false => "the step says what is refused: allow it where this machine or container forbids it",
+    };
+    let fix = by_setting.or_else(|| failure.hint()).unwrap_or_else(|| general.into());
     Finding::fail("sandbox", failure.to_string(), fix)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wardian_sys::Errno;
 
     #[test]
     fn the_setting_that_explains_a_failure_gives_the_fix() {
         let mount =
             Failure::Sandbox(SandboxError::SetUp { step: "mount the new root".into(), errno: Errno::ACCES });
         let ubuntu = Settings::of(&[(super::super::settings::APPARMOR, "1")]);
-        let finding = failed(&mount, &ubuntu);
+        let finding = failed(&mount, &ubuntu, false);
         assert_eq!(finding.detail, "cannot mount the new root: Permission denied (os error 13)");
         assert!(finding.fix.unwrap().contains("packaging/apparmor/wardian"));
         let init = Failure::Sandbox(SandboxError::Supervisor {
             step: "put wardian-init in memory".into(),
             source: std::io::ErrorKind::PermissionDenied.into(),
         });
-        assert!(failed(&init, &Settings::of(&[(MEMFD_NOEXEC, "2")])).fix.unwrap().contains("memfd_noexec=1"));
-        assert!(failed(&init, &Settings::of(&[])).fix.is_some());
+        assert!(
+            failed(&init, &Settings::of(&[(MEMFD_NOEXEC, "2")]), false)
+                .fix
+                .unwrap()
+                .contains("memfd_noexec=1")
+        );
+        let fix = |earlier| failed(&init, &Settings::of(&[]), earlier).fix.unwrap();
+        assert!(fix(true).contains("failed above") && fix(false).contains("the step says"));
+        let nested =
+            Failure::Sandbox(SandboxError::Guest { stage: "install its seccomp filter", errno: Errno::BUSY });
+        assert!(failed(&nested, &Settings::of(&[]), false).fix.unwrap().contains("denials = false"));
     }
 }
