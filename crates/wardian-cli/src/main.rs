@@ -1,6 +1,7 @@
 //! The `wardian` command line: one file a subcommand, no decisions of containment in any.
 #![forbid(unsafe_code)]
 
+mod cap;
 mod cli;
 mod doctor;
 mod exit_code;

@@ -6,7 +6,7 @@ mod options;
 mod report_file;
 
 use crate::cli::RunOptions;
-use crate::{exit_code, say};
+use crate::{cap, exit_code, say};
 use report_file::ReportFile;
 use std::process::ExitCode;
 use wardian::host::Host;
@@ -44,7 +44,7 @@ pub(crate) fn main(options: RunOptions) -> ExitCode {
 }
 
 fn run(options: &RunOptions) -> Result<Option<Report>, Failure> {
-    let host = Host::detect();
+    let host = Host::detect_with(cap::from_environment().map_err(|error| Failure::new(error, None))?);
     let prepared = options::prepare(options)?;
     let plan = Plan::build(prepared.request, &host).map_err(|error| Failure::new(&error, error.hint()))?;
     if options.explain_plan {

@@ -1,9 +1,16 @@
 //! The host: what this machine's kernel and our rights can enforce.
 //!
 //! [`Host::detect`] is what a run needs to know, and costs a few system calls. Whether the layers really
-//! hold is shown by doing, in `wardian doctor` and when a run fails.
+//! hold is shown by doing: [`Host::examine`], which is what `wardian doctor` prints.
 
-use crate::limits::cgroup::{Cap, CgroupHost};
+mod cap;
+mod examination;
+mod probe;
+
+pub use cap::{Cap, CapError};
+pub use examination::{EXAMINATION_SCHEMA, Examination, Finding, LandlockLevel, PythonFound, Status};
+
+use crate::limits::cgroup::CgroupHost;
 use rustix::process::geteuid;
 
 /// What this machine's kernel and our rights can enforce.
@@ -33,14 +40,24 @@ pub enum Privilege {
 impl Host {
     /// Asks the kernel the few things that every run depends on.
     pub fn detect() -> Host {
+        Host::detect_with(Cap::default())
+    }
+
+    /// As [`detect`](Host::detect), of a host that is taken for less than it is.
+    pub fn detect_with(cap: Cap) -> Host {
         Host {
             privilege: if geteuid().is_root() { Privilege::Root } else { Privilege::User },
-            landlock_abi: wardian_sys::landlock::abi().unwrap_or(0),
-            notify: true,
+            landlock_abi: landlock_abi(cap),
+            notify: !cap.no_notify,
             cpus: cpus(),
-            cgroups: CgroupHost::locate(Cap::default()),
+            cgroups: CgroupHost::locate(cap.cgroup),
         }
     }
+}
+
+fn landlock_abi(cap: Cap) -> u32 {
+    let abi = wardian_sys::landlock::abi().unwrap_or(0);
+    cap.landlock.map_or(abi, |most| abi.min(most))
 }
 
 fn cpus() -> Vec<usize> {

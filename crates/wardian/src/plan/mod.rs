@@ -10,6 +10,7 @@ mod filter;
 mod guest;
 mod landlock;
 mod program;
+mod require;
 mod root;
 mod steps;
 
@@ -73,8 +74,9 @@ impl Plan {
     ///
     /// # Errors
     /// What the policy asks and this host cannot enforce, and what is wrong with the program or its files.
-    pub fn build(request: Request, host: &Host) -> Result<Plan, PlanError> {
+    pub fn build(mut request: Request, host: &Host) -> Result<Plan, PlanError> {
         policy::check(&request.policy, "policy")?;
+        require::require(&mut request.policy, host)?;
         let program = program::resolve(&request)?;
         let mut steps = Steps::default();
         let root = root::build(&request, &program, host, &mut steps)?;
