@@ -2,6 +2,7 @@
 
 use super::layout::{self, Interpreter};
 use super::probe;
+use super::start;
 use rustix::fs::{Mode, OFlags, fstat, openat};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -14,11 +15,29 @@ use std::path::{Path, PathBuf};
 
 const LONGEST_ENTRY: u64 = 1 << 20;
 
+/// Of the scripts whose answers an entry holds (FNV-1a); known to the compiler.
+const SCRIPTS: u64 = {
+    let mut hash = 0xcbf2_9ce4_8422_2325;
+    let scripts = [probe::PROBE, start::BUILD, start::HOOK, start::CHECK];
+    let mut script = 0;
+    while script < scripts.len() {
+        let text = scripts[script].as_bytes();
+        let mut at = 0;
+        while at < text.len() {
+            hash = (hash ^ text[at] as u64).wrapping_mul(0x0100_0000_01b3);
+            at += 1;
+        }
+        script += 1;
+    }
+    hash
+};
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
     /// Of this program: an entry of another version of it may mean something else.
     wardian: String,
+    scripts: u64,
     stamps: Vec<Stamp>,
     interpreter: Interpreter,
 }
@@ -46,11 +65,21 @@ pub(super) fn interpreter(executable: &Path) -> Result<Interpreter, String> {
     if answer.implementation != "cpython" {
         return Err(format!("is {}, not CPython", answer.implementation));
     }
-    let interpreter = layout::lay_out(executable, answer);
+    let is_known = super::find::is_supported(&answer.version);
+    let mut interpreter = layout::lay_out(executable, answer);
+    if is_known {
+        let (start, sources) = start::make(&interpreter);
+        interpreter.start = start;
+        interpreter.watched.extend(sources);
+    }
     if let Some(directory) = directory {
         let stamps = stamps(&interpreter.watched);
-        let entry =
-            Entry { wardian: env!("CARGO_PKG_VERSION").into(), stamps, interpreter: interpreter.clone() };
+        let entry = Entry {
+            wardian: env!("CARGO_PKG_VERSION").into(),
+            scripts: SCRIPTS,
+            stamps,
+            interpreter: interpreter.clone(),
+        };
         store(&directory, &name, &entry);
     }
     Ok(interpreter)
@@ -111,7 +140,7 @@ fn load(directory: &OwnedFd, name: &str) -> Option<Entry> {
     let mut text = Vec::new();
     fs::File::from(file).take(LONGEST_ENTRY).read_to_end(&mut text).ok()?;
     let entry: Entry = serde_json::from_slice(&text).ok()?;
-    (entry.wardian == env!("CARGO_PKG_VERSION")).then_some(entry)
+    (entry.wardian == env!("CARGO_PKG_VERSION") && entry.scripts == SCRIPTS).then_some(entry)
 }
 
 /// Written beside and renamed, so that nobody reads half an entry; failure only costs the next run its time.

@@ -1,7 +1,7 @@
 //! Where interpreters are looked for.
 
 use super::error::{FindError, Rejected};
-use super::layout::Interpreter;
+use super::layout::{Interpreter, version_numbers};
 use std::collections::BTreeSet;
 use std::env;
 use std::fmt;
@@ -78,8 +78,7 @@ pub(super) fn candidates(request: &Request, rejected: &mut Vec<Rejected>) -> Res
 
 /// Whether the interpreter is of the version asked for, and one that we know.
 pub(super) fn fits(request: &Request, interpreter: &Interpreter) -> Result<(), String> {
-    let (major, minor, _) = interpreter.version_numbers();
-    if (major, minor) < (3, 6) {
+    if !is_supported(&interpreter.version) {
         return Err(format!("is Python {}; 3.6 is the oldest that wardian runs", interpreter.version));
     }
     match request {
@@ -88,6 +87,11 @@ pub(super) fn fits(request: &Request, interpreter: &Interpreter) -> Result<(), S
         }
         _ => Ok(()),
     }
+}
+
+/// Whether it is new enough.
+pub(super) fn is_supported(version: &str) -> bool {
+    version_numbers(version) >= (3, 6, 0)
 }
 
 /// Whether `3.1` means `3.1.4`, which it does, or `3.12`, which it does not.

@@ -2,6 +2,7 @@
 
 use super::elf;
 use super::probe::Answer;
+use super::start::Start;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs;
@@ -25,6 +26,8 @@ pub struct Interpreter {
     pub links: Vec<(PathBuf, PathBuf)>,
     /// Entries of `sys.path` that do not appear inside, and why.
     pub left_out: Vec<(PathBuf, String)>,
+    /// How it is best started.
+    pub start: Start,
     /// Places whose change makes this stale.
     pub(super) watched: Vec<PathBuf>,
 }
@@ -32,10 +35,15 @@ pub struct Interpreter {
 impl Interpreter {
     /// Major, minor and patch number; zeros for what is no number.
     pub fn version_numbers(&self) -> (u32, u32, u32) {
-        let mut parts = self.version.split('.').map(|part| part.parse().unwrap_or(0));
-        let mut next = || parts.next().unwrap_or(0);
-        (next(), next(), next())
+        version_numbers(&self.version)
     }
+}
+
+/// Major, minor and patch number; zeros for what is no number.
+pub(super) fn version_numbers(version: &str) -> (u32, u32, u32) {
+    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
+    let mut next = || parts.next().unwrap_or(0);
+    (next(), next(), next())
 }
 
 /// Directories that hold far more than an interpreter: never given as a whole.
@@ -216,6 +224,7 @@ pub(super) fn lay_out(executable: &Path, answer: Answer) -> Interpreter {
         copies: needs.copies.into_iter().collect(),
         links: needs.links,
         left_out,
+        start: Start::Normal("not tried".into()),
         watched,
     }
 }

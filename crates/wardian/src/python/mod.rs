@@ -9,10 +9,12 @@ mod error;
 mod find;
 pub(crate) mod layout;
 mod probe;
+mod start;
 
 pub use error::{FindError, Rejected};
 pub use find::Request;
 pub use layout::Interpreter;
+pub use start::{Hook, Start};
 
 /// The interpreter that a request means.
 ///

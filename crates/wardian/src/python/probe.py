@@ -1,5 +1,8 @@
 # Asked of an interpreter once, outside any sandbox: where everything of it lies.
-import json, os, sys, sysconfig
+import sys
+
+sys.path[:1] = []
+import json, sysconfig
 
 for name in ("_ssl", "_ctypes", "_sqlite3", "zlib", "_bz2", "_lzma", "_decimal", "readline", "_uuid", "_hashlib"):
     try:
@@ -15,9 +18,9 @@ with open("/proc/self/maps") as maps:
             libraries.add(path[0])
 
 print(json.dumps({
-    "implementation": sys.implementation.name,
+    "implementation": sys.implementation.name if hasattr(sys, "implementation") else "cpython",
     "version": "%d.%d.%d" % sys.version_info[:3],
-    "prefixes": [sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix],
+    "prefixes": [getattr(sys, name, sys.prefix) for name in ("prefix", "exec_prefix", "base_prefix", "base_exec_prefix")],
     "paths": [sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")],
     "sys_path": [path for path in sys.path if path],
     "libraries": sorted(libraries),

@@ -1,13 +1,14 @@
 //! Asking an interpreter where everything of it lies.
 
 use serde::Deserialize;
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-const PROBE: &str = include_str!("probe.py");
+pub(super) const PROBE: &str = include_str!("probe.py");
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 const LONGEST_ANSWER: u64 = 1 << 20;
 
@@ -23,17 +24,36 @@ pub(super) struct Answer {
     pub(super) libraries: Vec<PathBuf>,
 }
 
-/// Runs the interpreter outside any sandbox: isolated mode, empty environment, no input, in `/`.
+/// Where everything of an interpreter lies.
 pub(super) fn ask(executable: &Path) -> Result<Answer, String> {
+    let answer = run(executable, &["-B", "-c", PROBE], &[], b"")?;
+    serde_json::from_slice(&answer).map_err(|_| "does not answer as Python does".to_owned())
+}
+
+/// What an interpreter prints when it is run outside any sandbox: in `/`, with an empty environment and a home
+/// that does not exist, so that nothing of the caller's is imported.
+///
+/// Root does not run what somebody else can change: then it is run as that user.
+pub(super) fn run(
+    executable: &Path,
+    args: &[&str],
+    environment: &[(&str, &str)],
+    input: &[u8],
+) -> Result<Vec<u8>, String> {
     let mut command = Command::new(executable);
     command
-        .args(["-I", "-B", "-c", PROBE])
+        .args(args)
         .env_clear()
+        .envs(["HOME=/nonexistent", "LC_ALL=C.UTF-8"].iter().filter_map(|pair| pair.split_once('=')))
+        .envs(environment.iter().copied())
         .current_dir("/")
-        .stdin(Stdio::null())
+        .stdin(stdin(input)?)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
+    if let Some((uid, gid)) = somebody_else(executable) {
+        command.uid(uid).gid(gid);
+    }
     let mut child = command.spawn().map_err(|error| format!("cannot be started: {error}"))?;
     let answered = answer_in_time(&mut child);
     // Dead or alive, it has had its time; a group of its own so that its children go with it.
@@ -41,8 +61,31 @@ pub(super) fn ask(executable: &Path) -> Result<Answer, String> {
         let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
     }
     let _ = child.wait();
-    let answer = answered?;
-    serde_json::from_slice(&answer).map_err(|_| "does not answer as Python does".to_owned())
+    answered
+}
+
+/// A memory file, not a pipe: a child that does not read cannot block us.
+fn stdin(input: &[u8]) -> Result<Stdio, String> {
+    if input.is_empty() {
+        return Ok(Stdio::null());
+    }
+    let file = rustix::fs::memfd_create("question", rustix::fs::MemfdFlags::CLOEXEC)
+        .map_err(|error| format!("cannot be asked: {error}"))?;
+    let mut file = std::fs::File::from(file);
+    let written = file.write_all(input).and_then(|()| file.seek(SeekFrom::Start(0)));
+    written.map_err(|error| format!("cannot be asked: {error}"))?;
+    Ok(file.into())
+}
+
+/// Whose interpreter it is, if we are root and it is not root's: the owner of its virtual environment, else of
+/// its executable.
+fn somebody_else(executable: &Path) -> Option<(u32, u32)> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let venv = executable.parent().and_then(Path::parent).map(|prefix| prefix.join("pyvenv.cfg"));
+    let owners = venv.into_iter().chain([executable.to_owned()]).filter_map(|path| std::fs::metadata(path).ok());
+    owners.map(|metadata| (metadata.uid(), metadata.gid())).find(|(uid, _)| *uid != 0)
 }
 
 fn answer_in_time(child: &mut Child) -> Result<Vec<u8>, String> {
