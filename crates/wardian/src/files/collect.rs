@@ -12,6 +12,9 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 use thiserror::Error;
 
+/// Longest path of an omitted file, in bytes as reports show it; any single name fits, at three bytes a byte.
+const LONGEST_OMITTED: usize = 1024;
+
 /// How much is collected, and how long it may take. What is beyond is reported as omitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CollectLimits {
@@ -27,6 +30,8 @@ pub struct CollectLimits {
     pub entries: u64,
     /// Bytes of names that match or may lead to some that do.
     pub name_bytes: u64,
+    /// Bytes of the paths of all files, as reports show them.
+    pub path_bytes: u64,
     /// Omitted files that are named; further ones are counted.
     pub omitted: usize,
     /// Time in which files are looked for; one being copied is finished.
@@ -42,6 +47,7 @@ impl Default for CollectLimits {
             depth: 64,
             entries: 200_000,
             name_bytes: 16 << 20,
+            path_bytes: 1 << 20,
             omitted: 100,
             time: Duration::from_secs(10),
         }
@@ -53,7 +59,8 @@ impl Default for CollectLimits {
 pub struct Collected {
     /// Files the sink took.
     pub files: usize,
-    /// What matched, or might have, and was not taken: the first [`CollectLimits::omitted`].
+    /// What matched, or might have, and was not taken: the first [`CollectLimits::omitted`]. A path longer than
+    /// 1024 bytes is cut and ends with `…`.
     pub omitted: Vec<OmittedFile>,
     /// How many more were not taken.
     pub omitted_more: u64,
@@ -118,6 +125,8 @@ pub(super) enum Reason {
     TooManyFiles(usize),
     #[error("{bytes} bytes, more than the {max} a file may have")]
     TooLarge { bytes: u64, max: u64 },
+    #[error("its path is longer than what is left of the {0} bytes for all paths")]
+    PathsTooLong(u64),
     #[error("{bytes} bytes, more than is left of the {max} for all files")]
     TotalTooLarge { bytes: u64, max: u64 },
     #[error(transparent)]
@@ -148,22 +157,42 @@ pub fn collect(
     if globs.is_empty() {
         return collected;
     }
-    let mut left = limits.total_bytes;
+    let mut left = Left { bytes: limits.total_bytes, path_bytes: limits.path_bytes };
     for visit in Walk::new(root, globs, limits) {
+        let full = collected.files >= limits.files;
+        if (full || visit.what.is_err()) && collected.omitted.len() >= limits.omitted {
+            collected.omitted_more += 1;
+            continue;
+        }
         let shown = escape(&visit.path);
-        let taken = visit.what.and_then(|regular| {
-            if collected.files >= limits.files {
-                return Err(Reason::TooManyFiles(limits.files));
-            }
-            take(&regular, &visit.path, &shown, limits, &mut left, sink)
+        let taken = visit.what.and_then(|regular| match full {
+            true => Err(Reason::TooManyFiles(limits.files)),
+            false => take(&regular, &visit.path, &shown, limits, &mut left, sink),
         });
         match taken {
             Ok(()) => collected.files += 1,
             Err(_) if collected.omitted.len() >= limits.omitted => collected.omitted_more += 1,
-            Err(reason) => collected.omitted.push(OmittedFile { path: shown, reason: reason.to_string() }),
+            Err(reason) => {
+                collected.omitted.push(OmittedFile { path: cut(shown), reason: reason.to_string() });
+            }
         }
     }
     collected
+}
+
+/// What is left of the limits on all files together.
+struct Left {
+    bytes: u64,
+    path_bytes: u64,
+}
+
+/// A path is up to [`CollectLimits::depth`] names long: nobody needs all of one that was not even collected.
+fn cut(mut shown: String) -> String {
+    if shown.len() > LONGEST_OMITTED {
+        shown.truncate(shown.floor_char_boundary(LONGEST_OMITTED));
+        shown.push('…');
+    }
+    shown
 }
 
 fn take(
@@ -171,18 +200,21 @@ fn take(
     path: &[u8],
     shown: &str,
     limits: &CollectLimits,
-    left: &mut u64,
+    left: &mut Left,
     sink: &mut dyn Sink,
 ) -> Result<(), Reason> {
     let bytes = u64::try_from(regular.stat.st_size).unwrap_or(u64::MAX);
     if bytes > limits.file_bytes {
         return Err(Reason::TooLarge { bytes, max: limits.file_bytes });
     }
-    let Some(rest) = left.checked_sub(bytes) else {
+    let Some(rest) = left.bytes.checked_sub(bytes) else {
         return Err(Reason::TotalTooLarge { bytes, max: limits.total_bytes });
+    };
+    let Some(path_rest) = left.path_bytes.checked_sub(shown.len() as u64) else {
+        return Err(Reason::PathsTooLong(limits.path_bytes));
     };
     let executable = regular.stat.st_mode & 0o100 != 0;
     sink.take(&Found { path, shown, file: &regular.file, bytes, executable })?;
-    *left = rest;
+    *left = Left { bytes: rest, path_bytes: path_rest };
     Ok(())
 }

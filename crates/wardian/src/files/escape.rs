@@ -1,7 +1,5 @@
 //! Names made of any bytes, as text.
 
-use std::fmt::Write;
-
 /// The name with `%XX` for every byte that is not part of a printable UTF-8 character, and for `%` itself, so
 /// that the bytes can be had back.
 pub(super) fn escape(name: &[u8]) -> String {
@@ -38,15 +36,41 @@ pub(super) fn printable(character: char) -> bool {
 }
 
 fn hex(text: &mut String, bytes: &[u8]) {
+    let digit = |value: u8| char::from(b"0123456789ABCDEF"[usize::from(value & 0xf)]);
     for byte in bytes {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "%{byte:02X}");
+        text.extend(['%', digit(byte >> 4), digit(*byte)]);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    fn unescape(text: &str) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut rest = text.as_bytes();
+        while let [first, after @ ..] = rest {
+            let escaped = after.get(..2).filter(|_| *first == b'%');
+            let byte = escaped.map(|digits| u8::from_str_radix(str::from_utf8(digits).unwrap(), 16).unwrap());
+            bytes.push(byte.unwrap_or(*first));
+            rest = if byte.is_some() { &after[2..] } else { after };
+        }
+        bytes
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_bytes_can_be_had_back(name: Vec<u8>, text: String) {
+            for bytes in [name.as_slice(), text.as_bytes()] {
+                let shown = escape(bytes);
+                prop_assert!(shown.chars().all(printable));
+                prop_assert_eq!(unescape(&shown), bytes);
+            }
+        }
+    }
 
     #[test]
     fn leaves_printable_text_alone() {

@@ -98,12 +98,26 @@ fn names_of_any_bytes_are_escaped_in_reports_and_kept_on_disk() {
     assert_eq!(fs::read(out.path().join(raw)).unwrap(), b"x");
 }
 
+/// Takes a chain of directories `d` below `base` down from above, as removing it from below would need as many
+/// descriptors or bytes of path.
+fn remove_chain(base: &Path) {
+    let (top, below) = (base.join("d"), base.join("below"));
+    while top.exists() {
+        let _ = fs::remove_file(top.join("f"));
+        let deeper = fs::rename(top.join("d"), &below).is_ok();
+        fs::remove_dir(&top).unwrap();
+        if deeper {
+            fs::rename(&below, &top).unwrap();
+        }
+    }
+}
+
 #[test]
-fn a_thousand_directories_are_not_followed_down() {
-    let dir = tempfile::tempdir().unwrap();
+fn ten_thousand_directories_are_not_followed_down() {
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
     fs::write(dir.path().join("f"), "").unwrap();
     let mut at = directory(dir.path());
-    for depth in 1..=1000 {
+    for depth in 1..=10_000 {
         mkdirat(&at, "d", Mode::RWXU).unwrap();
         at = openat(&at, "d", OFlags::PATH, Mode::empty()).unwrap();
         if depth == 64 || depth == 65 {
@@ -111,9 +125,49 @@ fn a_thousand_directories_are_not_followed_down() {
         }
     }
     let (taken, collected) = names(dir.path(), &["**"], &usual());
+    remove_chain(dir.path());
     assert_eq!(taken, ["d/".repeat(64) + "f", "f".into()]);
     let deepest = ["d"; 65].join("/");
     assert_eq!(omitted(&collected), [(deepest.as_str(), "deeper than 64 directories")]);
+}
+
+#[test]
+fn a_hundred_thousand_files_are_counted() {
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+    let root = directory(dir.path());
+    for number in 0..100_000 {
+        mknodat(&root, format!("{number:05}"), FileType::RegularFile, Mode::RUSR, 0).unwrap();
+    }
+    let limits = CollectLimits { time: Duration::MAX, ..usual() };
+    let (taken, collected) = names(dir.path(), &["*"], &limits);
+    assert_eq!((taken.len(), taken[0].as_str(), taken[999].as_str()), (1000, "00000", "00999"));
+    assert_eq!((collected.omitted.len(), collected.omitted_more), (100, 98_900));
+    assert_eq!(omitted(&collected)[0], ("01000", "more than 1000 files"));
+}
+
+/// The paths alone would be 49 MB: 64 names of 255 bytes, each three characters in a report, for every file.
+#[test]
+fn long_paths_do_not_fill_the_report() {
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+    let long = OsStr::from_bytes(&[0xff; 255]);
+    let mut at = directory(dir.path());
+    for _ in 0..64 {
+        mkdirat(&at, long, Mode::RWXU).unwrap();
+        at = openat(&at, long, OFlags::PATH, Mode::empty()).unwrap();
+    }
+    for number in 0..1100 {
+        mknodat(&at, format!("{number:04}"), FileType::RegularFile, Mode::RUSR, 0).unwrap();
+    }
+    let (taken, collected) = names(dir.path(), &["**"], &usual());
+    assert_eq!(taken.len(), 21);
+    assert_eq!((collected.omitted.len(), collected.omitted_more), (100, 979));
+    assert!(taken.iter().map(String::len).sum::<usize>() as u64 <= usual().path_bytes);
+    let first = &collected.omitted[0];
+    assert_eq!(first.reason, "its path is longer than what is left of the 1048576 bytes for all paths");
+    assert!(first.path.ends_with('…') && first.path.len() < 1100, "{}", first.path.len());
+    // What has a short path is still taken.
+    mknodat(directory(dir.path()), "z", FileType::RegularFile, Mode::RUSR, 0).unwrap();
+    assert_eq!(names(dir.path(), &["z"], &usual()).0, ["z"]);
 }
 
 #[test]

@@ -51,6 +51,32 @@ fn by_extension(path: &[u8]) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    /// Beginnings after which formats are read further, lengths and offsets included.
+    const DEEPER: [&[u8]; 9] = [
+        b"",
+        b"PK\x03\x04",
+        b"PK\x03\x04______________\xff\xff\xff\xff________[Content_Types].xml",
+        b"\x50\x2a\x4d\x18",
+        b"\xff\xff\xff\xffftyp",
+        b"\xca\xfe\xba\xbe",
+        b"dey\n036\0",
+        b" \t<!DOCTYPE HTML",
+        b"\xef\xbb\xbf\xff\xfe<?xml",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// A panic here would be the guest's way to end us before the report.
+        #[test]
+        fn no_content_is_too_strange(start in 0..DEEPER.len(), rest: Vec<u8>, end in 0..200usize, name: Vec<u8>) {
+            let content = [DEEPER[start], &rest, DEEPER[start]].concat();
+            let cut = &content[..end.min(content.len())];
+            prop_assert!(guess(&name, cut).contains('/') && guess(&name, &content).contains('/'));
+        }
+    }
 
     #[test]
     fn content_decides_and_names_help_with_text() {

@@ -8,6 +8,8 @@ mod collect;
 mod escape;
 mod globs;
 #[cfg(test)]
+mod hostile_out_tests;
+#[cfg(test)]
 mod hostile_tests;
 mod input;
 mod input_set;

@@ -120,9 +120,11 @@ impl OutDir {
         for name in components {
             let opened = match open_beneath(&at, name) {
                 Err(Errno::NOENT) => {
-                    rustix::fs::mkdirat(&at, name, Mode::from_raw_mode(0o777))
-                        .map_err(failed("create a directory"))?;
-                    open_beneath(&at, name)
+                    // Another run may write to the same directory and be first.
+                    match rustix::fs::mkdirat(&at, name, Mode::from_raw_mode(0o777)) {
+                        Ok(()) | Err(Errno::EXIST) => open_beneath(&at, name),
+                        Err(error) => return Err(failed("create a directory")(error)),
+                    }
                 }
                 opened => opened,
             };
@@ -134,6 +136,7 @@ impl OutDir {
 
 impl Sink for OutDir {
     fn take(&mut self, found: &Found<'_>) -> Result<(), SinkError> {
+        within_file_size_limit(found.bytes).map_err(failed("write a file"))?;
         let parent = self.parent(found.path)?;
         let name = found.path.rsplit(|byte| *byte == b'/').next().unwrap_or(found.path);
         let mut temporary = Temporary::create(&parent, found.executable).map_err(failed("create a file"))?;
@@ -159,6 +162,15 @@ fn failed<E: Into<io::Error>>(step: &'static str) -> impl Fn(E) -> OutDirError {
 
 fn open_beneath(directory: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
     rustix::fs::openat2(directory, OsStr::from_bytes(name), DIRECTORY, Mode::empty(), RESOLVE)
+}
+
+/// Beyond `RLIMIT_FSIZE`, a hole included, the kernel not only refuses but sends SIGXFSZ (`setrlimit(2)`), which
+/// would kill us because of what a guest left.
+fn within_file_size_limit(bytes: u64) -> Result<(), Errno> {
+    match rustix::process::getrlimit(rustix::process::Resource::Fsize).current {
+        Some(limit) if bytes > limit => Err(Errno::FBIG),
+        _ => Ok(()),
+    }
 }
 
 /// A file under a name nobody else uses, removed again unless it is renamed.

@@ -1,6 +1,8 @@
 //! Paths inside the sandbox, which are never host paths: they do not convert to `std::path::Path`.
 
 use super::escape::printable;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::fmt;
 use std::str::FromStr;
@@ -12,11 +14,13 @@ const LONGEST_PATH: usize = 4095;
 const LONGEST_COMPONENT: usize = 255;
 
 /// An absolute path inside the sandbox: UTF-8, without NUL, `.`, `..` or empty components.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
 pub struct GuestPath(String);
 
 /// A path inside the sandbox relative to a directory: a file's name, or several components.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
 pub struct GuestName(String);
 
 /// What is wrong with a guest path or name.
@@ -113,6 +117,34 @@ impl FromStr for GuestName {
     }
 }
 
+impl TryFrom<String> for GuestPath {
+    type Error = PathError;
+
+    fn try_from(text: String) -> Result<GuestPath, PathError> {
+        text.parse()
+    }
+}
+
+impl TryFrom<String> for GuestName {
+    type Error = PathError;
+
+    fn try_from(text: String) -> Result<GuestName, PathError> {
+        text.parse()
+    }
+}
+
+impl From<GuestPath> for String {
+    fn from(path: GuestPath) -> String {
+        path.0
+    }
+}
+
+impl From<GuestName> for String {
+    fn from(name: GuestName) -> String {
+        name.0
+    }
+}
+
 impl TryFrom<&OsStr> for GuestPath {
     type Error = PathError;
 
@@ -189,7 +221,34 @@ fn components(path: &str, relative: &str) -> Result<(), PathError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::os::unix::ffi::OsStrExt;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_taken_stays_below(text in "[/.a-b\0\u{1b}é]{0,12}") {
+            if let Ok(name) = name(&text) {
+                let joined = path("/box").unwrap().join(&name).unwrap();
+                let mut parts = joined.as_str().split('/');
+                prop_assert_eq!((parts.next(), parts.next()), (Some(""), Some("box")));
+                prop_assert!(parts.all(|part| !["", ".", ".."].contains(&part) && !part.contains('\0')));
+                prop_assert!(name.to_string().chars().all(printable));
+            }
+        }
+    }
+
+    #[test]
+    fn is_text_in_data() {
+        assert_eq!(serde_json::to_value(path("/box/a").unwrap()).unwrap(), "/box/a");
+        assert_eq!(serde_json::from_str::<GuestName>(r#""a/b""#).unwrap(), name("a/b").unwrap());
+        let error = serde_json::from_str::<GuestPath>(r#""/a/..""#).unwrap_err().to_string();
+        assert!(error.contains("has the component `..`"), "{error}");
+        for schema in [schemars::schema_for!(GuestPath), schemars::schema_for!(GuestName)] {
+            assert_eq!(schema.get("type").unwrap(), "string");
+        }
+    }
 
     fn path(text: &str) -> Result<GuestPath, PathError> {
         text.parse()

@@ -236,7 +236,7 @@ fn open_regular(directory: BorrowedFd<'_>, name: &CStr, listed: FileType) -> Res
     }
 }
 
-/// Gives the owner `mode` if it is us and `needed` is missing. `fchmod` takes no `O_PATH` descriptor; its name in
+/// Adds `mode` to the file's if it is ours and `needed` is missing. `fchmod` takes no `O_PATH` descriptor; its name in
 /// `/proc` leads to the very same file (`proc_pid_fd(5)`).
 fn unlock(file: BorrowedFd<'_>, needed: u32, mode: Mode) -> Result<(), Errno> {
     let stat = fstat(file)?;
@@ -244,6 +244,6 @@ fn unlock(file: BorrowedFd<'_>, needed: u32, mode: Mode) -> Result<(), Errno> {
         return Ok(());
     }
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    std::fs::set_permissions(path, Permissions::from_mode(mode.as_raw_mode()))
+    std::fs::set_permissions(path, Permissions::from_mode(stat.st_mode & 0o777 | mode.as_raw_mode()))
         .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
 }
