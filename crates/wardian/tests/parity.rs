@@ -110,7 +110,8 @@ fn interpreters(scratch: &Path) -> Vec<Interpreter> {
         }
         found.push(interpreter);
     }
-    let versions: BTreeSet<_> = found.iter().map(Interpreter::version_numbers).map(|(_, minor, _)| minor).collect();
+    let versions: BTreeSet<_> =
+        found.iter().map(Interpreter::version_numbers).map(|(_, minor, _)| minor).collect();
     for minor in (6..=14).filter(|minor| !versions.contains(minor)) {
         eprintln!("SKIP Python 3.{minor}: not on this machine");
     }

@@ -67,7 +67,13 @@ fn try_program(program: Program, args: Vec<OsString>, host: &Host) -> Result<Rep
         unbuffered: false,
     };
     let keep = || Output { pass_to: None, keep: true };
-    let connections = Connections { stdin: StdinSource::Empty, stdout: keep(), stderr: keep(), cancel: None };
+    let connections = Connections {
+        stdin: StdinSource::Empty,
+        stdout: keep(),
+        stderr: keep(),
+        cancel: None,
+        collect: None,
+    };
     Ok(sandbox::run(Plan::build(request, host)?, connections)?)
 }
 
