@@ -1,6 +1,6 @@
 //! The guest's part of the plan: everything between its clone and its exec.
 
-use super::program::Resolved;
+use super::program::{HOOK_DIRECTORY, Resolved};
 use super::root::Root;
 use super::steps::c_string;
 use super::{BOX, HOME, PlanError, Request};
@@ -183,6 +183,9 @@ fn environment(request: &Request, program: &Resolved, host: &Host) -> Result<Vec
         let threads = environment.threads.map_or(cores.min(most), |n| usize::try_from(n).unwrap_or(1)).max(1);
         for library in ["OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM", "NUMEXPR", "BLIS"] {
             set(&format!("{library}_NUM_THREADS"), threads.to_string());
+        }
+        if program.hook.is_some() {
+            all.insert("PYTHONPATH".to_owned(), HOOK_DIRECTORY.to_owned());
         }
         let search_path: Vec<_> = program.search_path.iter().map(|dir| dir.to_string_lossy()).collect();
         all.insert("PATH".to_owned(), search_path.join(":"));

@@ -3,7 +3,7 @@
 use super::{BOX, PlanError, Request};
 use crate::files::Input;
 use crate::python::layout::Needs;
-use crate::python::{self, Interpreter};
+use crate::python::{self, Hook, Interpreter};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
@@ -44,7 +44,12 @@ pub(super) struct Resolved {
     /// What `PATH` says.
     pub(super) search_path: Vec<PathBuf>,
     pub(super) python_version: Option<String>,
+    /// The content of the file that makes the interpreter's start a trimmed one.
+    pub(super) hook: Option<Vec<u8>>,
 }
+
+/// Where that file is: alone in its directory.
+pub(super) const HOOK_DIRECTORY: &str = "/usr/lib/wardian";
 
 /// Finds interpreter and libraries.
 pub(super) fn resolve(request: &Request) -> Result<Resolved, PlanError> {
@@ -68,10 +73,13 @@ fn python(request: &Request, start: &[OsString]) -> Result<Resolved, PlanError> 
     conveniences(&mut needs);
     let mut search_path: BTreeSet<PathBuf> = parent(&interpreter.executable).into_iter().collect();
     add_tools(request, &mut needs, &mut search_path)?;
-    let Interpreter { executable, version, .. } = interpreter;
+    let Interpreter { executable, version, start: how, .. } = interpreter;
     let mut args = vec![executable.clone().into_os_string()];
     args.extend_from_slice(start);
-    Ok(resolved(request, executable, args, needs, search_path, Some(version)))
+    let environment = &request.policy.environment;
+    let variables = environment.inherit.iter().chain(environment.set.keys()).map(String::as_str);
+    let hook = how.hook(variables).filter(|_| environment.defaults).map(Hook::content);
+    Ok(Resolved { hook, ..resolved(request, executable, args, needs, search_path, Some(version)) })
 }
 
 fn exec(request: &Request, path: &Path) -> Result<Resolved, PlanError> {
@@ -107,6 +115,7 @@ fn resolved(
         links: needs.links,
         search_path: search_path.into_iter().collect(),
         python_version,
+        hook: None,
     }
 }
 

@@ -1,11 +1,12 @@
 //! The new root: which directories, files, links and mounts, in which order.
 
-use super::program::Resolved;
+use super::program::{HOOK_DIRECTORY, Resolved};
 use super::steps::{Steps, c_string};
 use super::{BOX, HOME, PlanError, Request, etc};
 use crate::files::Input;
 use crate::host::{Host, Privilege};
 use crate::policy::{Mount, MountKind, Outside, ProcMode, RootKind, Scratch};
+use crate::python::Hook;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use wardian_init::{FIRST_FREE, Slot, Step};
@@ -133,6 +134,10 @@ impl Builder<'_> {
             if let Ok(content) = std::fs::read(file) {
                 self.steps.file(text(file)?, 0o644, &content)?;
             }
+        }
+        if let Some(hook) = &program.hook {
+            self.steps.file(&format!("{HOOK_DIRECTORY}/{}", Hook::NAME), 0o644, hook)?;
+            self.root.readable.push(HOOK_DIRECTORY.into());
         }
         if !denies {
             etc::add(&self.request.policy, self.steps)?;
