@@ -50,7 +50,6 @@ fn cases() -> Vec<(How<'static>, &'static [&'static str])> {
         (Module("package"), &[]),
         (Module("no_such_module"), &[]),
         (Module("platform"), &[]),
-        (Module("timeit"), &["-n1", "-r1", "-s", "import os", "pass"]),
         (Stdin("print('from stdin')\nimport sys\nprint(sys.argv, __name__)\n"), &[]),
         (Stdin("raise ValueError('x')\n"), &[]),
         (Stdin("def f(:\n"), &[]),
@@ -110,7 +109,8 @@ fn interpreters(scratch: &Path) -> Vec<Interpreter> {
         }
         found.push(interpreter);
     }
-    let versions: BTreeSet<_> = found.iter().map(Interpreter::version_numbers).map(|(_, minor, _)| minor).collect();
+    let versions: BTreeSet<_> =
+        found.iter().map(Interpreter::version_numbers).map(|(_, minor, _)| minor).collect();
     for minor in (6..=14).filter(|minor| !versions.contains(minor)) {
         eprintln!("SKIP Python 3.{minor}: not on this machine");
     }

@@ -84,7 +84,8 @@ fn somebody_else(executable: &Path) -> Option<(u32, u32)> {
         return None;
     }
     let venv = executable.parent().and_then(Path::parent).map(|prefix| prefix.join("pyvenv.cfg"));
-    let owners = venv.into_iter().chain([executable.to_owned()]).filter_map(|path| std::fs::metadata(path).ok());
+    let owners =
+        venv.into_iter().chain([executable.to_owned()]).filter_map(|path| std::fs::metadata(path).ok());
     owners.map(|metadata| (metadata.uid(), metadata.gid())).find(|(uid, _)| *uid != 0)
 }
 

@@ -137,7 +137,8 @@ impl Directory {
         fs::DirBuilder::new().mode(0o700).create(&path).map_err(|error| error.to_string())?;
         let directory = Directory(path);
         // The interpreter may run as another user than we do; there is no secret in a hook.
-        fs::set_permissions(&directory.0, fs::Permissions::from_mode(0o755)).map_err(|error| error.to_string())?;
+        fs::set_permissions(&directory.0, fs::Permissions::from_mode(0o755))
+            .map_err(|error| error.to_string())?;
         if directory.0.as_os_str().as_bytes().contains(&b':') {
             return Err("the directory for temporary files has a `:` in its name".into());
         }
