@@ -50,7 +50,6 @@ fn cases() -> Vec<(How<'static>, &'static [&'static str])> {
         (Module("package"), &[]),
         (Module("no_such_module"), &[]),
         (Module("platform"), &[]),
-        (Module("timeit"), &["-n1", "-r1", "-s", "import os", "pass"]),
         (Stdin("print('from stdin')\nimport sys\nprint(sys.argv, __name__)\n"), &[]),
         (Stdin("raise ValueError('x')\n"), &[]),
         (Stdin("def f(:\n"), &[]),

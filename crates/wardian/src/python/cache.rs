@@ -85,8 +85,14 @@ pub(super) fn interpreter(executable: &Path) -> Result<Interpreter, String> {
     Ok(interpreter)
 }
 
+/// Of the path and of what wrote the entry: several versions of this program may share a directory.
 fn name_of(executable: &Path) -> String {
-    let digest = Sha256::digest(executable.as_os_str().as_bytes());
+    let digest = Sha256::new()
+        .chain_update(SCRIPTS.to_le_bytes())
+        .chain_update(env!("CARGO_PKG_VERSION"))
+        .chain_update([0])
+        .chain_update(executable.as_os_str().as_bytes())
+        .finalize();
     digest.iter().take(16).map(|byte| format!("{byte:02x}")).chain([".json".to_owned()]).collect()
 }
 
@@ -153,5 +159,27 @@ fn store(directory: &OwnedFd, name: &str, entry: &Entry) {
     let placed = written.is_ok() && rustix::fs::renameat(directory, &temporary, directory, name).is_ok();
     if !placed {
         let _ = rustix::fs::unlinkat(directory, &temporary, rustix::fs::AtFlags::empty());
+    }
+    prune(directory);
+}
+
+/// Environments come and go: the oldest entries go too.
+fn prune(directory: &OwnedFd) {
+    const MOST_ENTRIES: usize = 64;
+    let Ok(entries) = rustix::fs::Dir::read_from(directory) else { return };
+    let mut aged: Vec<_> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let stat =
+                rustix::fs::statat(directory, entry.file_name(), rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
+                    .ok()?;
+            let is_file = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file();
+            is_file.then(|| ((stat.st_mtime, stat.st_mtime_nsec), entry.file_name().to_owned()))
+        })
+        .collect();
+    aged.sort();
+    let surplus = aged.len().saturating_sub(MOST_ENTRIES);
+    for (_, name) in aged.into_iter().take(surplus) {
+        let _ = rustix::fs::unlinkat(directory, name, rustix::fs::AtFlags::empty());
     }
 }
