@@ -12,12 +12,15 @@ pub(super) const APPARMOR: &str = "kernel.apparmor_restrict_unprivileged_userns"
 /// 2: no memfd can be executed.
 pub(super) const MEMFD_NOEXEC: &str = "vm.memfd_noexec";
 
-const ALL: [&str; 8] = [
+const ALL: [&str; 11] = [
     USERNS_CLONE,
     MAX_USERNS,
     "user.max_pid_namespaces",
     "user.max_net_namespaces",
     "user.max_mnt_namespaces",
+    "user.max_ipc_namespaces",
+    "user.max_uts_namespaces",
+    "user.max_cgroup_namespaces",
     APPARMOR,
     MEMFD_NOEXEC,
     // Only told: the filter refuses TIOCSTI wherever it is.
