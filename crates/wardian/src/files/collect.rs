@@ -46,7 +46,8 @@ impl Default for CollectLimits {
             total_bytes: 4 << 30,
             depth: 64,
             entries: 200_000,
-            name_bytes: 16 << 20,
+            // As many as the default inodes of the longest names.
+            name_bytes: 4 << 20,
             path_bytes: 1 << 20,
             omitted: 100,
             time: Duration::from_secs(10),
@@ -191,6 +192,7 @@ fn cut(mut shown: String) -> String {
     if shown.len() > LONGEST_OMITTED {
         shown.truncate(shown.floor_char_boundary(LONGEST_OMITTED));
         shown.push('…');
+        shown.shrink_to_fit();
     }
     shown
 }

@@ -13,6 +13,7 @@ mod hostile_out_tests;
 mod hostile_tests;
 mod input;
 mod input_set;
+mod listing;
 mod mime;
 mod out_dir;
 mod path;

@@ -3,9 +3,10 @@
 use super::collect::{CollectLimits, Reason};
 use super::globs::{Globs, Progress};
 use super::input::irregular;
+use super::listing::Listing;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat, fstat, openat2, statat};
 use rustix::io::Errno;
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::fs::{File, Permissions};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
@@ -52,13 +53,8 @@ pub(super) struct Walk<'a> {
 struct Frame {
     directory: OwnedFd,
     progress: Progress,
-    names: std::vec::IntoIter<Entry>,
+    names: Listing,
     path_len: usize,
-}
-
-struct Entry {
-    name: CString,
-    kind: FileType,
 }
 
 impl<'a> Walk<'a> {
@@ -85,20 +81,15 @@ impl<'a> Walk<'a> {
 
     /// Lists a directory and puts it on the stack. When a limit is reached, what was listed so far is kept.
     fn enter(&mut self, directory: OwnedFd, progress: Progress) -> Result<(), Reason> {
-        let mut names = Vec::new();
+        let mut names = Listing::default();
         let listed = self.list(&directory, &progress, &mut names);
-        names.sort_unstable_by(|one: &Entry, other| one.name.cmp(&other.name));
+        names.sort();
         let path_len = self.path.len();
-        self.stack.push(Frame { directory, progress, names: names.into_iter(), path_len });
+        self.stack.push(Frame { directory, progress, names, path_len });
         listed
     }
 
-    fn list(
-        &mut self,
-        directory: &OwnedFd,
-        progress: &Progress,
-        into: &mut Vec<Entry>,
-    ) -> Result<(), Reason> {
+    fn list(&mut self, directory: &OwnedFd, progress: &Progress, into: &mut Listing) -> Result<(), Reason> {
         let mut buffer: Vec<u8> = Vec::with_capacity(LIST_BUFFER);
         let mut list = RawDir::new(directory, buffer.spare_capacity_mut());
         while let Some(entry) = list.next() {
@@ -126,11 +117,10 @@ impl<'a> Walk<'a> {
                 continue;
             }
             self.name_bytes += name.to_bytes().len() as u64;
-            if self.name_bytes > self.limits.name_bytes {
+            if self.name_bytes > self.limits.name_bytes || !into.push(name, kind) {
                 self.full = true;
                 return Err(Reason::TooManyNameBytes(self.limits.name_bytes));
             }
-            into.push(Entry { name: name.to_owned(), kind });
         }
         Ok(())
     }
@@ -173,7 +163,7 @@ impl Iterator for Walk<'_> {
             let late = self.is_late();
             let frame = self.stack.last_mut()?;
             self.path.truncate(frame.path_len);
-            let Some(Entry { name, kind }) = frame.names.next() else {
+            let Some((name, kind)) = frame.names.pop() else {
                 self.stack.pop();
                 continue;
             };
