@@ -6,9 +6,6 @@ use crate::python::layout::Needs;
 use crate::python::{self, Hook, Interpreter};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs;
-use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// What is to be run.
@@ -49,7 +46,7 @@ pub(super) struct Resolved {
 }
 
 /// Where that file is: alone in its directory.
-pub(super) const HOOK_DIRECTORY: &str = "/usr/lib/wardian";
+pub(super) const HOOK_DIRECTORY: &str = "/run/wardian";
 
 /// Finds interpreter and libraries.
 pub(super) fn resolve(request: &Request) -> Result<Resolved, PlanError> {
@@ -148,45 +145,7 @@ fn add_tools(
     Ok(())
 }
 
-/// A program, its loader, the directories libraries come from, and what a script's first line names.
+/// A program of the host with what it needs to start.
 fn add_program(needs: &mut Needs, path: &Path) -> Result<(), PlanError> {
-    const MOST_INTERPRETERS: usize = 4;
-    let mut path = path.to_owned();
-    for _ in 0..MOST_INTERPRETERS {
-        let error = |source| PlanError::Program { path: path.clone(), source };
-        let mut start = [0u8; 256];
-        let mut file = fs::File::open(&path).map_err(error)?;
-        let len = file.read(&mut start).map_err(error)?;
-        needs.file(&path);
-        let start = start.get(..len).unwrap_or(&[]);
-        match start.strip_prefix(b"#!") {
-            Some(line) => {
-                let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
-                let name = line.split(|byte| *byte == b' ' || *byte == b'\t').find(|word| !word.is_empty());
-                path = PathBuf::from(std::ffi::OsStr::from_bytes(name.unwrap_or_default()));
-            }
-            None => {
-                needs.loader(&path);
-                libraries(needs, &path);
-                return Ok(());
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The directories that the loader searches, and those beside a program that brings its own.
-fn libraries(needs: &mut Needs, program: &Path) {
-    let machine = std::env::consts::ARCH;
-    for directory in [
-        format!("/lib/{machine}-linux-gnu"),
-        format!("/usr/lib/{machine}-linux-gnu"),
-        "/usr/lib64".into(),
-        "/usr/local/lib".into(),
-    ] {
-        needs.directory(Path::new(&directory));
-    }
-    if let Some(prefix) = program.parent().and_then(Path::parent) {
-        needs.directory(&prefix.join("lib"));
-    }
+    needs.program(path).map_err(|source| PlanError::Program { path: path.into(), source })
 }

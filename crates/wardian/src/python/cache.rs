@@ -15,10 +15,18 @@ use std::path::{Path, PathBuf};
 
 const LONGEST_ENTRY: u64 = 1 << 20;
 
-/// Of the scripts whose answers an entry holds (FNV-1a); known to the compiler.
+/// Of the scripts whose answers an entry holds and of the code that reads them (FNV-1a); known to the compiler.
 const SCRIPTS: u64 = {
     let mut hash = 0xcbf2_9ce4_8422_2325;
-    let scripts = [probe::PROBE, start::BUILD, start::HOOK, start::CHECK];
+    let scripts = [
+        probe::PROBE,
+        start::BUILD,
+        start::HOOK,
+        start::CHECK,
+        include_str!("layout.rs"),
+        include_str!("needs.rs"),
+        include_str!("data.rs"),
+    ];
     let mut script = 0;
     while script < scripts.len() {
         let text = scripts[script].as_bytes();

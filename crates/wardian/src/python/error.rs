@@ -38,8 +38,7 @@ pub enum FindError {
 }
 
 fn list(rejected: &[Rejected]) -> String {
-    let mut text =
-        if rejected.is_empty() { "; nothing of that name anywhere".to_owned() } else { String::new() };
+    let mut text = if rejected.is_empty() { "; there is no PATH".to_owned() } else { String::new() };
     for Rejected { path, why } in rejected {
         // Writing to a string cannot fail.
         let _ = write!(text, "\n  {}: {why}", path.display());

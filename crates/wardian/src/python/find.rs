@@ -2,6 +2,7 @@
 
 use super::error::{FindError, Rejected};
 use super::layout::{Interpreter, version_numbers};
+use super::shim;
 use std::collections::BTreeSet;
 use std::env;
 use std::fmt;
@@ -62,17 +63,20 @@ pub(super) fn candidates(request: &Request, rejected: &mut Vec<Rejected>) -> Res
     };
     let mut seen = BTreeSet::new();
     let mut found = Vec::new();
+    let mut searched = BTreeSet::new();
     for path in named {
         match executable(&path) {
             Ok(real) if seen.insert(real.clone()) => found.push(real),
             Ok(_) => {}
-            // A name that is simply not in a directory of PATH is not worth a word.
+            // Of a name that is simply not in a directory it is enough to name the directory.
             Err(why) if matches!(request, Request::Path(_) | Request::Venv(_)) || path.exists() => {
                 rejected.push(Rejected { path, why });
             }
-            Err(_) => {}
+            Err(_) => searched.extend(path.parent().map(Path::to_owned)),
         }
     }
+    let why = || "has none of that name".to_owned();
+    rejected.extend(searched.into_iter().map(|path| Rejected { path, why: why() }));
     Ok(found)
 }
 
@@ -120,7 +124,7 @@ fn of_version(version: &str) -> Vec<PathBuf> {
     let mut found = in_path(&[&short, "python3"]);
     found.extend(["/usr/local/bin", "/usr/bin"].map(|dir| Path::new(dir).join(&short)));
     let home = env::var_os("HOME").map(PathBuf::from);
-    let pyenv = pyenv_root(None).map(|root| root.join("versions"));
+    let pyenv = shim::pyenv_root(None).map(|root| root.join("versions"));
     let uv = env::var_os("UV_PYTHON_INSTALL_DIR").map(PathBuf::from);
     let uv = uv.or_else(|| home.map(|home| home.join(".local/share/uv/python")));
     for store in [pyenv, uv].into_iter().flatten() {
@@ -134,7 +138,7 @@ fn of_version(version: &str) -> Vec<PathBuf> {
 }
 
 /// The numbers in a directory's name, for sorting versions.
-fn numbers(path: &Path) -> Vec<u32> {
+pub(super) fn numbers(path: &Path) -> Vec<u32> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     name.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
 }
@@ -168,41 +172,9 @@ fn executable(path: &Path) -> Result<PathBuf, String> {
         return Ok(path.to_owned());
     }
     if start.starts_with(b"#!") && start.windows(5).any(|window| window == b"pyenv") {
-        return behind_shim(path);
+        return shim::behind(path);
     }
     Err("is not an interpreter but a script".into())
-}
-
-fn pyenv_root(shim: Option<&Path>) -> Option<PathBuf> {
-    let of_shim = shim.and_then(|shim| shim.parent()?.parent()).map(Path::to_owned);
-    let of_home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".pyenv"));
-    env::var_os("PYENV_ROOT").map(PathBuf::from).or(of_shim).or_else(of_home)
-}
-
-/// The interpreter that a pyenv shim would run: PYENV_VERSION, `.python-version` upward, the global version.
-fn behind_shim(shim: &Path) -> Result<PathBuf, String> {
-    let root = pyenv_root(Some(shim)).ok_or("is a pyenv shim, and there is no PYENV_ROOT")?;
-    let name = shim.file_name().ok_or("has no name")?;
-    let local = || {
-        let cwd = env::current_dir().ok()?;
-        cwd.ancestors().find_map(|dir| fs::read_to_string(dir.join(".python-version")).ok())
-    };
-    let versions = env::var("PYENV_VERSION")
-        .ok()
-        .or_else(local)
-        .or_else(|| fs::read_to_string(root.join("version")).ok())
-        .ok_or("is a pyenv shim, and pyenv has no version set")?;
-    for version in versions.split([':', '\n', ' ']).map(str::trim).filter(|version| !version.is_empty()) {
-        // A version comes from a file anybody may have put there: it must be one name.
-        if version.contains('/') || version.starts_with('.') {
-            continue;
-        }
-        let exe = root.join("versions").join(version).join("bin").join(name);
-        if exe.is_file() {
-            return Ok(exe);
-        }
-    }
-    Err(format!("is a pyenv shim for {}, which has no {}", versions.trim(), name.to_string_lossy()))
 }
 
 #[cfg(test)]
@@ -225,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_script_is_no_interpreter_and_a_shim_is_looked_through() {
+    fn a_script_is_no_interpreter() {
         let dir = tempfile::tempdir().unwrap();
         let make = |path: &str, content: &str| {
             let path = dir.path().join(path);
@@ -236,11 +208,5 @@ mod tests {
         };
         let script = make("bin/python3", "#!/bin/sh\nexec true\n");
         assert!(executable(&script).unwrap_err().contains("script"));
-        let real = make("versions/3.12.1/bin/python3", "\x7fELF");
-        make("version", "nowhere\n3.12.1\n");
-        let shim = make("shims/python3", "#!/usr/bin/env bash\nexec pyenv exec\n");
-        if env::var_os("PYENV_ROOT").is_none() && env::var_os("PYENV_VERSION").is_none() {
-            assert_eq!(executable(&shim), Ok(real));
-        }
     }
 }

@@ -4,12 +4,15 @@
 //! that a run starts no interpreter but the guest's own.
 
 mod cache;
+mod data;
 pub(crate) mod elf;
 mod error;
 mod find;
 pub(crate) mod layout;
 mod ld_cache;
+mod needs;
 mod probe;
+mod shim;
 mod start;
 
 pub use error::{FindError, Rejected};
