@@ -4,6 +4,7 @@
 //! meets a host. The set-up steps are executed inside by `wardian-init`, the guest's part by the guest's own
 //! child-side code, and the launch and the supervision outside by [`crate::sandbox`].
 
+mod covers;
 mod error;
 mod etc;
 mod filter;
