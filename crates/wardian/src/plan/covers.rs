@@ -35,11 +35,13 @@ impl Covers {
             Cover::Host(source) => {
                 // Behind a link of the tree might be anything: only what lies in the tree itself counts.
                 let inside = source.canonicalize().map(|source| source.join(rest)).unwrap_or_default();
-                let is_there = inside.canonicalize().is_ok_and(|found| found == inside)
-                    && inside.is_dir() == directory;
+                let is_there =
+                    inside.canonicalize().is_ok_and(|found| found == inside) && inside.is_dir() == directory;
                 match is_there {
                     true => Ok(true),
-                    false => Err(error("it lies in a tree of the host that has no such place, where none is made")),
+                    false => {
+                        Err(error("it lies in a tree of the host that has no such place, where none is made"))
+                    }
                 }
             }
         }

@@ -1,8 +1,8 @@
 //! The new root: which directories, files, links and mounts, in which order.
 
+use super::covers::{Cover, Covers};
 use super::program::{HOOK_DIRECTORY, Resolved};
 use super::steps::{Steps, c_string};
-use super::covers::{Cover, Covers};
 use super::{BOX, HOME, PlanError, Request, etc};
 use crate::files::Input;
 use crate::host::{Host, Privilege};
@@ -10,6 +10,8 @@ use crate::policy::{Mount, MountKind, Outside, ProcMode, RootKind, Scratch};
 use crate::python::Hook;
 use std::collections::BTreeSet;
 use std::ffi::CString;
+use std::fs::Metadata;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use wardian_init::{FIRST_FREE, Slot, Step};
 use wardian_sys::mount::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY};
@@ -74,7 +76,15 @@ pub(super) fn build(
     if request.policy.outside == Outside::Denied {
         steps.make_unlistable();
     }
-    let mut builder = Builder { request, privilege: host.privilege, steps, root, first_tree, covers: Covers::default(), read_only_at_last: Vec::new() };
+    let mut builder = Builder {
+        request,
+        privilege: host.privilege,
+        steps,
+        root,
+        first_tree,
+        covers: Covers::default(),
+        read_only_at_last: Vec::new(),
+    };
     builder.identity()?;
     builder.new_root()?;
     if request.policy.files.root == RootKind::Program {
@@ -372,7 +382,7 @@ impl Builder<'_> {
         if mount.dst == "/" {
             return self.whole_root(source, attributes);
         }
-        let is_device = !metadata.is_dir() && !metadata.is_file();
+        let is_device = is_given_device(source, &metadata, &mount.dst)?;
         let attributes = if is_device { attributes & !ATTR_NODEV } else { attributes };
         self.host_tree(source, &mount.dst, attributes, metadata.is_dir(), mount.optional)
     }
@@ -380,8 +390,9 @@ impl Builder<'_> {
     /// A directory as the root: what is in it appears one by one, so that the root itself stays ours.
     fn whole_root(&mut self, source: &Path, attributes: u64) -> Result<(), PlanError> {
         let error = |error| PlanError::MountSource { path: source.into(), source: error };
-        let mut entries =
-            std::fs::read_dir(source).and_then(Iterator::collect::<std::io::Result<Vec<_>>>).map_err(error)?;
+        let mut entries = std::fs::read_dir(source)
+            .and_then(Iterator::collect::<std::io::Result<Vec<_>>>)
+            .map_err(error)?;
         entries.sort_by_key(std::fs::DirEntry::file_name);
         let files = &self.request.policy.files;
         let has_own = |name: &std::ffi::OsStr| {
@@ -461,6 +472,26 @@ impl Builder<'_> {
             self.steps.push(&Step::Attributes { path: c"/", attributes: READ_ONLY });
         }
         Ok(())
+    }
+}
+
+/// Whether a source is one of the devices that hold no state of the host; what would give the host away is an
+/// error, whatever links lead there.
+fn is_given_device(source: &Path, metadata: &Metadata, target: &str) -> Result<bool, PlanError> {
+    let refused = |problem| Err(PlanError::MountTarget { path: target.into(), problem });
+    let real = source
+        .canonicalize()
+        .map_err(|error| PlanError::MountSource { path: source.into(), source: error })?;
+    if real == Path::new("/") || real.starts_with("/proc") {
+        return refused("neither the host's whole file system nor its /proc is given away");
+    }
+    let kind = metadata.file_type();
+    if !kind.is_char_device() && !kind.is_block_device() {
+        return Ok(false);
+    }
+    match DEVICES.iter().any(|name| real == Path::new("/dev").join(name)) {
+        true => Ok(true),
+        false => refused("of devices only /dev/null, zero, full, random and urandom are given"),
     }
 }
 

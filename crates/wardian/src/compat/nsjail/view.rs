@@ -102,7 +102,8 @@ impl<'a> View<'a> {
     }
 
     fn leads_to_a_mount(self, path: &Path) -> Option<Found> {
-        let leads = path == Path::new("/") || self.mounts.iter().any(|mount| Path::new(&mount.dst).starts_with(path));
+        let leads =
+            path == Path::new("/") || self.mounts.iter().any(|mount| Path::new(&mount.dst).starts_with(path));
         leads.then_some(Found::Directory)
     }
 }
@@ -139,7 +140,16 @@ mod tests {
 
     fn mount(kind: MountKind, src: &Path, dst: &str) -> Mount {
         let src = Some(src.to_str().unwrap().to_owned());
-        Mount { dst: dst.into(), kind, src, writable: false, exec: true, size: None, content: None, optional: false }
+        Mount {
+            dst: dst.into(),
+            kind,
+            src,
+            writable: false,
+            exec: true,
+            size: None,
+            content: None,
+            optional: false,
+        }
     }
 
     /// A directory with `bin/tool` (executable), `bin/text` (not), `bin/alias` -> /opt/bin/tool, `bin/out` -> /etc.
