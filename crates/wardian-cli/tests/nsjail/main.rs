@@ -83,7 +83,7 @@ fn the_time_limit_ends_a_run_as_nsjail_does() {
 fn the_program_is_contained_as_the_config_says() {
     const CODE: &str = r#"
 import os, socket, threading
-print(os.getuid(), os.getgid(), socket.gethostname(), os.getcwd(), sorted(os.environ))
+print(os.getuid(), os.getgid(), socket.gethostname(), os.getcwd(), sorted(os.environ.keys() - {"LC_CTYPE"}))
 print(sorted(os.listdir("/")))
 def attempt(name, act):
     try:
@@ -108,7 +108,7 @@ attempt("proc", lambda: os.listdir("/proc"))
     let expected = format!(
         "65534 65534 sandbox /sandbox {variables}\n\
          ['bin', 'dev', 'etc', 'lib', 'lib64', 'sandbox', 'usr']\n\
-         write 30\nroot 30\nloopback 13\noutside 13\nthread can't start new thread\nfork 11\nrandom done\n\
+         write 30\nroot 30\nloopback 1\noutside 1\nthread can't start new thread\nfork 11\nrandom done\n\
          null 2\nproc 2\n"
     );
     expect(&output, 0, &expected);

@@ -43,7 +43,7 @@ impl LogSink {
         }
         let now = SystemTime::now();
         if report.reason == Reason::WallTime {
-            let (ran, limit) = (report.usage.wall_us.div_ceil(SECOND), report.limits.wall_us / SECOND);
+            let (ran, limit) = (report.usage.wall_us / SECOND, report.limits.wall_us / SECOND);
             self.line(&nsjail::log_line(now, &nsjail::time_limit_message(pid, ran.max(limit), limit)));
         }
         if let Some(message) = nsjail::ended_message(pid, ending) {
