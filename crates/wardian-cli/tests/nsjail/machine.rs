@@ -42,9 +42,9 @@ pub fn skip() -> bool {
     let root = rustix::process::geteuid().is_root();
     let python = Path::new("/usr/bin/python3").exists();
     if !root {
-        eprintln!("skipped: making a root directory of a test's own needs root");
+        eprintln!("SKIP: making a root directory of a test's own needs root");
     } else if !python {
-        eprintln!("skipped: there is no /usr/bin/python3");
+        eprintln!("SKIP: there is no /usr/bin/python3");
     }
     !(root && python)
 }

@@ -102,8 +102,9 @@ impl<'a> View<'a> {
     }
 
     fn leads_to_a_mount(self, path: &Path) -> Option<Found> {
-        let leads =
-            path == Path::new("/") || self.mounts.iter().any(|mount| Path::new(&mount.dst).starts_with(path));
+        let below = |mount: &&Mount| Path::new(&mount.dst) != path && Path::new(&mount.dst).starts_with(path);
+        let made = |mount: &Mount| !mount.optional || Path::new(source(mount)).exists();
+        let leads = path == Path::new("/") || self.mounts.iter().filter(below).any(made);
         leads.then_some(Found::Directory)
     }
 }
