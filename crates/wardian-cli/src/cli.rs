@@ -18,6 +18,17 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run a program in a sandbox
     Run(Box<RunOptions>),
+    /// Run a program as safeexec would: its options, its report
+    #[command(
+        disable_help_flag = true,
+        override_usage = "wardian safeexec [OPTIONS] --exec <COMMAND> [ARGS]...",
+        after_help = "The options are safeexec's; see docs/safeexec.md."
+    )]
+    Safeexec {
+        /// safeexec's options, then --exec, the command and its arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
+        args: Vec<OsString>,
+    },
     /// Show what this machine can enforce, and how to fix what it cannot
     Doctor(DoctorOptions),
     /// List, show and check policies
@@ -76,7 +87,8 @@ pub(crate) enum PolicyCommand {
     override_usage = "wardian run [OPTIONS] <SCRIPT | -> [ARGS]...\n       \
                       wardian run [OPTIONS] -c <CODE> [ARGS]...\n       \
                       wardian run [OPTIONS] -m <MODULE> [ARGS]...\n       \
-                      wardian run [OPTIONS] --exec <PROGRAM> [ARGS]...",
+                      wardian run [OPTIONS] --exec <PROGRAM> [ARGS]...\n       \
+                      wardian run [OPTIONS] --nsjail-config <FILE> [-- <PROGRAM> [ARGS]...]",
     after_help = "Sizes take K, M, G (powers of 1024); times take ms, s, m; plain numbers are bytes and seconds.\n\
                   Exit code: the program's own; 124 time limit, 125 wardian could not run it, 126/127 program not\n\
                   executable/not there, 128+N ended by signal N, 137 memory, 153 output, 154 disk or processes, 159 policy.\n\n\
@@ -100,7 +112,13 @@ pub(crate) struct RunOptions {
     #[arg(long, default_value = "python", value_name = "NAME|FILE", help_heading = "Policy")]
     pub(crate) policy: String,
     /// Contain as an nsjail config file says; the program follows after --
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "policy", help_heading = "Policy")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        value_hint = ValueHint::FilePath,
+        conflicts_with_all = ["policy", "code", "module", "exec", "files", "collect", "python", "venv", "outside", "level"],
+        help_heading = "Policy"
+    )]
     pub(crate) nsjail_config: Option<PathBuf>,
     /// With --nsjail-config: drop what cannot be honoured, and list it, instead of refusing
     #[arg(long, requires = "nsjail_config", help_heading = "Policy")]
@@ -226,6 +244,14 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn safeexecs_options_are_left_to_it() {
+        let cli =
+            Cli::try_parse_from(["wardian", "safeexec", "--cpu", "1", "--exec", "x", "--help"]).unwrap();
+        let Command::Safeexec { args } = cli.command else { panic!("not safeexec") };
+        assert_eq!(args, ["--cpu", "1", "--exec", "x", "--help"]);
     }
 
     #[test]

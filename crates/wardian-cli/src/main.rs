@@ -1,6 +1,7 @@
 //! The `wardian` command line: one file a subcommand, no decisions of containment in any.
 #![forbid(unsafe_code)]
 
+mod caller_fd;
 mod cap;
 mod cli;
 mod doctor;
@@ -9,6 +10,7 @@ mod gc;
 mod generate;
 mod policy;
 mod run;
+mod safeexec;
 mod say;
 
 use clap::Parser;
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
     };
     match cli.command {
         Command::Run(options) => run::main(*options),
+        Command::Safeexec { args } => safeexec::main(args),
         Command::Doctor(options) => doctor::main(&options),
         Command::Policy(command) => policy::main(&command),
         Command::Gc => gc::main(),

@@ -55,7 +55,7 @@ fn collect(options: &RunOptions) -> Result<Option<Collect>, Failure> {
 }
 
 /// SIGINT, SIGTERM and SIGHUP end the run, which is then reported as cancelled.
-fn cancel_on_signals() -> Result<Cancel, Failure> {
+pub(crate) fn cancel_on_signals() -> Result<Cancel, Failure> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let failed = |error: io::Error| Failure::new(format!("cannot watch for signals: {error}"), None);
     let cancel = Cancel::new().map_err(failed)?;

@@ -2,11 +2,13 @@
 
 mod connections;
 mod mounts;
+mod nsjail;
 mod options;
 mod report_file;
 
 use crate::cli::RunOptions;
 use crate::{cap, exit_code, say};
+pub(crate) use connections::cancel_on_signals;
 use report_file::ReportFile;
 use std::process::ExitCode;
 use wardian::host::Host;
@@ -16,18 +18,21 @@ use wardian::sandbox;
 
 /// An error of ours: what, and what to do about it.
 pub(crate) struct Failure {
-    text: String,
-    hint: Option<String>,
+    pub(crate) text: String,
+    pub(crate) hint: Option<String>,
 }
 
 impl Failure {
-    fn new(text: impl ToString, hint: Option<String>) -> Failure {
+    pub(crate) fn new(text: impl ToString, hint: Option<String>) -> Failure {
         Failure { text: text.to_string(), hint }
     }
 }
 
 /// Runs, reports, exits.
 pub(crate) fn main(options: RunOptions) -> ExitCode {
+    if let Some(config) = &options.nsjail_config {
+        return nsjail::main(&options, config);
+    }
     let mut report_file = match options.report.as_deref().map(ReportFile::create).transpose() {
         Ok(file) => file,
         Err(failure) => return fail(&failure, None, options.json),
@@ -73,6 +78,11 @@ fn tell(report: &Report, options: &RunOptions) {
             ));
         }
     }
+    explain(report, options);
+}
+
+/// What was refused, when asked to explain.
+fn explain(report: &Report, options: &RunOptions) {
     if options.explain {
         for denial in &report.denials {
             let detail =

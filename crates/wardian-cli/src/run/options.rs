@@ -116,7 +116,11 @@ fn input(text: &OsStr, most: u64) -> Result<Input, Failure> {
 
 /// The policy with the command line's options laid over it.
 fn policy(options: &RunOptions) -> Result<Policy, Failure> {
-    let mut policy = policy::load(&options.policy).map_err(|error| wrong(&error))?;
+    lay_over(policy::load(&options.policy).map_err(|error| wrong(&error))?, options)
+}
+
+/// A policy with the command line's options laid over it.
+pub(super) fn lay_over(mut policy: Policy, options: &RunOptions) -> Result<Policy, Failure> {
     let limits = &mut policy.limits;
     let lay = |from: &RunOptions, limits: &mut policy::Limits| {
         limits.wall = from.wall.unwrap_or(limits.wall);

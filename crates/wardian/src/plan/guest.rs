@@ -181,8 +181,8 @@ fn environment(request: &Request, program: &Resolved, host: &Host) -> Result<Vec
         let cores = request.policy.limits.cpus.map_or(host.cpus.len(), cores);
         let most = usize::try_from(request.policy.limits.processes).unwrap_or(usize::MAX);
         let threads = environment.threads.map_or(cores.min(most), |n| usize::try_from(n).unwrap_or(1)).max(1);
-        for library in ["OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM", "NUMEXPR", "BLIS"] {
-            set(&format!("{library}_NUM_THREADS"), threads.to_string());
+        for library in ["OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "VECLIB_MAXIMUM", "NUMEXPR_NUM", "BLIS_NUM"] {
+            set(&format!("{library}_THREADS"), threads.to_string());
         }
         if program.hook.is_some() {
             all.insert("PYTHONPATH".to_owned(), HOOK_DIRECTORY.to_owned());

@@ -4,6 +4,7 @@
 //! meets a host. The set-up steps are executed inside by `wardian-init`, the guest's part by the guest's own
 //! child-side code, and the launch and the supervision outside by [`crate::sandbox`].
 
+mod covers;
 mod error;
 mod etc;
 mod filter;
@@ -22,7 +23,7 @@ pub(crate) use root::HostTree;
 
 use crate::host::{Host, Privilege};
 use crate::limits::cgroup::CgroupHost;
-use crate::policy::{self, Network, Policy};
+use crate::policy::{self, Level, Network, Policy};
 use steps::Steps;
 use wardian_sys::clone;
 
@@ -77,6 +78,13 @@ impl Plan {
     pub fn build(mut request: Request, host: &Host) -> Result<Plan, PlanError> {
         policy::check(&request.policy, "policy")?;
         require::require(&mut request.policy, host)?;
+        if request.policy.level == Level::Landlock {
+            return Err(PlanError::Unenforceable {
+                what: "level = \"landlock\"",
+                reason: "this version of wardian contains with namespaces only".into(),
+                fix: "`wardian doctor` says how to get user namespaces here".into(),
+            });
+        }
         let program = program::resolve(&request)?;
         let mut steps = Steps::default();
         let root = root::build(&request, &program, host, &mut steps)?;

@@ -5,7 +5,7 @@ use crate::files::Input;
 use crate::python::layout::Needs;
 use crate::python::{self, Hook, Interpreter};
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 /// What is to be run.
@@ -21,7 +21,12 @@ pub enum Program {
     /// Any program of the host that the root then contains, by its host path.
     Exec(PathBuf),
     /// A program by its path inside, where the policy's mounts make the root.
-    Inside(PathBuf),
+    Inside {
+        /// The path.
+        path: PathBuf,
+        /// Its name: its first argument.
+        name: OsString,
+    },
 }
 
 /// What the rest of the plan needs to know of a program.
@@ -56,7 +61,7 @@ pub(super) fn resolve(request: &Request) -> Result<Resolved, PlanError> {
         Program::Module(name) => python(request, &["-m".into(), name.clone()]),
         Program::Stdin => python(request, &["-".into()]),
         Program::Exec(path) => exec(request, path),
-        Program::Inside(path) => Ok(inside(request, path)),
+        Program::Inside { path, name } => Ok(inside(request, path, name)),
     }
 }
 
@@ -89,8 +94,8 @@ fn exec(request: &Request, path: &Path) -> Result<Resolved, PlanError> {
 }
 
 /// With a root made of the policy's mounts alone nothing is added.
-fn inside(request: &Request, path: &Path) -> Resolved {
-    resolved(request, path.into(), vec![path.into()], Needs::default(), BTreeSet::new(), None)
+fn inside(request: &Request, path: &Path, name: &OsStr) -> Resolved {
+    resolved(request, path.into(), vec![name.into()], Needs::default(), BTreeSet::new(), None)
 }
 
 fn resolved(

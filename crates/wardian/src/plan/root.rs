@@ -1,5 +1,6 @@
 //! The new root: which directories, files, links and mounts, in which order.
 
+use super::covers::{Cover, Covers};
 use super::program::{HOOK_DIRECTORY, Resolved};
 use super::steps::{Steps, c_string};
 use super::{BOX, HOME, PlanError, Request, etc};
@@ -8,6 +9,9 @@ use crate::host::{Host, Privilege};
 use crate::policy::{Mount, MountKind, Outside, ProcMode, RootKind, Scratch};
 use crate::python::Hook;
 use std::collections::BTreeSet;
+use std::ffi::CString;
+use std::fs::Metadata;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use wardian_init::{FIRST_FREE, Slot, Step};
 use wardian_sys::mount::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY};
@@ -46,6 +50,9 @@ struct Builder<'a> {
     root: Root,
     /// The tree slots come after the inputs'.
     first_tree: u32,
+    covers: Covers,
+    /// Mounted writable, so that there can be mount points in them; made read-only at the end.
+    read_only_at_last: Vec<CString>,
 }
 
 /// Plans the root.
@@ -69,7 +76,15 @@ pub(super) fn build(
     if request.policy.outside == Outside::Denied {
         steps.make_unlistable();
     }
-    let mut builder = Builder { request, privilege: host.privilege, steps, root, first_tree };
+    let mut builder = Builder {
+        request,
+        privilege: host.privilege,
+        steps,
+        root,
+        first_tree,
+        covers: Covers::default(),
+        read_only_at_last: Vec::new(),
+    };
     builder.identity()?;
     builder.new_root()?;
     if request.policy.files.root == RootKind::Program {
@@ -171,14 +186,27 @@ impl Builder<'_> {
         let list =
             if attributes & ATTR_RDONLY == 0 { &mut self.root.writable } else { &mut self.root.readable };
         list.push(path.to_owned());
+        self.steps.hide_below(path);
+        self.covers.add(path, Cover::Host(source.into()));
         if !directory {
             self.root.plain_files.insert(path.to_owned());
         }
         Ok(())
     }
 
+    /// In a tree of the host nothing is made: there the mount point must be one already.
     fn mount_point(&mut self, path: &str, directory: bool) -> Result<(), PlanError> {
-        if directory { self.steps.directories(path) } else { self.steps.file(path, 0o644, b"") }
+        if self.covers.host_has(path, directory)? {
+            return Ok(());
+        }
+        if directory {
+            return self.steps.directories(path);
+        }
+        if !self.steps.has_directory(path) {
+            self.steps.file(path, 0o644, b"")?;
+            self.steps.note_directory(path);
+        }
+        Ok(())
     }
 
     /// `/dev`: five devices bound from the host, and the links to the standard streams.
@@ -306,27 +334,42 @@ impl Builder<'_> {
         let attributes = ATTR_NOSUID | ATTR_NODEV | noexec | read_only;
         match mount.kind {
             MountKind::Bind => self.bind(mount, attributes),
-            MountKind::Tmpfs => {
-                self.steps.directories(&mount.dst)?;
-                let size = mount.size.unwrap_or(self.request.policy.limits.disk);
-                self.steps.push(&Step::Tmpfs {
-                    path: &c_string(mount.dst.as_str())?,
-                    size: &c_string(size.0.to_string())?,
-                    inodes: &c_string(self.request.policy.limits.inodes.to_string())?,
-                    mode: c"1777",
-                    attributes: attributes & !ATTR_RDONLY | read_only,
-                });
-                self.root.writable.push(mount.dst.clone());
-                Ok(())
+            MountKind::Tmpfs => self.tmpfs(mount, attributes & !ATTR_RDONLY),
+            MountKind::Symlink => {
+                self.covers.nothing_of_the_host(&mount.dst)?;
+                self.covers.add(&mount.dst, Cover::Link);
+                self.steps.symlink(&mount.dst, mount.src.as_deref().unwrap_or_default())
             }
-            MountKind::Symlink => self.steps.symlink(&mount.dst, mount.src.as_deref().unwrap_or_default()),
             MountKind::File => {
+                self.covers.nothing_of_the_host(&mount.dst)?;
                 self.root.readable.push(mount.dst.clone());
                 self.root.plain_files.insert(mount.dst.clone());
                 self.steps.file(&mount.dst, 0o644, mount.content.as_deref().unwrap_or_default().as_bytes())
             }
             MountKind::Proc => Ok(()),
         }
+    }
+
+    fn tmpfs(&mut self, mount: &Mount, attributes: u64) -> Result<(), PlanError> {
+        self.mount_point(&mount.dst, true)?;
+        let size = mount.size.unwrap_or(self.request.policy.limits.disk);
+        let path = c_string(mount.dst.as_str())?;
+        self.steps.push(&Step::Tmpfs {
+            path: &path,
+            size: &c_string(size.0.to_string())?,
+            inodes: &c_string(self.request.policy.limits.inodes.to_string())?,
+            mode: c"1777",
+            attributes,
+        });
+        self.steps.hide_below(&mount.dst);
+        self.covers.add(&mount.dst, Cover::Tmpfs);
+        if mount.writable {
+            self.root.writable.push(mount.dst.clone());
+        } else {
+            self.root.readable.push(mount.dst.clone());
+            self.read_only_at_last.push(path);
+        }
+        Ok(())
     }
 
     fn bind(&mut self, mount: &Mount, attributes: u64) -> Result<(), PlanError> {
@@ -336,9 +379,37 @@ impl Builder<'_> {
             Err(_) if mount.optional => return Ok(()),
             Err(error) => return Err(PlanError::MountSource { path: source.into(), source: error }),
         };
-        let is_device = !metadata.is_dir() && !metadata.is_file();
+        if mount.dst == "/" {
+            return self.whole_root(source, attributes);
+        }
+        let is_device = is_given_device(source, &metadata, &mount.dst)?;
         let attributes = if is_device { attributes & !ATTR_NODEV } else { attributes };
         self.host_tree(source, &mount.dst, attributes, metadata.is_dir(), mount.optional)
+    }
+
+    /// A directory as the root: what is in it appears one by one, so that the root itself stays ours.
+    fn whole_root(&mut self, source: &Path, attributes: u64) -> Result<(), PlanError> {
+        let error = |error| PlanError::MountSource { path: source.into(), source: error };
+        let mut entries = std::fs::read_dir(source)
+            .and_then(Iterator::collect::<std::io::Result<Vec<_>>>)
+            .map_err(error)?;
+        entries.sort_by_key(std::fs::DirEntry::file_name);
+        let files = &self.request.policy.files;
+        let has_own = |name: &std::ffi::OsStr| {
+            (name == "proc" && files.proc != ProcMode::Absent) || (name == "dev" && files.dev)
+        };
+        for entry in entries.iter().filter(|entry| !has_own(&entry.file_name())) {
+            let (host, path) = (entry.path(), Path::new("/").join(entry.file_name()));
+            let kind = entry.file_type().map_err(error)?;
+            if kind.is_symlink() {
+                let target = std::fs::read_link(&host).map_err(error)?;
+                self.covers.add(text(&path)?, Cover::Link);
+                self.steps.symlink(text(&path)?, text(&target)?)?;
+            } else if kind.is_dir() || kind.is_file() {
+                self.host_tree(&host, text(&path)?, attributes, kind.is_dir(), false)?;
+            }
+        }
+        Ok(())
     }
 
     fn proc(&mut self) -> Result<(), PlanError> {
@@ -393,11 +464,34 @@ impl Builder<'_> {
         if self.root.hands_out_box {
             self.steps.push(&Step::Unmount { path: &c_string(SCRATCH)? });
         }
+        for path in &self.read_only_at_last {
+            self.steps.push(&Step::Attributes { path, attributes: READ_ONLY });
+        }
         // A read-only root would answer EROFS where EACCES is asked for; modes and Landlock refuse instead.
         if !self.denies() {
             self.steps.push(&Step::Attributes { path: c"/", attributes: READ_ONLY });
         }
         Ok(())
+    }
+}
+
+/// Whether a source is one of the devices that hold no state of the host; what would give the host away is an
+/// error, whatever links lead there.
+fn is_given_device(source: &Path, metadata: &Metadata, target: &str) -> Result<bool, PlanError> {
+    let refused = |problem| Err(PlanError::MountTarget { path: target.into(), problem });
+    let real = source
+        .canonicalize()
+        .map_err(|error| PlanError::MountSource { path: source.into(), source: error })?;
+    if real == Path::new("/") || real.starts_with("/proc") {
+        return refused("neither the host's whole file system nor its /proc is given away");
+    }
+    let kind = metadata.file_type();
+    if !kind.is_char_device() && !kind.is_block_device() {
+        return Ok(false);
+    }
+    match DEVICES.iter().any(|name| real == Path::new("/dev").join(name)) {
+        true => Ok(true),
+        false => refused("of devices only /dev/null, zero, full, random and urandom are given"),
     }
 }
 

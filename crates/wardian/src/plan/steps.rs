@@ -82,6 +82,12 @@ impl Steps {
         self.directories.insert(path.to_owned());
     }
 
+    /// Notes that something was mounted at `path`: what was made below it is hidden.
+    pub(crate) fn hide_below(&mut self, path: &str) {
+        let below = format!("{path}/");
+        self.directories.retain(|directory| !directory.starts_with(&below));
+    }
+
     /// A file and the directories above it.
     pub(crate) fn file(&mut self, path: &str, mode: u32, content: &[u8]) -> Result<(), PlanError> {
         self.parents(path)?;

@@ -29,6 +29,11 @@ pub struct Running {
 }
 
 impl Running {
+    /// The host's process id of the sandbox's init.
+    pub fn pid(&self) -> u32 {
+        self.supervision.init_pid()
+    }
+
     /// Supervises until everything inside is gone.
     ///
     /// # Errors

@@ -94,6 +94,10 @@ impl Supervision {
         }
     }
 
+    pub(super) fn init_pid(&self) -> u32 {
+        self.init.pid().cast_unsigned()
+    }
+
     pub(super) fn map_ids(&self) -> Result<(), SandboxError> {
         launch::map_ids(self.init.pid(), &self.held)
     }

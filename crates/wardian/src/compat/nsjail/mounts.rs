@@ -47,6 +47,9 @@ fn bind_problem(mount: &MountPt) -> Option<String> {
     let src = mount.src();
     // A prefix from the environment makes any path of it; the plan judges the path that results.
     if mount.prefix_src_env().is_empty() {
+        if src.trim_end_matches('/').is_empty() {
+            return Some("the host's whole file system is not given away; name the directories".into());
+        }
         if is_below(src, "/proc") {
             return Some("the host's /proc is not given away; use `fstype: \"proc\"`".into());
         }
@@ -86,6 +89,7 @@ pub(super) fn translate(mount: &MountPt, environment: &dyn Fn(&str) -> Option<St
         (Ok(src), Ok(dst)) => (src, dst),
         (Err(why), _) | (_, Err(why)) => return give_up(why),
     };
+    let dst = if dst.len() > 1 { dst.trim_end_matches('/').to_owned() } else { dst };
     let Some(kind) = kind(mount) else { return give_up(format!("file system type `{}`", mount.fstype())) };
     if kind == MountKind::Proc && dst != "/proc" {
         return give_up("proc is mounted at /proc only".into());
@@ -139,7 +143,8 @@ fn content(mount: &MountPt) -> Option<&str> {
 /// The size among a tmpfs's options, which tmpfs(5) takes with `k`, `m` or `g`.
 fn tmpfs_size(options: &str) -> Result<Option<Bytes>, String> {
     let mut size = None;
-    for option in options.split(',').filter(|option| !option.is_empty()) {
+    // The mode a tmpfs has anyway.
+    for option in options.split(',').filter(|option| !option.is_empty() && *option != "mode=1777") {
         let value = option
             .strip_prefix("size=")
             .ok_or_else(|| format!("tmpfs option `{option}` is not applied; only `size=` is"))?;
@@ -173,7 +178,7 @@ mod tests {
         let bind = translated("src: '/lib' dst: '/lib' is_bind: true rw: true noexec: true mandatory: false");
         assert_eq!((bind.kind, bind.src.as_deref()), (MountKind::Bind, Some("/lib")));
         assert_eq!((bind.writable, bind.exec, bind.optional), (true, false, true));
-        let tmpfs = translated("dst: '/tmp' fstype: 'tmpfs' options: 'size=40m'");
+        let tmpfs = translated("dst: '/tmp/' fstype: 'tmpfs' options: 'size=40m,mode=1777'");
         assert_eq!(
             (tmpfs.kind, tmpfs.size, tmpfs.writable),
             (MountKind::Tmpfs, Some(Bytes(40 << 20)), false)
@@ -212,6 +217,7 @@ mod tests {
             ("dst: '/s'", "``"),
             ("dst: '/proc/x' src: '/a' is_bind: true", "over /proc"),
             ("dst: '/p' src: '/proc' is_bind: true", "the host's /proc"),
+            ("dst: '/' src: '/' is_bind: true", "whole file system"),
             ("dst: '/dev' src: '/dev' is_bind: true", "/dev/urandom"),
             ("dst: '/k' src: '/dev/kvm' is_bind: true", "/dev/urandom"),
             ("dst: '/l' src: '/lib' is_bind: true options: 'nosuid'", "`nosuid`"),

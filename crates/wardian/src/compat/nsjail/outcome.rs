@@ -48,10 +48,19 @@ pub fn time_limit_message(pid: u32, ran_s: u64, limit_s: u64) -> String {
 
 /// A line of nsjail's log at level I, without the newline. The time is in UTC, which its zone says.
 pub fn log_line(time: SystemTime, message: &str) -> String {
+    format!("[I][{}] {message}", stamp(time))
+}
+
+fn stamp(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let (year, month, day) = date(seconds / 86_400);
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("[I][{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}+0000] {message}")
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}+0000")
+}
+
+/// A line of nsjail's log at level E, which also says who writes it and where: we have no line to tell.
+pub fn error_line(time: SystemTime, pid: u32, message: &str) -> String {
+    format!("[E][{}][{pid}] wardian():0 {message}", stamp(time))
 }
 
 /// The Gregorian date so many days after 1970-01-01, counted in years that start in March, so that the leap
@@ -102,6 +111,7 @@ mod tests {
             time_limit_message(7, 6, 6),
             "pid=7 run time >= time limit (6 >= 6) ([STANDALONE MODE]). Killing it"
         );
+        assert_eq!(error_line(time(60), 7, "no"), "[E][1970-01-01T00:01:00+0000][7] wardian():0 no");
         assert!(log_line(time(0), "").starts_with("[I][1970-01-01T00:00:00+0000]"));
         assert!(log_line(time(951_868_799), "").starts_with("[I][2000-02-29T23:59:59+0000]"));
         assert!(log_line(time(4_102_444_800), "").starts_with("[I][2100-01-01T00:00:00+0000]"));

@@ -1,0 +1,202 @@
+//! `wardian safeexec`: safeexec's options and report.
+
+use crate::run::{Failure, cancel_on_signals};
+use crate::{caller_fd, cap, say};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use wardian::compat::safeexec::{self, Options, Outcome, ReportTo, report_lines};
+use wardian::host::Host;
+use wardian::plan::{Plan, Program, Request};
+use wardian::policy::{Mount, MountKind, Policy};
+use wardian::python;
+use wardian::report::{Reason, Report, Verdict};
+use wardian::sandbox::{self, Connections, Output, StdinSource};
+
+const NOT_OK: u8 = 1;
+
+/// Runs, reports; 0 only for a program that ended well.
+pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
+    match prepare(args) {
+        Ok((options, report)) => {
+            let outcome = run(&options).unwrap_or_else(|failure| {
+                say::error(&failure.text, failure.hint.as_deref());
+                failed()
+            });
+            let told = tell(report, &report_lines(&outcome));
+            if let Err(error) = &told {
+                say::error(&format!("cannot write the report: {error}"), None);
+            }
+            ExitCode::from(if told.is_ok() { outcome.exit_status() } else { NOT_OK })
+        }
+        Err(failure) => {
+            say::error(&failure.text, failure.hint.as_deref());
+            ExitCode::from(NOT_OK)
+        }
+    }
+}
+
+/// Where the report goes, opened before anything else takes a descriptor.
+enum Sink {
+    Stderr,
+    File(File),
+    Nowhere,
+}
+
+fn prepare(args: Vec<OsString>) -> Result<(Options, Sink), Failure> {
+    let options = safeexec::parse(args)
+        .map_err(|error| Failure::new(error, Some("docs/safeexec.md lists the options".into())))?;
+    let sink = match &options.report {
+        ReportTo::Stderr => Sink::Stderr,
+        ReportTo::Nowhere => Sink::Nowhere,
+        ReportTo::Fd(number) => Sink::File(
+            caller_fd::open(*number)
+                .map_err(|error| Failure::new(format!("`--report_fd`: {number}: {error}"), None))?,
+        ),
+        ReportTo::File(path) => Sink::File(File::create(path).map_err(|error| {
+            Failure::new(format!("`--report_file`: `{}`: {error}", path.display()), None)
+        })?),
+    };
+    Ok((options, sink))
+}
+
+fn tell(sink: Sink, text: &str) -> io::Result<()> {
+    match sink {
+        Sink::Stderr => io::stderr().lock().write_all(text.as_bytes()),
+        Sink::File(mut file) => file.write_all(text.as_bytes()),
+        Sink::Nowhere => Ok(()),
+    }
+}
+
+fn failed() -> Outcome {
+    Outcome { verdict: safeexec::Verdict::InternalError, elapsed_s: 0, memory_kib: None, cpu_us: 0 }
+}
+
+fn run(options: &Options) -> Result<Outcome, Failure> {
+    let mut policy = safeexec::to_policy(options, std::process::id())
+        .map_err(|error| Failure::new(&error, error.hint()))?;
+    // The output goes where the caller's goes; its own limit is on files.
+    policy.limits.output = wardian::policy::Bytes(1 << 40);
+    let cwd = working_directory(options, &mut policy)?;
+    let Some((command, args)) = options.command.split_first() else {
+        return Err(Failure::new("no program to run", None));
+    };
+    let program = if options.chroot_dir.is_some() {
+        Program::Inside { path: command.into(), name: command.clone() }
+    } else {
+        let path = std::path::absolute(command)
+            .map_err(|error| Failure::new(format!("`{}`: {error}", command.display()), None))?;
+        Program::Exec(path)
+    };
+    let request = Request {
+        policy,
+        program,
+        args: args.to_vec(),
+        inputs: Vec::new(),
+        cwd,
+        python: python::Request::Default,
+        unbuffered: false,
+    };
+    let host = Host::detect_with(cap::from_environment().map_err(|error| Failure::new(error, None))?);
+    let plan = Plan::build(request, &host).map_err(|error| Failure::new(&error, error.hint()))?;
+    let report = sandbox::run(plan, connect()?).map_err(|error| Failure::new(&error, error.hint()))?;
+    if report.verdict == Verdict::NotExecutable {
+        say::note(&report.message);
+    }
+    Ok(outcome(&report))
+}
+
+/// With `--chroot_dir` a directory in it. Otherwise a directory of the host, which is shown read-only: the
+/// program is to find the files beside it, as it would outside.
+fn working_directory(options: &Options, policy: &mut Policy) -> Result<Option<String>, Failure> {
+    if options.chroot_dir.is_some() {
+        let directory = options.exec_dir.as_deref().map(|dir| Path::new("/").join(dir));
+        return directory.map(text).transpose();
+    }
+    let here = || std::env::current_dir();
+    let directory = match &options.exec_dir {
+        Some(directory) => directory.canonicalize(),
+        None => here(),
+    };
+    let directory = directory
+        .map_err(|error| Failure::new(format!("cannot use the working directory: {error}"), None))?;
+    let home = std::env::var_os("HOME").map(PathBuf::from).and_then(|home| home.canonicalize().ok());
+    // Not what is asked for by leaving an option out.
+    let too_much = directory == Path::new("/") || home.is_some_and(|home| home.starts_with(&directory));
+    if too_much && options.exec_dir.is_none() {
+        say::note("the program does not see your home directory or what is above it; --exec_dir shows one");
+        return Ok(None);
+    }
+    let path = text(directory)?;
+    policy.files.mounts.push(Mount {
+        dst: path.clone(),
+        kind: MountKind::Bind,
+        src: Some(path.clone()),
+        writable: false,
+        exec: true,
+        size: None,
+        content: None,
+        optional: false,
+    });
+    Ok(Some(path))
+}
+
+fn text(path: PathBuf) -> Result<String, Failure> {
+    path.into_os_string()
+        .into_string()
+        .map_err(|path| Failure::new(format!("`{}` is not UTF-8", path.display()), None))
+}
+
+fn connect() -> Result<Connections, Failure> {
+    let pass = |fd: std::os::fd::BorrowedFd<'_>| -> Result<Output, Failure> {
+        let fd = fd.try_clone_to_owned();
+        let fd =
+            fd.map_err(|error| Failure::new(format!("cannot use the standard streams: {error}"), None))?;
+        Ok(Output { pass_to: Some(fd), keep: false })
+    };
+    let stdin = io::stdin().as_fd().try_clone_to_owned();
+    Ok(Connections {
+        stdin: stdin.map_or(StdinSource::Empty, StdinSource::Fd),
+        stdout: pass(io::stdout().as_fd())?,
+        stderr: pass(io::stderr().as_fd())?,
+        cancel: Some(cancel_on_signals()?),
+        collect: None,
+    })
+}
+
+fn outcome(report: &Report) -> Outcome {
+    const SECOND: u64 = 1_000_000;
+    let usage = &report.usage;
+    Outcome {
+        verdict: verdict(report),
+        elapsed_s: usage.wall_us / SECOND,
+        memory_kib: usage.memory_peak_bytes.map(|bytes| bytes.div_ceil(1024)),
+        cpu_us: usage.cpu_user_us.unwrap_or(0).saturating_add(usage.cpu_system_us.unwrap_or(0)),
+    }
+}
+
+fn verdict(report: &Report) -> safeexec::Verdict {
+    use safeexec::Verdict as Theirs;
+    const SIGKILL: i32 = 9;
+    const SIGSYS: i32 = 31;
+    /// What a shell says of a program that is not there, or cannot be executed.
+    const NOT_FOUND: u8 = 127;
+    const NOT_EXECUTABLE: u8 = 126;
+    let signal = report.signal.as_ref().map_or(SIGKILL, |signal| signal.number);
+    match report.verdict {
+        Verdict::Ok => Theirs::Ok,
+        Verdict::NonzeroExit => Theirs::NonZeroExit(report.exit_code.unwrap_or(u8::MAX)),
+        Verdict::Signaled => Theirs::Signal(signal),
+        Verdict::TimeLimit => Theirs::TimeLimit,
+        Verdict::MemoryLimit => Theirs::MemoryLimit,
+        Verdict::OutputLimit | Verdict::DiskLimit => Theirs::OutputLimit,
+        Verdict::ProcessLimit => Theirs::Signal(SIGKILL),
+        Verdict::PolicyViolation => Theirs::Signal(SIGSYS),
+        Verdict::NotExecutable if report.reason == Reason::NotFound => Theirs::NonZeroExit(NOT_FOUND),
+        Verdict::NotExecutable => Theirs::NonZeroExit(NOT_EXECUTABLE),
+        Verdict::Cancelled | Verdict::SandboxError => Theirs::InternalError,
+    }
+}

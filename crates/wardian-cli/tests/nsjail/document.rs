@@ -1,0 +1,50 @@
+//! `docs/nsjail.md` says of every field what the code does.
+
+use crate::machine::{Machine, skip};
+use std::fmt::Write as _;
+use std::path::Path;
+use wardian::compat::nsjail::{FIELDS, Treatment};
+
+/// The table as the document must have it.
+fn table() -> String {
+    let mut text = String::from("| field | wardian | how, or why not |\n|---|---|---|\n");
+    for field in FIELDS {
+        let (word, how) = match field.treatment {
+            Treatment::Honoured(how) => ("honoured", how),
+            Treatment::HonouredIf { values, .. } => ("honoured if", values),
+            Treatment::Refused(why) => ("refused", why),
+        };
+        writeln!(text, "| `{}` | {word} | {how} |", field.name).unwrap();
+    }
+    text
+}
+
+#[test]
+fn the_document_has_the_table_of_fields() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/nsjail.md");
+    let document = std::fs::read_to_string(&path).unwrap();
+    let (begin, end) = ("<!-- fields -->\n", "<!-- end of fields -->");
+    let (before, rest) = document.split_once(begin).unwrap();
+    let (written, after) = rest.split_once(end).unwrap();
+    if std::env::var_os("WARDIAN_BLESS").is_some() {
+        std::fs::write(&path, format!("{before}{begin}{}{end}{after}", table())).unwrap();
+        return;
+    }
+    assert_eq!(written, table(), "WARDIAN_BLESS=1 writes the table anew");
+}
+
+#[test]
+fn the_document_s_example_runs() {
+    if skip() {
+        return;
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/nsjail.md");
+    let document = std::fs::read_to_string(path).unwrap();
+    let (_, example) = document.split_once("```sh\nwardian ").unwrap();
+    let (example, _) = example.split_once("\n```").unwrap();
+    let machine = Machine::new();
+    machine.write("sandbox.cfg", crate::SEED);
+    machine.write("sandbox/hello.py", "print('hello')");
+    let output = machine.shell(&format!("/wardian {example}"));
+    assert_eq!(output.stdout, b"hello\n", "{}", String::from_utf8_lossy(&output.stderr));
+}
