@@ -32,7 +32,7 @@ fn run(control: Fd) -> Result<(), Failure> {
     setup::execute(&plan.steps, control)?;
     let guest = guest::start(&plan.guest, control).map_err(at(STEP_GUEST))?;
     confine(&plan).map_err(at(STEP_CONFINE))?;
-    watch::until_the_end(guest, control).map_err(at(STEP_CONFINE))
+    watch::until_the_end(guest, !plan.guest.change_ids, control).map_err(at(STEP_CONFINE))
 }
 
 /// The supervisor's go is the plan's length, eight bytes little-endian.

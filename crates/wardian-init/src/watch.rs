@@ -7,9 +7,12 @@ use wardian_sys::signal::{SIGCHLD, SignalSet, signalfd};
 use wardian_sys::{Errno, Fd, Result, file, process};
 
 /// Returns when the guest has ended and that is reported, or when the supervisor is gone.
-pub(crate) fn until_the_end(guest: i32, control: Fd) -> Result<()> {
+///
+/// `same_id`: init has the guest's id, and so may kill what is left. (The kernel answers kill(-1) with success even
+/// where nobody could be killed.)
+pub(crate) fn until_the_end(guest: i32, same_id: bool, control: Fd) -> Result<()> {
     let children = signalfd(SignalSet::only(SIGCHLD))?.fd();
-    let mut watch = Watch { guest, status: None, usage: Usage::default() };
+    let mut watch = Watch { guest, same_id, status: None, usage: Usage::default() };
     loop {
         // Before the first wait too: the guest may have ended already.
         while watch.status.is_none()
@@ -43,6 +46,7 @@ pub(crate) fn until_the_end(guest: i32, control: Fd) -> Result<()> {
 
 struct Watch {
     guest: i32,
+    same_id: bool,
     /// The guest's wait status, once it has ended.
     status: Option<i32>,
     usage: Usage,
@@ -59,7 +63,7 @@ impl Watch {
     /// Ends what is left inside, so that its use is counted too, and reports. Where the guest has an id of its own
     /// we may not kill; then a cgroup counts, and our own end kills.
     fn end(mut self, control: Fd) -> Result<()> {
-        if process::kill_all().is_ok() {
+        if self.same_id && process::kill_all().is_ok() {
             loop {
                 match process::reap_next() {
                     Ok(Some(reaped)) => self.take(&reaped),

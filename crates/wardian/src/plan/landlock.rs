@@ -63,7 +63,7 @@ pub(super) fn rules(
         Outside::Denied => Vec::new(),
     };
     for path in &root.readable {
-        let device = path.starts_with("/dev/");
+        let device = is_device(path, root);
         let unlistable = path == "/proc" && policy.outside == Outside::Denied;
         let allowed = match (device, unlistable) {
             (true, _) => READ_FILE | WRITE_FILE | IOCTL_DEV,
@@ -73,11 +73,16 @@ pub(super) fn rules(
         rules.push((c_string(path.as_str())?, on(path, root, allowed) & fs));
     }
     for path in &root.writable {
-        let device = path.starts_with("/dev/") && path != "/dev/shm";
+        let device = is_device(path, root);
         let allowed = if device { READ_FILE | WRITE_FILE | IOCTL_DEV } else { fs | REFER };
         rules.push((c_string(path.as_str())?, on(path, root, allowed) & fs));
     }
     Ok((handled, rules))
+}
+
+/// A directory below `/dev` is one like any other.
+fn is_device(path: &str, root: &Root) -> bool {
+    path.starts_with("/dev/") && root.plain_files.contains(path)
 }
 
 /// A rule on a file may only name rights that files have.

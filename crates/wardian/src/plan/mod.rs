@@ -34,6 +34,8 @@ pub const HOME: &str = "/home/guest";
 
 /// What will be done, in order.
 pub struct Plan {
+    /// When the run was accepted.
+    pub(crate) accepted: std::time::Instant,
     pub(crate) policy: Policy,
     /// Namespaces that init is cloned into.
     pub(crate) namespaces: u64,
@@ -76,6 +78,7 @@ impl Plan {
     /// # Errors
     /// What the policy asks and this host cannot enforce, and what is wrong with the program or its files.
     pub fn build(mut request: Request, host: &Host) -> Result<Plan, PlanError> {
+        let accepted = std::time::Instant::now();
         policy::check(&request.policy, "policy")?;
         require::require(&mut request.policy, host)?;
         if request.policy.level == Level::Landlock {
@@ -90,6 +93,7 @@ impl Plan {
         let root = root::build(&request, &program, host, &mut steps)?;
         let guest = guest::build(&request, &program, &root, host)?;
         Ok(Plan {
+            accepted,
             namespaces: namespaces(&request.policy),
             steps,
             trees: root.trees,

@@ -51,7 +51,7 @@ pub(super) struct Resolved {
 }
 
 /// Where that file is: alone in its directory.
-pub(super) const HOOK_DIRECTORY: &str = "/run/wardian";
+pub(super) const HOOK_DIRECTORY: &str = "/opt/wardian-start";
 
 /// Finds interpreter and libraries.
 pub(super) fn resolve(request: &Request) -> Result<Resolved, PlanError> {

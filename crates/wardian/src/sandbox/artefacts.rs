@@ -3,7 +3,7 @@
 use super::Collect;
 use super::launch::Held;
 use super::outcome::Facts;
-use crate::files::{Collected, ReportSink, collect as collect_files};
+use crate::files::{CollectLimits, Collected, ReportSink, collect as collect_files};
 use crate::report::{FileEntry, OmittedFile};
 use std::os::fd::AsFd;
 
@@ -11,6 +11,13 @@ use std::os::fd::AsFd;
 pub(super) fn collect(held: &mut Held, facts: &Facts) -> (Vec<FileEntry>, Vec<OmittedFile>) {
     let (Some(Collect { globs, limits, out }), Some(scratch)) = (held.collect.take(), &facts.scratch) else {
         return (Vec::new(), Vec::new());
+    };
+    // Hard links would multiply what scratch space holds.
+    let disk = held.plan.policy.limits.disk.0;
+    let limits = CollectLimits {
+        file_bytes: limits.file_bytes.min(disk),
+        total_bytes: limits.total_bytes.min(disk),
+        ..limits
     };
     let (collected, entries) = match out {
         Some(mut out) => {

@@ -72,20 +72,31 @@ impl SandboxError {
 
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
-        match self {
-            SandboxError::Start { errno: Errno(1 | 28), step: CLONE } => Some(
-                "user namespaces are refused here (sysctl kernel.unprivileged_userns_clone, \
-                 user.max_user_namespaces, or a container's seccomp profile); `wardian doctor` tells which"
-                    .into(),
-            ),
-            SandboxError::SetUp { errno: Errno::ACCES | Errno::PERM, .. } => Some(
-                "AppArmor may forbid mounts in user namespaces (sysctl kernel.apparmor_restrict_unprivileged_userns); \
-                 `wardian doctor` tells, with a profile to install"
-                    .into(),
-            ),
-            SandboxError::Cgroup(error) => error.hint(),
-            _ => None,
-        }
+        let hint = match self {
+            SandboxError::Cgroup(error) => return error.hint(),
+            SandboxError::Input(error) => return error.hint(),
+            SandboxError::Start { errno: Errno::NOSPC, step: CLONE } => {
+                "a limit on namespaces is reached: see the sysctls user.max_*_namespaces"
+            }
+            SandboxError::Start { errno: Errno::PERM, step: CLONE } => {
+                "user namespaces are refused here (sysctl kernel.unprivileged_userns_clone, or a container's seccomp \
+                 profile); `wardian doctor` tells which"
+            }
+            SandboxError::SetUp { errno: Errno::ACCES | Errno::PERM, .. } => {
+                "AppArmor may forbid mounts in user namespaces (sysctl \
+                 kernel.apparmor_restrict_unprivileged_userns); `wardian doctor` tells, with a profile to install"
+            }
+            SandboxError::Guest { errno: Errno::BUSY, .. } => {
+                "wardian itself runs under a seccomp listener, and there can be but one: `denials = false` in the \
+                 policy's `[syscalls]` does without"
+            }
+            SandboxError::Supervisor { source, .. } if source.kind() == std::io::ErrorKind::InvalidInput => {
+                "as root in a container: the policy's `identity.uid_range` must lie within /proc/self/uid_map"
+            }
+            SandboxError::NoIds { .. } => "a wider `identity.uid_range` allows more sandboxes at once",
+            _ => "`wardian doctor` shows what this machine can enforce",
+        };
+        Some(hint.into())
     }
 }
 

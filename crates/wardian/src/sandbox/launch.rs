@@ -18,7 +18,6 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::time::Instant;
 use wardian_init::{CONTROL, FIRST_FREE, GuestSpec, PLAN, Slot};
 use wardian_sys::spawn::{self, InitSpec};
 
@@ -59,7 +58,7 @@ const STDIO: [Slot; 3] = [Slot(FIRST_FREE + 1), Slot(FIRST_FREE + 2), Slot(FIRST
 /// # Errors
 /// Only failures of ours or of the host; nothing is left running then.
 pub fn launch(plan: Plan, connections: Connections) -> Result<Running, SandboxError> {
-    let accepted = Instant::now();
+    let accepted = plan.accepted;
     let ids = if plan.own_ids {
         let (first, count) = plan.policy.identity.uid_range;
         Some(ids::lease(first, count)?)
@@ -107,7 +106,7 @@ pub fn launch(plan: Plan, connections: Connections) -> Result<Running, SandboxEr
 
     let limit = plan.policy.limits.output.0;
     let accounting = Accounting::new(cgroup, &plan);
-    let supervision = Supervision::new(
+    let mut supervision = Supervision::new(
         Held { plan, ids, collect: connections.collect },
         started,
         control,

@@ -34,6 +34,8 @@ pub(super) enum Killed {
 /// What the supervisor saw.
 pub(super) struct Facts {
     pub(super) accepted: Instant,
+    /// When init was told to go.
+    pub(super) prepared: Option<Instant>,
     pub(super) started: Option<Instant>,
     pub(super) ended: Option<Instant>,
     /// When init was gone, and everything inside with it.
@@ -54,6 +56,7 @@ impl Facts {
     pub(super) fn new(accepted: Instant) -> Facts {
         Facts {
             accepted,
+            prepared: None,
             started: None,
             ended: None,
             gone: None,
@@ -194,7 +197,7 @@ pub(super) fn report(
         enforced_by,
         timeline_us: Timeline {
             accepted: 0,
-            prepared: None,
+            prepared: since(facts.prepared),
             started: since(facts.started),
             ended: since(facts.ended),
             collected: Some(micros(facts.accepted.elapsed())),

@@ -103,7 +103,8 @@ impl Supervision {
     }
 
     /// Lets init begin.
-    pub(super) fn go(&self, plan_bytes: usize) -> Result<(), SandboxError> {
+    pub(super) fn go(&mut self, plan_bytes: usize) -> Result<(), SandboxError> {
+        self.facts.prepared = Some(Instant::now());
         rustix::io::write(&self.control, &(plan_bytes as u64).to_le_bytes())
             .map(drop)
             .map_err(SandboxError::at("tell wardian-init to go"))
