@@ -68,10 +68,7 @@ pub(super) fn resolve(request: &Request) -> Result<Resolved, PlanError> {
 fn python(request: &Request, start: &[OsString]) -> Result<Resolved, PlanError> {
     let interpreter = python::find(&request.python)?;
     let mut needs = Needs::default();
-    needs.links.clone_from(&interpreter.links);
-    needs.directories.extend(interpreter.directories.iter().cloned());
-    needs.files.extend(interpreter.files.iter().cloned());
-    needs.copies.extend(interpreter.copies.iter().cloned());
+    add_interpreter(&mut needs, &interpreter);
     conveniences(&mut needs);
     let mut search_path: BTreeSet<PathBuf> = parent(&interpreter.executable).into_iter().collect();
     add_tools(request, &mut needs, &mut search_path)?;
@@ -150,7 +147,20 @@ fn add_tools(
     Ok(())
 }
 
-/// A program of the host with what it needs to start.
+fn add_interpreter(needs: &mut Needs, interpreter: &Interpreter) {
+    needs.links.extend(interpreter.links.iter().cloned());
+    needs.directories.extend(interpreter.directories.iter().cloned());
+    needs.files.extend(interpreter.files.iter().cloned());
+    needs.copies.extend(interpreter.copies.iter().cloned());
+}
+
+/// A program of the host with what it needs to start; an interpreter needs its library as well.
 fn add_program(needs: &mut Needs, path: &Path) -> Result<(), PlanError> {
+    let name = path.file_name().unwrap_or_default();
+    if name.as_encoded_bytes().starts_with(b"python")
+        && let Ok(interpreter) = python::find(&python::Request::Path(path.into()))
+    {
+        add_interpreter(needs, &interpreter);
+    }
     needs.program(path).map_err(|source| PlanError::Program { path: path.into(), source })
 }
