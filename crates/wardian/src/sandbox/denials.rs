@@ -59,18 +59,16 @@ impl Denials {
         }
     }
 
-    /// Takes one refused call; `hung_up` says that nobody is left who could make one.
-    pub(super) fn read(&mut self, hung_up: bool) {
+    /// Nobody is left who could make a call.
+    pub(super) fn hang_up(&mut self) {
+        self.listener = None;
+    }
+
+    /// Takes one refused call.
+    pub(super) fn read(&mut self) {
         let Some(listener) = &self.listener else { return };
-        let notification = match receive(listener.as_fd()) {
-            Ok(notification) => notification,
-            // The caller died between the poll and this; or everybody did.
-            Err(_) if hung_up => {
-                self.listener = None;
-                return;
-            }
-            Err(_) => return,
-        };
+        // The caller may have died between the poll and this.
+        let Ok(notification) = receive(listener.as_fd()) else { return };
         let number = u32::try_from(notification.syscall).unwrap_or(u32::MAX);
         let refused = seccomp::describe(&self.profile, seccomp::Arch::current(), number, &notification.args);
         let errno = refused.as_ref().map_or(Errno::PERM, |refused| Errno(i32::from(refused.errno)));

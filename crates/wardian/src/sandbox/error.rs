@@ -94,7 +94,7 @@ impl SandboxError {
                 "as root in a container: the policy's `identity.uid_range` must lie within /proc/self/uid_map"
             }
             SandboxError::NoIds { .. } => "a wider `identity.uid_range` allows more sandboxes at once",
-            _ => "`wardian doctor` shows what this machine can enforce",
+            _ => return None,
         };
         Some(hint.into())
     }

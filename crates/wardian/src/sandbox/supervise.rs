@@ -254,7 +254,9 @@ impl Supervision {
             Role::Init => {}
             Role::Control => self.receive_control()?,
             Role::Channel => self.receive_channel()?,
-            Role::Listener => self.denials.read(flags.contains(PollFlags::HUP)),
+            // Hung up, with nothing to receive: asking would block for ever on some kernels (6.1).
+            Role::Listener if flags.contains(PollFlags::IN) => self.denials.read(),
+            Role::Listener => self.denials.hang_up(),
             Role::Cancel => self.kill(Killed::Cancelled(self.cancel.as_ref().and_then(Cancel::signal))),
             Role::Oom => {
                 if self.accounting.oom_news() {
