@@ -155,6 +155,18 @@ impl Accounting {
             // What one reaped process had at its peak, the kernel knows; together they may have had more.
             let memory = peaks.memory_bytes.max(max_rss_bytes);
             set("memory_peak_bytes", &mut usage.memory_peak_bytes, Some(memory), Source::Sampled);
+            // Processes that nobody waits for (SIGCHLD ignored) leave no trace with init, but they were seen. How
+            // their time divides into user and system is taken to be as that of the others.
+            let (user, system) = (usage.cpu_user_us.unwrap_or(0), usage.cpu_system_us.unwrap_or(0));
+            let unseen = peaks.cpu_us.saturating_sub(user + system);
+            if unseen > 0 {
+                let more =
+                    u64::try_from(u128::from(unseen) * u128::from(user) / u128::from((user + system).max(1)));
+                let more_user = more.unwrap_or(unseen);
+                set("cpu_user_us", &mut usage.cpu_user_us, Some(user + more_user), Source::Sampled);
+                let system = system + (unseen - more_user);
+                set("cpu_system_us", &mut usage.cpu_system_us, Some(system), Source::Sampled);
+            }
             // Init is one of those that were seen.
             let tasks = peaks.tasks.saturating_sub(1);
             set("processes_peak", &mut usage.processes_peak, Some(tasks), Source::Sampled);
