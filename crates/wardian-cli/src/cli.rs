@@ -132,7 +132,7 @@ pub(crate) struct RunOptions {
     /// Refuse to run unless these are enforced by the kernel: memory, cpu, processes, landlock, denials, proc
     #[arg(long, value_parser = layer, value_delimiter = ',', value_name = "LAYER,...", help_heading = "Policy")]
     pub(crate) require: Vec<Layer>,
-    /// Contain more weakly: landlock (no namespaces)
+    /// How strongly to contain; landlock (without namespaces) is refused by this version
     #[arg(long, value_parser = level, value_name = "namespaces|landlock", help_heading = "Policy")]
     pub(crate) level: Option<Level>,
 

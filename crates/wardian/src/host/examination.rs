@@ -158,8 +158,8 @@ impl Examination {
 impl LandlockLevel {
     fn to_text(&self) -> String {
         let mut text = match self.available {
-            true => "\n`--level landlock` (weaker; only by name) would be possible here. It does not stop:\n",
-            false => "\n`--level landlock` (weaker; only by name) needs Landlock ABI 2. It does not stop:\n",
+            true => "\n`--level landlock` (weaker; not in this version yet) would be possible here. It does not stop:\n",
+            false => "\n`--level landlock` (weaker; not in this version yet) needs Landlock ABI 2. It does not stop:\n",
         }
         .to_owned();
         for open in &self.does_not_stop {

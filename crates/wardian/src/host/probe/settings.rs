@@ -60,8 +60,7 @@ impl Settings {
         if self.says(APPARMOR, "1") {
             return apparmor_fix();
         }
-        "in a container: allow clone with CLONE_NEW* flags in its seccomp profile, or, weaker, \
-         `--level landlock`; elsewhere: a kernel with CONFIG_USER_NS, PID_NS, NET_NS, IPC_NS, UTS_NS"
+        "in a container: allow clone with CLONE_NEW* flags in its seccomp profile; elsewhere: a kernel with CONFIG_USER_NS, PID_NS, NET_NS, IPC_NS, UTS_NS"
             .into()
     }
 
@@ -94,7 +93,7 @@ mod tests {
         assert!(fix(&[(MAX_USERNS, "0"), (USERNS_CLONE, "1")]).contains("user.max_user_namespaces=15000"));
         assert!(fix(&[(MAX_USERNS, "9"), (USERNS_CLONE, "0")]).contains("unprivileged_userns_clone=1"));
         assert!(fix(&[(APPARMOR, "1")]).contains("packaging/apparmor/wardian"));
-        assert!(fix(&[]).contains("--level landlock"));
+        assert!(fix(&[]).contains("seccomp profile"));
     }
 
     #[test]
