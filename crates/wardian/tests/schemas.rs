@@ -6,7 +6,7 @@ fn is_written(name: &str, schema: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/schema").join(name);
     let schema = format!("{schema}\n");
     if std::env::var_os("WARDIAN_BLESS").is_some() {
-        std::fs::write(&path, &schema).unwrap();
+        std::fs::write(&path, &schema).expect("docs/schema can be written");
     }
     let written = match std::fs::read_to_string(&path) {
         Ok(written) => written,
