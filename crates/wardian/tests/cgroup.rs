@@ -78,7 +78,8 @@ fn memory_is_limited_and_the_kill_is_counted() {
 
     assert!(is_ready(&mut watch, 1000), "running out of memory is told");
     assert!(watch.drain().unwrap() >= 1);
-    assert!(!is_ready(&mut watch, 0), "the news is taken");
+    // Version 2 puts off a notification that follows another within 10 ms: it may come yet.
+    wait_until("the news is taken", || watch.drain().is_ok() && !is_ready(&mut watch, 50));
     assert!(cgroup.oom_kills().unwrap() >= 1);
     if let Some(peak) = cgroup.memory_peak_bytes().unwrap() {
         assert!((40 * MIB..=48 * MIB).contains(&peak), "{peak}");
