@@ -54,13 +54,13 @@ impl EncodedSteps {
 }
 
 /// Encodes a whole plan.
-pub fn encode(steps: &EncodedSteps, guest: &GuestSpec, init_filter: &[u8], private_ids: bool) -> Vec<u8> {
+pub fn encode(steps: &EncodedSteps, guest: &GuestSpec, init_filter: &[u8]) -> Vec<u8> {
     let mut w = Writer::default();
     let mut list = Writer::default();
     list.u32(steps.count).bytes.extend_from_slice(&steps.bytes);
     w.bytes(&list.bytes);
     guest.encode(&mut w);
-    w.bytes(init_filter).flag(private_ids);
+    w.bytes(init_filter);
     w.bytes
 }
 

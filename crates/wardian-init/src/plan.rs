@@ -242,8 +242,6 @@ pub struct Plan<'a> {
     pub guest: Guest<'a>,
     /// The seccomp program of init itself.
     pub init_filter: &'a [u8],
-    /// Whether init is privileged in a user namespace of its own.
-    pub private_ids: bool,
 }
 
 impl<'a> Plan<'a> {
@@ -251,12 +249,7 @@ impl<'a> Plan<'a> {
     pub fn decode(bytes: &'a [u8]) -> Option<Plan<'a>> {
         let mut reader = Reader::new(bytes);
         let r = &mut reader;
-        let plan = Plan {
-            steps: List::read(r)?,
-            guest: Guest::decode(r)?,
-            init_filter: r.bytes()?,
-            private_ids: r.flag()?,
-        };
+        let plan = Plan { steps: List::read(r)?, guest: Guest::decode(r)?, init_filter: r.bytes()? };
         // A step that does not decode would end the list early: every one must be there before the first is done.
         let whole = plan.steps.iter(Step::decode).count() == plan.steps.len();
         (reader.is_empty() && whole).then_some(plan)

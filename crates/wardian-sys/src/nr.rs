@@ -10,6 +10,7 @@ mod table {
     pub const RT_SIGACTION: usize = 13;
     pub const RT_SIGPROCMASK: usize = 14;
     pub const IOCTL: usize = 16;
+    pub const SCHED_YIELD: usize = 24;
     pub const GETPID: usize = 39;
     pub const SENDFILE: usize = 40;
     pub const SOCKET: usize = 41;
@@ -74,6 +75,7 @@ mod table {
     pub const EXIT_GROUP: usize = 94;
     pub const UNSHARE: usize = 97;
     pub const SCHED_SETAFFINITY: usize = 122;
+    pub const SCHED_YIELD: usize = 124;
     pub const KILL: usize = 129;
     pub const RT_SIGACTION: usize = 134;
     pub const RT_SIGPROCMASK: usize = 135;

@@ -20,6 +20,12 @@ pub fn exit(code: u8) -> ! {
     }
 }
 
+/// Lets others that wait for this core go first.
+pub fn yield_now() {
+    // SAFETY: no memory is passed. It always succeeds.
+    let _ = unsafe { syscall!(nr::SCHED_YIELD) };
+}
+
 /// Our own process id, as our pid namespace numbers it.
 pub fn getpid() -> i32 {
     // SAFETY: no memory is passed; the call cannot fail.

@@ -51,6 +51,48 @@ pub fn send_with_fd(socket: Fd, bytes: &[u8], passed: Fd) -> Result<()> {
     if sent == bytes.len() { Ok(()) } else { Err(Errno::IO) }
 }
 
+/// Most descriptors that one message carries (`SCM_MAX_FD`, unix(7)).
+pub const MOST_DESCRIPTORS: usize = 253;
+
+/// Receives one message and the descriptors with it, which must get the numbers from `first` on, in order: the
+/// kernel gives each the lowest free number. Returns the bytes received and the number after the last.
+pub fn receive_in_order(socket: Fd, bytes: &mut [u8], first: i32) -> Result<(usize, i32)> {
+    #[repr(C, align(8))]
+    struct Control {
+        len: usize,
+        level: i32,
+        kind: i32,
+        fds: [i32; MOST_DESCRIPTORS],
+    }
+    const HEADER: usize = 16;
+    const MSG_CTRUNC: i32 = 0x8;
+    const MSG_CMSG_CLOEXEC: usize = 0x4000_0000;
+    let iov = IoVec { base: bytes.as_mut_ptr().addr(), len: bytes.len() };
+    let mut control = Control { len: 0, level: 0, kind: 0, fds: [-1; MOST_DESCRIPTORS] };
+    let mut message = MsgHdr {
+        name: 0,
+        name_len: 0,
+        iov: (&raw const iov).addr(),
+        iov_len: 1,
+        control: (&raw mut control).addr(),
+        control_len: size_of::<Control>(),
+        flags: 0,
+    };
+    // SAFETY: the header names one buffer and room for one control message; both outlive the call.
+    let received = unsafe { syscall!(nr::RECVMSG, socket.number(), &raw mut message, MSG_CMSG_CLOEXEC) }?;
+    let count = match (message.control_len, control.level, control.kind) {
+        _ if message.flags & MSG_CTRUNC != 0 => return Err(Errno::PROTO),
+        (0, ..) => 0,
+        (_, SOL_SOCKET, SCM_RIGHTS) => control.len.saturating_sub(HEADER) / size_of::<i32>(),
+        _ => return Err(Errno::PROTO),
+    };
+    let fds = control.fds.get(..count).ok_or(Errno::PROTO)?;
+    if (first..).zip(fds).any(|(expected, fd)| expected != *fd) {
+        return Err(Errno::PROTO);
+    }
+    Ok((received, first + i32::try_from(count).map_err(|_| Errno::PROTO)?))
+}
+
 /// Makes the terminal behind `fd` the controlling terminal of our session.
 pub fn take_terminal(fd: Fd) -> Result<()> {
     const TIOCSCTTY: usize = 0x540E;

@@ -58,8 +58,12 @@ fn refusal(kind: &Kind, errno: Errno, settings: &Settings) -> Finding {
 /// Clones into a new user namespace and one other, and lets the child end: what it is to execute cannot be.
 fn make(flag: u64) -> Result<(), Errno> {
     let Ok(root) = File::open("/") else { return Ok(()) };
-    let spec =
-        InitSpec { executable: root.as_fd(), namespaces: clone::NEWUSER | flag, cgroup: None, fds: &[] };
+    let spec = InitSpec {
+        executable: root.as_fd(),
+        namespaces: clone::NEWUSER | flag,
+        cgroup: None,
+        control: root.as_fd(),
+    };
     match start_init(&spec) {
         Err(StartError::Clone(errno)) => Err(errno),
         _ => Ok(()),
