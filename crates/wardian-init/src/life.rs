@@ -2,7 +2,7 @@
 
 use crate::message::Message;
 use crate::plan::Plan;
-use crate::{CONTROL, PLAN, STEP_CONFINE, STEP_GUEST, STEP_PLAN, guest, setup, watch};
+use crate::{CONTROL, PLAN, STEP_CONFINE, STEP_GUEST, STEP_PLAN, guest, setup, watch, zygote_init};
 use wardian_sys::{Errno, Fd, file, memory, process, signal};
 
 /// The whole life of init.
@@ -29,14 +29,17 @@ fn run(control: Fd) -> Result<(), Failure> {
     let bytes = memory::map_sealed(PLAN.fd(), plan_len).map_err(at(STEP_PLAN))?;
     let plan = Plan::decode(bytes).ok_or(Errno::PROTO).map_err(at(STEP_PLAN))?;
     signal::reset_all();
+    if let Some(slots) = &plan.slots {
+        return zygote_init::run(&plan, slots, control);
+    }
     setup::execute(&plan.steps, control)?;
     let guest = guest::start(&plan.guest, control).map_err(at(STEP_GUEST))?;
     confine(&plan).map_err(at(STEP_CONFINE))?;
-    watch::until_the_end(guest, !plan.guest.change_ids, control).map_err(at(STEP_CONFINE))
+    watch::until_the_end(Some(guest), !plan.guest.change_ids, control).map_err(at(STEP_CONFINE))
 }
 
 /// The supervisor's go is the plan's length, eight bytes little-endian.
-fn wait_for_go(control: Fd) -> Result<usize, Errno> {
+pub(crate) fn wait_for_go(control: Fd) -> Result<usize, Errno> {
     let mut go = [0u8; 8];
     loop {
         match file::read(control, &mut go) {

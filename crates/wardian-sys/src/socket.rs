@@ -51,6 +51,59 @@ pub fn send_with_fd(socket: Fd, bytes: &[u8], passed: Fd) -> Result<()> {
     if sent == bytes.len() { Ok(()) } else { Err(Errno::IO) }
 }
 
+/// Most descriptors that one message brings.
+pub const MOST_PASSED: usize = 16;
+
+/// Receives one message with its descriptors (close-on-exec), each at the lowest free number in their order.
+///
+/// Answers the bytes of the message and the number of descriptors; no bytes at the end.
+pub fn receive_with_fds(
+    socket: Fd,
+    bytes: &mut [u8],
+    passed: &mut [Fd; MOST_PASSED],
+) -> Result<(usize, usize)> {
+    const MSG_CMSG_CLOEXEC: usize = 0x4000_0000;
+    const TRUNCATED: i32 = 0x20 | 0x8; // MSG_TRUNC, MSG_CTRUNC
+    const HEADER: usize = 16;
+    #[repr(C, align(8))]
+    struct Control {
+        len: usize,
+        level: i32,
+        kind: i32,
+        fds: [i32; MOST_PASSED],
+    }
+    let mut control = Control { len: 0, level: 0, kind: 0, fds: [0; MOST_PASSED] };
+    let iov = IoVec { base: bytes.as_mut_ptr().expose_provenance(), len: bytes.len() };
+    let mut message = MsgHdr {
+        name: 0,
+        name_len: 0,
+        iov: (&raw const iov).expose_provenance(),
+        iov_len: 1,
+        control: (&raw mut control).expose_provenance(),
+        control_len: size_of::<Control>(),
+        flags: 0,
+    };
+    // SAFETY: the header names one buffer and one space for control messages, both exclusively ours; they outlive
+    // the call.
+    let received = unsafe { syscall!(nr::RECVMSG, socket.number(), &raw mut message, MSG_CMSG_CLOEXEC) }?;
+    // SAFETY: `control` is initialised and plain data; a volatile read because the compiler cannot know that the
+    // kernel wrote it.
+    let control = unsafe { core::ptr::read_volatile(&raw const control) };
+    // SAFETY: as above.
+    let flags = unsafe { core::ptr::read_volatile(&raw const message.flags) };
+    let mut count = 0;
+    if control.len >= HEADER && control.level == SOL_SOCKET && control.kind == SCM_RIGHTS {
+        count = (control.len - HEADER) / size_of::<i32>();
+        for (to, from) in passed.iter_mut().zip(control.fds).take(count) {
+            *to = Fd::from_number(from);
+        }
+    }
+    if flags & TRUNCATED != 0 {
+        return Err(Errno::IO);
+    }
+    Ok((received, count.min(MOST_PASSED)))
+}
+
 /// Makes the terminal behind `fd` the controlling terminal of our session.
 pub fn take_terminal(fd: Fd) -> Result<()> {
     const TIOCSCTTY: usize = 0x540E;

@@ -22,6 +22,8 @@ pub struct InitSpec<'a> {
     pub namespaces: u64,
     /// The cgroup v2 directory to be born into.
     pub cgroup: Option<BorrowedFd<'a>>,
+    /// The capabilities that it keeps in a new user namespace.
+    pub capabilities: &'a [u32],
     /// Descriptor `i` becomes number `FIRST_SLOT + i`; no other is inherited.
     pub fds: &'a [BorrowedFd<'a>],
 }
@@ -51,6 +53,7 @@ pub enum StartError {
 struct ChildPlan {
     executable: Fd,
     namespaces: u64,
+    capabilities: Vec<u32>,
     fds: Vec<Fd>,
     args: StringList,
     failure: Option<StartError>,
@@ -70,6 +73,7 @@ pub fn start_init(spec: &InitSpec<'_>) -> core::result::Result<StartedInit, Star
     let mut plan = ChildPlan {
         executable: spec.executable.into(),
         namespaces: spec.namespaces,
+        capabilities: spec.capabilities.to_vec(),
         fds: spec.fds.iter().map(|fd| Fd::from(*fd)).collect(),
         args,
         failure: None,
@@ -121,7 +125,7 @@ extern "C" fn in_child(plan: usize) -> ! {
 
 fn prepare_and_exec(plan: &mut ChildPlan) -> StartError {
     if plan.namespaces & clone::NEWUSER != 0
-        && let Err(errno) = caps::keep_through_exec(&caps::SET_UP)
+        && let Err(errno) = caps::keep_through_exec(&plan.capabilities)
     {
         return StartError::Capabilities(errno);
     }

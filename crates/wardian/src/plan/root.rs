@@ -7,7 +7,6 @@ use super::{BOX, HOME, PlanError, Request, etc};
 use crate::files::Input;
 use crate::host::{Host, Privilege};
 use crate::policy::{Mount, MountKind, Outside, ProcMode, RootKind, Scratch};
-use crate::python::Hook;
 use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fs::Metadata;
@@ -150,8 +149,10 @@ impl Builder<'_> {
                 self.steps.file(text(file)?, 0o644, &content)?;
             }
         }
-        if let Some(hook) = &program.hook {
-            self.steps.file(&format!("{HOOK_DIRECTORY}/{}", Hook::NAME), 0o644, hook)?;
+        for (name, content) in &program.start_files {
+            self.steps.file(&format!("{HOOK_DIRECTORY}/{name}"), 0o644, content)?;
+        }
+        if !program.start_files.is_empty() {
             self.root.readable.push(HOOK_DIRECTORY.into());
         }
         if !denies {

@@ -4,8 +4,9 @@ use super::accounting::Accounting;
 use super::ids::{self, IdLease};
 use super::live::Live;
 
+use super::slot::GuestLease;
 use super::streams::{Feeder, Taker, guest_pipe};
-use super::supervise::Supervision;
+use super::supervise::{Parts, Supervision};
 use super::{Collect, Connections, SandboxError, init};
 use crate::files::Input;
 use crate::limits::cgroup::{Cgroup, CgroupLimits, Oom, Version};
@@ -27,7 +28,14 @@ pub struct Running {
     supervision: Supervision,
 }
 
+/// Most slots of a zygote: the lines that an id map has room for.
+pub(super) const MOST_SLOTS: usize = 338;
+
 impl Running {
+    pub(super) fn new(supervision: Supervision) -> Running {
+        Running { supervision }
+    }
+
     /// The host's process id of the sandbox's init.
     pub fn pid(&self) -> u32 {
         self.supervision.init_pid()
@@ -46,6 +54,8 @@ impl Running {
 pub(super) struct Held {
     pub(super) plan: Plan,
     pub(super) ids: Option<IdLease>,
+    /// Of a slot.
+    pub(super) slot: Option<GuestLease>,
     pub(super) collect: Option<Collect>,
 }
 
@@ -75,7 +85,7 @@ pub fn launch(plan: Plan, connections: Connections) -> Result<Running, SandboxEr
     // Each with an offset of its own: the same input may be on its way into another sandbox.
     let inputs = plan.inputs.iter().map(Input::reopen).collect::<Result<Vec<_>, _>>();
     let inputs = inputs.map_err(SandboxError::Input)?;
-    let cgroup = make_cgroup(&plan)?;
+    let cgroup = make_cgroup(&plan, true)?;
     let joins = cgroup.as_ref().map_or(&[][..], Cgroup::join_files);
     let first_join = CHANNEL.0 + 4 + count(plan.inputs.len()) + count(trees.len());
     let bytes = encode(&plan, first_join, joins.len());
@@ -99,6 +109,7 @@ pub fn launch(plan: Plan, connections: Connections) -> Result<Running, SandboxEr
         executable: init::executable()?,
         namespaces: plan.namespaces,
         cgroup: cgroup.as_ref().and_then(Cgroup::clone_into),
+        capabilities: &wardian_sys::caps::SET_UP,
         fds: &slots,
     };
     let started = Live::new(spawn::start_init(&spec)?);
@@ -106,29 +117,29 @@ pub fn launch(plan: Plan, connections: Connections) -> Result<Running, SandboxEr
 
     let limit = plan.policy.limits.output.0;
     let accounting = Accounting::new(cgroup, &plan);
-    let mut supervision = Supervision::new(
-        Held { plan, ids, collect: connections.collect },
-        started,
+    let mut supervision = Supervision::new(Parts {
+        held: Held { plan, ids, slot: None, collect: connections.collect },
+        init: started,
         control,
-        channel,
-        Feeder::new(connections.stdin, stdin.ours),
-        Taker::new(stdout.ours, connections.stdout, limit),
-        Taker::new(stderr.ours, connections.stderr, limit),
-        connections.cancel,
+        channel: Some(channel),
+        stdin: Feeder::new(connections.stdin, stdin.ours),
+        stdout: Taker::new(stdout.ours, connections.stdout, limit),
+        stderr: Taker::new(stderr.ours, connections.stderr, limit),
+        cancel: connections.cancel,
         accounting,
         accepted,
-    );
+    });
     supervision.map_ids()?;
     supervision.go(bytes.len())?;
     Ok(Running { supervision })
 }
 
 /// The sandbox's cgroup, where the host has one for us.
-fn make_cgroup(plan: &Plan) -> Result<Option<Cgroup>, SandboxError> {
+pub(super) fn make_cgroup(plan: &Plan, inits: bool) -> Result<Option<Cgroup>, SandboxError> {
     let Some(version) = plan.cgroups.version() else { return Ok(None) };
     let limits = &plan.policy.limits;
     // Version 2: init is born into the group, and must not count against the guest.
-    let inits = u64::from(version == Version::V2);
+    let inits = u64::from(inits && version == Version::V2);
     let limits = CgroupLimits {
         memory_bytes: Some(limits.memory.0),
         swap_bytes: 0,
@@ -142,17 +153,17 @@ fn make_cgroup(plan: &Plan) -> Result<Option<Cgroup>, SandboxError> {
     Ok(Some(plan.cgroups.create(&limits)?))
 }
 
-fn count(len: usize) -> u32 {
+pub(super) fn count(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }
 
-fn packet_pair() -> Result<(OwnedFd, OwnedFd), SandboxError> {
+pub(super) fn packet_pair() -> Result<(OwnedFd, OwnedFd), SandboxError> {
     socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .map_err(SandboxError::at("make the socket to wardian-init"))
 }
 
 /// A detached copy of a host tree, with its attributes set before anybody inside can see it.
-fn open_tree(tree: &HostTree) -> Result<OwnedFd, SandboxError> {
+pub(super) fn open_tree(tree: &HostTree) -> Result<OwnedFd, SandboxError> {
     let step = || format!("open {} for mounting", tree.source.display());
     let path = CString::new(tree.source.as_os_str().as_bytes())
         .map_err(|_| SandboxError::at(step())(io::Error::from(io::ErrorKind::InvalidInput)))?;
@@ -184,6 +195,7 @@ fn encode(plan: &Plan, first_join: u32, joins: usize) -> Vec<u8> {
         gid: guest.gid,
         change_ids: plan.own_ids,
         private_ids: true,
+        zygote: false,
         filter: guest.filter.clone(),
         listener: guest.listener,
         program: guest.program.clone(),
@@ -191,7 +203,7 @@ fn encode(plan: &Plan, first_join: u32, joins: usize) -> Vec<u8> {
         args: guest.args.clone(),
         env: guest.env.clone(),
     };
-    wardian_init::encode(plan.steps.encoded(), &spec, &guest.init_filter, true)
+    wardian_init::encode(plan.steps.encoded(), &spec, &guest.init_filter, true, None)
 }
 
 /// Writes the id maps of a new user namespace (user_namespaces(7)).

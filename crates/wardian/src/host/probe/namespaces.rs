@@ -5,7 +5,7 @@ use crate::host::examination::Finding;
 use std::fs::File;
 use std::os::fd::AsFd;
 use wardian_sys::spawn::{InitSpec, StartError, start_init};
-use wardian_sys::{Errno, clone};
+use wardian_sys::{Errno, caps, clone};
 
 /// `CLONE_NEWCGROUP`: made by the guest itself, not by `clone3`, and so no constant of the start.
 const NEWCGROUP: u64 = 0x0200_0000;
@@ -58,8 +58,13 @@ fn refusal(kind: &Kind, errno: Errno, settings: &Settings) -> Finding {
 /// Clones into a new user namespace and one other, and lets the child end: what it is to execute cannot be.
 fn make(flag: u64) -> Result<(), Errno> {
     let Ok(root) = File::open("/") else { return Ok(()) };
-    let spec =
-        InitSpec { executable: root.as_fd(), namespaces: clone::NEWUSER | flag, cgroup: None, fds: &[] };
+    let spec = InitSpec {
+        executable: root.as_fd(),
+        namespaces: clone::NEWUSER | flag,
+        cgroup: None,
+        capabilities: &caps::SET_UP,
+        fds: &[],
+    };
     match start_init(&spec) {
         Err(StartError::Clone(errno)) => Err(errno),
         _ => Ok(()),

@@ -1,0 +1,330 @@
+//! A slot: a single-use sandbox with a confined child of a zygote in it, which waits for its program.
+
+use super::Connections;
+use super::accounting::Accounting;
+use super::error::SandboxError;
+use super::launch::{Held, Running, make_cgroup, packet_pair};
+use super::live::Live;
+use super::streams::{Feeder, Taker, guest_pipe};
+use super::supervise::{Parts, Supervision, receive};
+use super::zygote::{GuestId, Zygote, ready, write};
+use crate::files::Input;
+use crate::limits::cgroup::Cgroup;
+use crate::plan::{BOX, Plan};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use wardian_init::{Message, ORDER_ARM, ORDER_DIRECTORY, ORDER_FILE};
+
+/// Making one takes some milliseconds.
+const MAKE_LIMIT: Duration = Duration::from_secs(30);
+/// What goes into one packet of a program.
+const PACKET: usize = 32 << 10;
+
+/// A slot that waits for its program.
+pub(crate) struct ReadySlot {
+    init: Live,
+    control: OwnedFd,
+    channel: OwnedFd,
+    guest: OwnedFd,
+    listener: Option<OwnedFd>,
+    stdin: OwnedFd,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+    scratch: Option<OwnedFd>,
+    accounting: Accounting,
+    lease: GuestLease,
+}
+
+/// A guest's id, given back when everything of the slot is gone; keeps the zygote alive.
+pub(crate) struct GuestLease {
+    pub(crate) zygote: Arc<Zygote>,
+    guest: GuestId,
+}
+
+impl Drop for GuestLease {
+    fn drop(&mut self) {
+        self.zygote.give_back(self.guest);
+    }
+}
+
+/// What a guest is told: how its program is run.
+pub(crate) struct ProgramFrame<'a> {
+    /// `file`, `code`, `module` or `stdin`.
+    pub(crate) mode: &'static str,
+    /// The file's path, the code, or the module's name.
+    pub(crate) target: &'a [u8],
+    pub(crate) unbuffered: bool,
+    pub(crate) args: &'a [std::ffi::OsString],
+    pub(crate) environment: &'a [(String, String)],
+}
+
+/// What is being put together.
+struct Making {
+    init: Option<Live>,
+    guest: Option<OwnedFd>,
+    scratch: Option<OwnedFd>,
+    listener: Option<OwnedFd>,
+    prepared: bool,
+    ready: bool,
+}
+
+impl ReadySlot {
+    /// Makes one: namespaces, root, child, confinement, rehearsal.
+    pub(crate) fn make(zygote: &Arc<Zygote>) -> Result<ReadySlot, SandboxError> {
+        let plan = &zygote.plan.run;
+        let guest = zygote.take_guest().ok_or_else(|| {
+            SandboxError::at("make a slot")(io::Error::other("every slot of the zygote is in use"))
+        })?;
+        let lease = GuestLease { zygote: Arc::clone(zygote), guest };
+        let cgroup = make_cgroup(plan, false)?;
+        let pipe =
+            |reads| guest_pipe(reads, guest.host).map_err(SandboxError::at("make the pipes of its streams"));
+        let (stdin, stdout, stderr) = (pipe(true)?, pipe(false)?, pipe(false)?);
+        let (control, inits_control) = packet_pair()?;
+        let (channel, guests_channel) = packet_pair()?;
+        pass(&zygote.control, &Message::NewSlot { guest: guest.inside }.encode(), &[inits_control.as_fd()])?;
+        let mut making =
+            Making { init: None, guest: None, scratch: None, listener: None, prepared: false, ready: false };
+        let deadline = Instant::now() + MAKE_LIMIT;
+        making.until(&control, &channel, plan, deadline, |making| making.init.is_some())?;
+        // Its own wait for the maps, whose word is any eight bytes.
+        write(&control, &0u64.to_le_bytes(), "let the slot's init go")?;
+        making.until(&control, &channel, plan, deadline, |making| making.prepared)?;
+        let Some(init) = making.init.take() else { return Err(broken()) };
+        let v2 = cgroup.as_ref().map(Cgroup::procs_file).transpose()?.flatten();
+        let mut fds = vec![init.pidfd(), inits_control.as_fd(), guests_channel.as_fd()];
+        fds.extend([stdin.guests.as_fd(), stdout.guests.as_fd(), stderr.guests.as_fd()]);
+        fds.extend(cgroup.iter().flat_map(|cgroup| cgroup.join_files()).map(AsFd::as_fd));
+        fds.extend(v2.iter().map(AsFd::as_fd));
+        pass(&zygote.orders, &Message::Fork.encode(), &fds)?;
+        drop(fds);
+        drop((inits_control, guests_channel, v2));
+        making.init = Some(init);
+        making.until(&control, &channel, plan, deadline, |making| making.ready)?;
+        let (Some(init), Some(guest)) = (making.init, making.guest) else { return Err(broken()) };
+        let accounting = Accounting::of_slot(cgroup, plan);
+        Ok(ReadySlot {
+            init,
+            control,
+            channel,
+            guest,
+            listener: making.listener,
+            stdin: stdin.ours,
+            stdout: stdout.ours,
+            stderr: stderr.ours,
+            scratch: making.scratch,
+            accounting,
+            lease,
+        })
+    }
+
+    /// Whether it is still waiting.
+    pub(crate) fn is_alive(&self) -> bool {
+        let mut set = [
+            PollFd::from_borrowed_fd(self.init.pidfd(), PollFlags::IN),
+            PollFd::new(&self.guest, PollFlags::IN),
+        ];
+        matches!(poll(&mut set, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0))
+    }
+
+    /// What a run in it is planned to be.
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.lease.zygote.plan.run
+    }
+
+    /// Brings the inputs in and hands the program over; an error says that it has not begun, and never will.
+    pub(crate) fn arm(self, inputs: &[Input], program: &ProgramFrame<'_>) -> Result<Armed, SandboxError> {
+        self.bring_in(inputs)?;
+        let prepared = Instant::now();
+        self.send(program)?;
+        Ok(Armed { slot: self, prepared })
+    }
+
+    /// Orders for the slot's init; with files, it has carried them out when this returns.
+    fn bring_in(&self, inputs: &[Input]) -> Result<(), SandboxError> {
+        let mut made = BTreeSet::new();
+        for input in inputs {
+            let (name, mode) = (input.name().to_string(), if input.executable() { 0o755 } else { 0o644 });
+            for (at, _) in name.match_indices('/') {
+                let parent = name.get(..at).unwrap_or_default();
+                if made.insert(parent.to_owned()) {
+                    let order = order(ORDER_DIRECTORY, 0o755, &format!("{BOX}/{parent}"));
+                    write(&self.control, &order, "bring a directory in")?;
+                }
+            }
+            let source = input.reopen().map_err(SandboxError::Input)?;
+            pass(&self.control, &order(ORDER_FILE, mode, &format!("{BOX}/{name}")), &[source.as_fd()])?;
+        }
+        write(&self.control, &[ORDER_ARM], "arm the slot's init")?;
+        let deadline = Instant::now() + MAKE_LIMIT;
+        while !inputs.is_empty() {
+            ready([&self.control].into_iter(), deadline)?;
+            match receive(&self.control)? {
+                Some((Message::Armed, _)) => break,
+                Some((Message::Failed { errno, .. }, _)) => {
+                    return Err(SandboxError::at("bring the inputs in")(wardian_sys::Errno(errno)));
+                }
+                Some(_) => {}
+                None => return Err(broken()),
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&self, program: &ProgramFrame<'_>) -> Result<(), SandboxError> {
+        let args = frame(program.args.iter().map(|arg| arg.as_bytes()));
+        let pairs: Vec<String> =
+            program.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let environment = frame(pairs.iter().map(String::as_bytes));
+        let unbuffered: &[u8] = if program.unbuffered { b"1" } else { b"" };
+        let whole = [program.mode.as_bytes(), program.target, unbuffered, &args, &environment];
+        let body = frame(whole.into_iter());
+        let mut bytes = (body.len() as u64).to_le_bytes().to_vec();
+        bytes.extend_from_slice(&body);
+        bytes.chunks(PACKET).try_for_each(|packet| write(&self.channel, packet, "send the program in"))
+    }
+}
+
+/// A slot whose program has been handed over.
+pub(crate) struct Armed {
+    slot: ReadySlot,
+    prepared: Instant,
+}
+
+impl Armed {
+    /// From here on it is a run like any other.
+    pub(crate) fn begin(
+        self,
+        plan: Plan,
+        connections: Connections,
+        accepted: Instant,
+    ) -> Result<Running, SandboxError> {
+        let Armed { slot, prepared } = self;
+        let limit = plan.policy.limits.output.0;
+        let mut accounting = slot.accounting;
+        accounting.lower_cpu_limit(&plan);
+        let parts = Parts {
+            held: Held { plan, ids: None, slot: Some(slot.lease), collect: connections.collect },
+            init: slot.init,
+            control: slot.control,
+            channel: None,
+            stdin: Feeder::new(connections.stdin, slot.stdin),
+            stdout: Taker::new(slot.stdout, connections.stdout, limit),
+            stderr: Taker::new(slot.stderr, connections.stderr, limit),
+            cancel: connections.cancel,
+            accounting,
+            accepted,
+        };
+        let mut supervision = Supervision::new(parts);
+        supervision.has_begun(prepared, slot.guest, slot.listener, slot.scratch)?;
+        Ok(Running::new(supervision))
+    }
+}
+
+impl Making {
+    /// Hears from init, zygote and guest until `done`.
+    fn until(
+        &mut self,
+        control: &OwnedFd,
+        channel: &OwnedFd,
+        plan: &Plan,
+        deadline: Instant,
+        done: impl Fn(&Making) -> bool,
+    ) -> Result<(), SandboxError> {
+        while !done(self) {
+            let ready = ready([control, channel].into_iter(), deadline)?;
+            let [from_control, from_channel] = ready[..] else { return Err(broken()) };
+            if from_control {
+                let heard = receive(control)?.ok_or_else(broken)?;
+                self.hear(heard, plan)?;
+            }
+            if from_channel {
+                match receive(channel)? {
+                    Some((Message::Listener { fd }, _)) => self.take_listener(fd, control, channel, plan)?,
+                    Some((Message::Ready, _)) => self.ready = true,
+                    Some((Message::NotStarted { stage, errno }, _)) => {
+                        return Err(SandboxError::guest(stage, errno));
+                    }
+                    _ => return Err(broken()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, heard: (Message, Option<OwnedFd>), plan: &Plan) -> Result<(), SandboxError> {
+        match heard {
+            (Message::Init { .. }, Some(pidfd)) => self.init = Some(Live::of_another(pidfd)?),
+            (Message::Directory, directory) => self.scratch = directory,
+            (Message::Prepared, _) => self.prepared = true,
+            (Message::Guest { .. }, pidfd) => self.guest = pidfd,
+            (Message::Failed { step, errno }, _) => return Err(SandboxError::set_up(plan, step, errno)),
+            _ => return Err(broken()),
+        }
+        Ok(())
+    }
+
+    fn take_listener(
+        &mut self,
+        fd: i32,
+        control: &OwnedFd,
+        channel: &OwnedFd,
+        plan: &Plan,
+    ) -> Result<(), SandboxError> {
+        // The zygote's message with the pidfd is on its way.
+        while self.guest.is_none() {
+            let heard = receive(control)?.ok_or_else(broken)?;
+            self.hear(heard, plan)?;
+        }
+        let Some(guest) = &self.guest else { return Err(broken()) };
+        let listener = pidfd_getfd(guest, fd, PidfdGetfdFlags::empty())
+            .map_err(SandboxError::at("take over the guest's seccomp listener (pidfd_getfd)"))?;
+        self.listener = Some(listener);
+        write(channel, &[1], "let the guest go on")
+    }
+}
+
+fn broken() -> SandboxError {
+    SandboxError::Zygote { reason: String::new() }
+}
+
+fn order(kind: u8, mode: u32, path: &str) -> Vec<u8> {
+    let mut bytes = vec![kind];
+    bytes.extend_from_slice(&mode.to_le_bytes());
+    bytes.extend_from_slice(path.as_bytes());
+    bytes.push(0);
+    bytes
+}
+
+/// A count, then as many byte strings, each after its length.
+pub(super) fn frame<'a>(strings: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX).to_le_bytes();
+    let mut bytes = vec![0; 4];
+    let mut count = 0;
+    for string in strings {
+        bytes.extend_from_slice(&number(string.len()));
+        bytes.extend_from_slice(string);
+        count += 1;
+    }
+    if let Some(place) = bytes.first_chunk_mut() {
+        *place = number(count);
+    }
+    bytes
+}
+
+/// Sends a message with copies of descriptors.
+pub(super) fn pass(socket: &OwnedFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), SandboxError> {
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(16))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    ancillary.push(SendAncillaryMessage::ScmRights(fds));
+    sendmsg(socket, &[io::IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL)
+        .map(drop)
+        .map_err(SandboxError::at("pass descriptors to the zygote"))
+}
