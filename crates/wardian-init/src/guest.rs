@@ -227,12 +227,13 @@ pub(crate) fn filter(guest: &Guest<'static>) -> core::result::Result<(), (Stage,
     hand_over(guest.channel.fd(), listener.fd()).map_err(|errno| (Stage::Listener, errno))
 }
 
-/// The supervisor fetches the listener with pidfd_getfd(2), then says go; it stays close-on-exec here.
+/// The supervisor fetches the listener with pidfd_getfd(2), then says go; here there is no more use for it, and a
+/// zygote's child has no exec that would close it.
 fn hand_over(channel: Fd, listener: Fd) -> Result<()> {
     Message::Listener { fd: listener.number() }.send(channel, None)?;
     let mut go = [0u8; 1];
     match file::read(channel, &mut go)? {
-        1 => Ok(()),
+        1 => file::close(listener),
         _ => Err(Errno::PROTO),
     }
 }

@@ -1,36 +1,184 @@
 //! A warm run is a cold run: the same report, and nothing of another run.
 
+#![allow(clippy::print_stderr, reason = "a test that skips says so")]
+
+use serde_json::{Value, json};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use wardian::files::Input;
 use wardian::host::Host;
-use wardian::policy;
-use wardian::sandbox::{Connections, Output, StdinSource};
+use wardian::plan::{Plan, Program, Request};
+use wardian::policy::{self, HashSeed, Policy};
+use wardian::python;
+use wardian::report::Report;
+use wardian::sandbox::{self, Connections, Output, StdinSource};
 use wardian::warm::{Job, JobProgram, Pool, PoolOptions, Rotation};
 
-fn kept() -> Output {
-    Output { pass_to: None, keep: true }
+/// A program, however it is given to the interpreter.
+#[derive(Clone, Debug)]
+struct Case {
+    program: JobProgram,
+    files: Vec<(&'static str, String)>,
+    args: Vec<&'static str>,
+    stdin: &'static [u8],
+    unbuffered: bool,
 }
 
-fn connections() -> Connections {
-    Connections { stdin: StdinSource::Empty, stdout: kept(), stderr: kept(), cancel: None, collect: None }
+fn case(program: JobProgram) -> Case {
+    Case { program, files: vec![], args: vec![], stdin: b"", unbuffered: false }
 }
 
-#[test]
-fn first() {
-    let host = Host::detect();
-    let options = PoolOptions {
-        policy: policy::preset("python").unwrap(),
-        python: wardian::python::Request::Path("/usr/bin/python3".into()),
+fn code(text: &str) -> Case {
+    case(JobProgram::Code(text.into()))
+}
+
+fn script(name: &'static str, text: impl Into<String>) -> Case {
+    Case { files: vec![(name, text.into())], ..case(JobProgram::Script(name.into())) }
+}
+
+impl Case {
+    fn args(self, args: &[&'static str]) -> Case {
+        Case { args: args.to_vec(), ..self }
+    }
+
+    fn stdin(self, stdin: &'static [u8]) -> Case {
+        Case { stdin, ..self }
+    }
+
+    fn file(mut self, name: &'static str, text: &str) -> Case {
+        self.files.push((name, text.into()));
+        self
+    }
+
+    fn inputs(&self) -> Vec<Input> {
+        let input = |(name, text): &(&str, String)| Input::from_bytes(name.parse().unwrap(), text.as_bytes());
+        self.files.iter().map(|file| input(file).unwrap()).collect()
+    }
+
+    fn connections(&self) -> Connections {
+        let kept = || Output { pass_to: None, keep: true };
+        let stdin = StdinSource::Bytes(self.stdin.to_vec());
+        Connections { stdin, stdout: kept(), stderr: kept(), cancel: None, collect: None }
+    }
+
+    fn cold(&self, policy: &Policy, python: &Path, host: &Host) -> Report {
+        let inputs = self.inputs();
+        let program = match &self.program {
+            JobProgram::Script(name) => {
+                Program::Script(inputs.iter().find(|input| input.name().to_string() == *name).unwrap().clone())
+            }
+            JobProgram::Code(text) => Program::Code(text.clone()),
+            JobProgram::Module(name) => Program::Module(name.clone()),
+            JobProgram::Stdin => Program::Stdin,
+        };
+        let request = Request {
+            policy: policy.clone(),
+            program,
+            args: self.args.iter().map(OsString::from).collect(),
+            inputs,
+            cwd: None,
+            python: python::Request::Path(python.into()),
+            unbuffered: self.unbuffered,
+        };
+        let plan = Plan::build(request, host).unwrap_or_else(|error| panic!("{error}"));
+        sandbox::run(plan, self.connections()).unwrap_or_else(|error| panic!("{self:?}: {error}"))
+    }
+
+    fn warm(&self, pool: &Pool) -> Report {
+        let job = Job {
+            inputs: self.inputs(),
+            args: self.args.iter().map(OsString::from).collect(),
+            unbuffered: self.unbuffered,
+            ..Job::new(self.program.clone())
+        };
+        pool.run(&job, self.connections()).unwrap_or_else(|error| panic!("{self:?}: {error}"))
+    }
+}
+
+/// What of a report does not depend on the moment.
+fn essence(report: &Report) -> Value {
+    let report = serde_json::to_value(report).unwrap();
+    let kept = [
+        "verdict", "reason", "message", "exit_code", "signal", "stdout", "stderr", "limits", "files", "files_omitted",
+        "denials", "enforced_by", "python",
+    ];
+    json!(kept.map(|name| (name, without_addresses(&report[name]))))
+}
+
+fn without_addresses(value: &Value) -> String {
+    let text = value.to_string().replace("\\n", "\n");
+    let mut pieces = text.split("0x");
+    let mut shown = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        shown.push_str("0x");
+        shown.push_str(piece.trim_start_matches(|c: char| c.is_ascii_hexdigit()));
+    }
+    shown
+}
+
+fn interpreters() -> Vec<PathBuf> {
+    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
+    let mut found = vec![PathBuf::from("/usr/bin/python3")];
+    for version in ["3.8", "3.9", "3.10", "3.12", "3.13", "3.14"] {
+        let all = std::fs::read_dir(home.join(".pyenv/versions")).into_iter().flatten().flatten();
+        let mut fitting = all.filter(|entry| {
+            entry.file_name().to_string_lossy().strip_prefix(version).is_some_and(|rest| rest.starts_with('.'))
+        });
+        match fitting.next() {
+            Some(entry) => found.push(entry.path().join("bin/python3")),
+            None => eprintln!("SKIP Python {version}: not on this machine"),
+        }
+    }
+    found.retain(|path| path.exists());
+    found
+}
+
+fn options(policy: &Policy, python: &Path) -> PoolOptions {
+    PoolOptions {
+        policy: policy.clone(),
+        python: python::Request::Path(python.into()),
         preload: vec![],
         ready: 2,
         running: 2,
         queue: 4,
         rotation: Rotation::default(),
-    };
-    let pool = Pool::start(options, &host).unwrap_or_else(|error| panic!("{error}"));
-    for _ in 0..5 {
-        let t = std::time::Instant::now();
-        let report = pool.run(&Job::new(JobProgram::Code("print('hello')".into())), connections()).unwrap();
-        let t = t.elapsed();
-        println!("{t:?} {}", serde_json::to_string(&report).unwrap());
-        std::thread::sleep(std::time::Duration::from_millis(20));
     }
+}
+
+/// A policy under which nothing depends on chance.
+fn preset(name: &str) -> Policy {
+    let mut policy = policy::preset(name).unwrap();
+    policy.environment.hash_seed = HashSeed::Fixed;
+    policy
+}
+
+fn same(policy: &Policy, cases: &[Case]) {
+    let host = Host::detect();
+    for python in interpreters() {
+        let pool = Pool::start(options(policy, &python), &host).unwrap_or_else(|error| panic!("{error}"));
+        for case in cases {
+            let (cold, warm) = (case.cold(policy, &python, &host), case.warm(&pool));
+            let (cold, warm) = (essence(&cold), essence(&warm));
+            for (a, b) in cold.as_array().unwrap().iter().zip(warm.as_array().unwrap()) {
+                let who = format!("{} {} {:?} {:?}", python.display(), policy.name, case.program, case.args);
+                let lines = |v: &Value| v[1].as_str().unwrap().lines().map(str::to_owned).collect::<Vec<_>>();
+                for (a, b) in lines(a).iter().zip(&lines(b)) {
+                    assert_eq!(a, b, "{who}");
+                }
+                assert_eq!(a, b, "{who}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_program_cannot_tell() {
+    same(&preset("python"), &[
+        script("main.py", include_str!("warm/same.py")).args(&["one", "two words", ""]),
+        script("main.py", include_str!("warm/same.py")).args(&["--modules"]),
+        script("deep/er/other.py", include_str!("warm/same.py")).file("deep/x.txt", "x"),
+        script("main.py", include_str!("warm/work.py"))
+            .file("helper.py", include_str!("warm/helper.py"))
+            .stdin(b"first\nsecond\nthird\n"),
+    ]);
 }

@@ -95,11 +95,9 @@ class Harness:
         self.partial = functools.partial
 
     def preload(self, names):
-        import importlib
-
         for name in names:
             try:
-                importlib.import_module(name)
+                __import__(name)
             except BaseException as error:
                 import traceback
 
