@@ -85,7 +85,7 @@ pub fn launch(plan: Plan, connections: Connections) -> Result<Running, SandboxEr
     // Each with an offset of its own: the same input may be on its way into another sandbox.
     let inputs = plan.inputs.iter().map(Input::reopen).collect::<Result<Vec<_>, _>>();
     let inputs = inputs.map_err(SandboxError::Input)?;
-    let cgroup = make_cgroup(&plan, true)?;
+    let cgroup = make_cgroup(&plan, Member::Run)?;
     let joins = cgroup.as_ref().map_or(&[][..], Cgroup::join_files);
     let first_join = CHANNEL.0 + 4 + count(plan.inputs.len()) + count(trees.len());
     let bytes = encode(&plan, first_join, joins.len());
@@ -134,17 +134,29 @@ pub fn launch(plan: Plan, connections: Connections) -> Result<Running, SandboxEr
     Ok(Running { supervision })
 }
 
+/// For whom a cgroup is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Member {
+    /// A cold run, with its init where that is born into the group.
+    Run,
+    /// A slot's guest, whose init is in the zygote's group.
+    Slot,
+    /// A zygote, with the inits of its slots: limited in memory alone.
+    Zygote,
+}
+
 /// The sandbox's cgroup, where the host has one for us.
-pub(super) fn make_cgroup(plan: &Plan, inits: bool) -> Result<Option<Cgroup>, SandboxError> {
+pub(super) fn make_cgroup(plan: &Plan, member: Member) -> Result<Option<Cgroup>, SandboxError> {
     let Some(version) = plan.cgroups.version() else { return Ok(None) };
     let limits = &plan.policy.limits;
     // Version 2: init is born into the group, and must not count against the guest.
-    let inits = u64::from(inits && version == Version::V2);
+    let inits = u64::from(member == Member::Run && version == Version::V2);
+    let zygote = member == Member::Zygote;
     let limits = CgroupLimits {
         memory_bytes: Some(limits.memory.0),
         swap_bytes: 0,
-        processes: Some(u64::from(limits.processes) + inits),
-        cpus: limits.cpus,
+        processes: (!zygote).then_some(u64::from(limits.processes) + inits),
+        cpus: limits.cpus.filter(|_| !zygote),
         oom: match limits.on_oom {
             OnOom::End => Oom::End,
             OnOom::One => Oom::One,

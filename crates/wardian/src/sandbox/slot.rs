@@ -3,7 +3,7 @@
 use super::Connections;
 use super::accounting::Accounting;
 use super::error::SandboxError;
-use super::launch::{Held, Running, make_cgroup, packet_pair};
+use super::launch::{Held, Member, Running, make_cgroup, packet_pair};
 use super::live::Live;
 use super::streams::{Feeder, Taker, guest_pipe};
 use super::supervise::{Parts, Supervision, receive};
@@ -83,7 +83,7 @@ impl ReadySlot {
             SandboxError::at("make a slot")(io::Error::other("every slot of the zygote is in use"))
         })?;
         let lease = GuestLease { zygote: Arc::clone(zygote), guest };
-        let cgroup = make_cgroup(plan, false)?;
+        let cgroup = make_cgroup(plan, Member::Slot)?;
         let pipe =
             |reads| guest_pipe(reads, guest.host).map_err(SandboxError::at("make the pipes of its streams"));
         let (stdin, stdout, stderr) = (pipe(true)?, pipe(false)?, pipe(false)?);

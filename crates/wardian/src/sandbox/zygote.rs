@@ -2,7 +2,7 @@
 
 use super::error::SandboxError;
 use super::ids::{self, IdLease};
-use super::launch::{count, make_cgroup, open_tree, packet_pair};
+use super::launch::{Member, count, make_cgroup, open_tree, packet_pair};
 use super::live::Live;
 use super::slot::pass;
 use super::streams::guest_pipe;
@@ -60,7 +60,7 @@ impl Zygote {
     /// Starts one, and waits until everything is loaded; `slots` is how many there may be at once.
     pub(crate) fn start(plan: WarmPlan, preload: &[String], slots: usize) -> Result<Zygote, SandboxError> {
         let leases = lease(&plan.zygote, slots)?;
-        let cgroup = make_cgroup(&plan.zygote, true)?;
+        let cgroup = make_cgroup(&plan.zygote, Member::Zygote)?;
         let joins = cgroup.as_ref().map_or(&[][..], Cgroup::join_files);
         let pipe = |reads| guest_pipe(reads, None).map_err(SandboxError::at("make the zygote's pipes"));
         let (stdin, stdout, stderr) = (pipe(true)?, pipe(false)?, pipe(false)?);

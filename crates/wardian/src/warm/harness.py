@@ -88,11 +88,37 @@ class Harness:
         self.run_code.argtypes = [ctypes.c_char_p, pointer]
         for run in (self.run_file, self.run_code):
             run.restype, run.errcheck = ctypes.c_int, end
-        self.flags = (ctypes.c_int * 2)(IGNORE_COOKIE, sys.version_info.minor)
+        cookie = IGNORE_COOKIE if sys.version_info >= (3, 10) else 0
+        self.flags = (ctypes.c_int * 2)(cookie, sys.version_info.minor)
         self.flags_at = ctypes.addressof(self.flags)
+        api.PyThreadState_Get.restype = pointer
+        self.state = (ctypes.c_int * 48).from_address(api.PyThreadState_Get())
         import functools
 
         self.partial = functools.partial
+
+    def find_depth(self):
+        """Until Python 3.11 calls from C to C count as recursion, and a program begins two deeper than it would cold.
+        Where the interpreter counts, and in which direction, shows by trying."""
+        self.depth = None
+        if sys.version_info >= (3, 12):
+            return
+
+        def deeper(n):
+            return deeper(n - 1) if n else list(self.state)
+
+        base, five, nine = deeper(0), deeper(5), deeper(9)
+        both = zip(base, five, nine)
+        found = [(at, b - a) for at, (a, b, c) in enumerate(both) if abs(b - a) == 5 and (c - a) * 5 == (b - a) * 9]
+        if len(found) == 1:
+            at, change = found[0]
+            self.depth = at, change // 5
+
+    def level(self):
+        """The two calls that lead to the program count for nothing."""
+        if self.depth:
+            at, step = self.depth
+            self.state[at] -= 2 * step
 
     def preload(self, names):
         for name in names:
@@ -149,6 +175,7 @@ class Harness:
         harness_only = () if names else set(sys.modules) - before - {"sitecustomize"}
         self.preload(names)
         self.check()
+        self.find_depth()
         self.rehearse()
         for name in harness_only:
             del sys.modules[name]
@@ -184,11 +211,14 @@ class Harness:
             os._exit(127)
         self.renew()
         self.rehearse()
+        self.new_main()
         os.write(channel, READY)
         mode, target, unbuffered, args, environment = strings(self.receive(channel))
         run = self.begin(mode, target, strings(args), strings(environment))
         if unbuffered:
             self.unbuffer()
+        if mode != b"module":
+            self.level()
         os.close(channel)
         return run
 
@@ -206,6 +236,16 @@ class Harness:
             left -= len(packet)
             frame += packet
         return frame
+
+    def new_main(self):
+        """A `__main__` that the garbage collector does not take for frozen: it is emptied at the end."""
+        old = sys.modules["__main__"].__dict__
+        new = type(sys)("__main__")
+        new.__dict__.clear()
+        new.__dict__.update(old)
+        if "__annotations__" in old:
+            new.__dict__["__annotations__"] = {}
+        sys.modules["__main__"] = new
 
     def renew(self):
         """What must not be the same in two children; `random` does it by itself."""
