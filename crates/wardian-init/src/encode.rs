@@ -69,13 +69,12 @@ pub fn encode(
     steps: &EncodedSteps,
     guest: &GuestSpec,
     init_filter: &[u8],
-    private_ids: bool,
     slots: Option<&SlotsSpec<'_>>,
 ) -> Vec<u8> {
     let mut w = Writer::default();
     steps.encode(&mut w);
     guest.encode(&mut w);
-    w.bytes(init_filter).flag(private_ids).flag(slots.is_some());
+    w.bytes(init_filter).flag(slots.is_some());
     if let Some(slots) = slots {
         w.u64(slots.namespaces);
         slots.steps.encode(&mut w);

@@ -20,8 +20,8 @@ struct Prepared {
     env: StringList,
 }
 
-/// Starts the guest; returns its pid. Its pidfd has then been sent to the supervisor.
-pub(crate) fn start(guest: &Guest<'static>, control: Fd) -> Result<i32> {
+/// Starts the guest; returns its pid.
+pub(crate) fn start(guest: &Guest<'static>) -> Result<i32> {
     // SIGCHLD waits for the watch; it must be blocked before there is a child.
     signal::set_blocked(SignalSet::ALL)?;
     let prepared = Prepared {
@@ -31,7 +31,6 @@ pub(crate) fn start(guest: &Guest<'static>, control: Fd) -> Result<i32> {
     };
     let stack = memory::allocate_pages(STACK_BYTES)?;
     let child = wardian_sys::clone::start_sharing(stack, SIGCHLD, in_child, memory::keep(prepared)?)?;
-    Message::Guest { pid: child.pid }.send(control, Some(child.pidfd.fd()))?;
     file::close(child.pidfd.fd())?;
     // The supervisor sees the guest's exec as the end of this channel: ours must not keep it open.
     file::close(guest.channel.fd())?;
@@ -224,16 +223,10 @@ pub(crate) fn filter(guest: &Guest<'static>) -> core::result::Result<(), (Stage,
         Ok(listener) => listener,
         Err(errno) => return Err((Stage::Seccomp, errno)),
     };
-    hand_over(guest.channel.fd(), listener.fd()).map_err(|errno| (Stage::Listener, errno))
-}
-
-/// The supervisor fetches the listener with pidfd_getfd(2), then says go; here there is no more use for it, and a
-/// zygote's child has no exec that would close it.
-fn hand_over(channel: Fd, listener: Fd) -> Result<()> {
-    Message::Listener { fd: listener.number() }.send(channel, None)?;
-    let mut go = [0u8; 1];
-    match file::read(channel, &mut go)? {
-        1 => file::close(listener),
-        _ => Err(Errno::PROTO),
-    }
+    // The filter is on: whatever it refuses is for sendmsg(2) not to be. The kernel keeps what the guest is refused
+    // before the supervisor looks. A zygote's child has no exec that would close the descriptor.
+    Message::Listener
+        .send(guest.channel.fd(), Some(listener.fd()))
+        .and_then(|()| file::close(listener.fd()))
+        .map_err(|errno| (Stage::Listener, errno))
 }

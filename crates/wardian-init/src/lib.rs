@@ -65,6 +65,9 @@ pub const ORDER_ARM: u8 = 3;
 /// Most bytes of an order.
 pub const ORDER_BYTES: usize = 4400;
 
+/// Most descriptors with an order.
+pub const MOST_PASSED: usize = 16;
+
 /// `step` of a failure that is none of the plan's steps: reading the plan.
 pub const STEP_PLAN: u32 = u32::MAX;
 /// `step` of a failure that is none of the plan's steps: starting the guest.

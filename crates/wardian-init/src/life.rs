@@ -3,7 +3,7 @@
 use crate::message::Message;
 use crate::plan::Plan;
 use crate::{CONTROL, PLAN, STEP_CONFINE, STEP_GUEST, STEP_PLAN, guest, setup, watch, zygote_init};
-use wardian_sys::{Errno, Fd, file, memory, process, signal};
+use wardian_sys::{Errno, Fd, memory, process, signal, socket};
 
 /// The whole life of init.
 pub fn main() -> ! {
@@ -33,20 +33,27 @@ fn run(control: Fd) -> Result<(), Failure> {
         return zygote_init::run(&plan, slots, control);
     }
     setup::execute(&plan.steps, control)?;
-    let guest = guest::start(&plan.guest, control).map_err(at(STEP_GUEST))?;
+    let guest = guest::start(&plan.guest).map_err(at(STEP_GUEST))?;
+    // On one core, the guest's way to its program is what somebody waits for.
+    process::yield_now();
     confine(&plan).map_err(at(STEP_CONFINE))?;
     watch::until_the_end(Some(guest), !plan.guest.change_ids, control).map_err(at(STEP_CONFINE))
 }
 
-/// The supervisor's go is the plan's length, eight bytes little-endian.
+/// Messages from the supervisor bring the descriptors of the slots after the control socket, in order. Each is
+/// eight bytes, little-endian: 0 when more follow, in the last one the plan's length, which is the go.
 pub(crate) fn wait_for_go(control: Fd) -> Result<usize, Errno> {
-    let mut go = [0u8; 8];
+    let mut slot = PLAN.fd().number();
     loop {
-        match file::read(control, &mut go) {
-            Ok(8) => return usize::try_from(u64::from_le_bytes(go)).map_err(|_| Errno::PROTO),
+        let mut word = [0u8; 8];
+        match socket::receive_in_order(control, &mut word, slot) {
+            Ok((8, next)) => match u64::from_le_bytes(word) {
+                0 => slot = next,
+                len => return usize::try_from(len).map_err(|_| Errno::PROTO),
+            },
             Err(Errno::INTR) => {}
             // The supervisor is gone: so are we.
-            Ok(0) => process::exit(0),
+            Ok((0, _)) => process::exit(0),
             Ok(_) => return Err(Errno::PROTO),
             Err(errno) => return Err(errno),
         }
@@ -56,9 +63,6 @@ pub(crate) fn wait_for_go(control: Fd) -> Result<usize, Errno> {
 /// From here on init can read, write, wait, poll and exit.
 fn confine(plan: &Plan<'_>) -> Result<(), Errno> {
     process::set_dumpable(false)?;
-    if plan.private_ids {
-        wardian_sys::caps::lock_down()?;
-    }
     wardian_sys::caps::drop_effective()?;
     process::no_new_privs()?;
     wardian_sys::seccomp::install_filter(plan.init_filter)

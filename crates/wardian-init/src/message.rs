@@ -45,11 +45,6 @@ pub enum Message {
     },
     /// Carries a descriptor of a directory that the plan says to hand out.
     Directory,
-    /// Carries a pidfd of the guest, which is being started.
-    Guest {
-        /// Its pid inside.
-        pid: i32,
-    },
     /// The guest has ended; init ends.
     Exited {
         /// Raw wait status.
@@ -92,11 +87,8 @@ pub enum Message {
     },
     /// To a zygote, with a slot's pidfd, control socket, channel, streams and cgroups: fork.
     Fork,
-    /// From the guest's child-side code: the seccomp listener is its descriptor `fd`; it waits for one byte.
-    Listener {
-        /// The number in the guest's descriptor table.
-        fd: i32,
-    },
+    /// From the guest's child-side code: carries the seccomp listener.
+    Listener,
 }
 
 impl Message {
@@ -106,11 +98,10 @@ impl Message {
             Message::Failed { step, errno } => &[1, u64::from(*step), word_of(*errno)],
             Message::Degraded { step, errno } => &[2, u64::from(*step), word_of(*errno)],
             Message::Directory => &[3],
-            Message::Guest { pid } => &[4, word_of(*pid)],
             Message::Exited { status, usage } => return with_usage(5, *status, usage),
             Message::Reaped { usage } => return with_usage(12, 0, usage),
             Message::NotStarted { stage, errno } => &[6, u64::from(*stage), word_of(*errno)],
-            Message::Listener { fd } => &[7, word_of(*fd)],
+            Message::Listener => &[4],
             Message::Ready => &[8],
             Message::Init { pid } => &[9, word_of(*pid)],
             Message::Prepared => &[10],
@@ -158,10 +149,9 @@ impl Message {
             1 => Message::Failed { step: u32::try_from(next()).ok()?, errno: int(next())? },
             2 => Message::Degraded { step: u32::try_from(next()).ok()?, errno: int(next())? },
             3 => Message::Directory,
-            4 => Message::Guest { pid: int(next())? },
+            4 => Message::Listener,
             5 => Message::Exited { status: int(next())?, usage: usage(&mut next) },
             6 => Message::NotStarted { stage: u32::try_from(next()).ok()?, errno: int(next())? },
-            7 => Message::Listener { fd: int(next())? },
             8 => Message::Ready,
             9 => Message::Init { pid: int(next())? },
             10 => Message::Prepared,

@@ -244,8 +244,6 @@ pub struct Plan<'a> {
     pub guest: Guest<'a>,
     /// The seccomp program of init itself.
     pub init_filter: &'a [u8],
-    /// Whether init is privileged in a user namespace of its own.
-    pub private_ids: bool,
     /// What the slots of a zygote are like, if the guest is one.
     pub slots: Option<Slots<'a>>,
 }
@@ -272,7 +270,6 @@ impl<'a> Plan<'a> {
             steps: List::read(r)?,
             guest: Guest::decode(r)?,
             init_filter: r.bytes()?,
-            private_ids: r.flag()?,
             slots: if r.flag()? { Some(Slots::decode(r)?) } else { None },
         };
         // A step that does not decode would end the list early: every one must be there before the first is done.

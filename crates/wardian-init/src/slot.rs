@@ -7,11 +7,11 @@ use crate::life::{Failure, wait_for_go};
 use crate::message::Message;
 use crate::plan::Slots;
 use crate::{
-    CONTROL, ORDER_ARM, ORDER_BYTES, ORDER_DIRECTORY, ORDER_FILE, STEP_CONFINE, STEP_INPUT, STEP_SLOT, setup,
-    watch,
+    CONTROL, MOST_PASSED, ORDER_ARM, ORDER_BYTES, ORDER_DIRECTORY, ORDER_FILE, STEP_CONFINE, STEP_INPUT,
+    STEP_SLOT, setup, watch,
 };
 use core::ffi::CStr;
-use wardian_sys::socket::{MOST_PASSED, receive_with_fds};
+use wardian_sys::socket::receive;
 use wardian_sys::{Errno, Fd, Result, caps, file, mount, process, seccomp};
 
 /// What all slots of a zygote share.
@@ -35,8 +35,10 @@ fn live(context: &Context, control: Fd) -> core::result::Result<(), Failure> {
     let at = |step| move |errno| Failure { step, errno };
     let own = CONTROL.fd();
     file::dup_onto(control, own).map_err(at(STEP_SLOT))?;
-    let first_other = own.number().unsigned_abs() + 1;
-    file::close_range(first_other, u32::MAX).map_err(at(STEP_SLOT))?;
+    let number = own.number().unsigned_abs();
+    file::close_range(number + 1, u32::MAX).map_err(at(STEP_SLOT))?;
+    // Copies of the zygote's init's own control socket.
+    file::close_range(0, number - 1).map_err(at(STEP_SLOT))?;
     wait_for_go(own).map_err(at(STEP_SLOT))?;
     setup::execute(&context.slots.steps, own)?;
     caps::lock_down().map_err(at(STEP_CONFINE))?;
@@ -55,7 +57,7 @@ fn take_orders(context: &Context, control: Fd) -> Result<bool> {
     let mut bytes = [0u8; ORDER_BYTES];
     let mut passed = [Fd::NONE; MOST_PASSED];
     loop {
-        let (len, fds) = match receive_with_fds(control, &mut bytes, &mut passed) {
+        let (len, fds) = match receive(control, &mut bytes, &mut passed) {
             // The supervisor is gone, or has no use for us: so are we.
             Ok((0, _)) => process::exit(0),
             Err(Errno::INTR) => continue,

@@ -3,16 +3,16 @@
 //! Python itself forks, so that every library's fork handler runs; everything else, above all what confines the
 //! child, is the same code that a cold start executes. No interface of CPython's is used.
 
-use crate::guest;
 use crate::message::{MESSAGE_BYTES, Message, Usage};
 use crate::plan::{Plan, Slot, Slots};
 use crate::stage::Stage;
 use crate::watch;
+use crate::{MOST_PASSED, guest};
 use core::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use wardian_sys::file::{POLLIN, PollFd};
 use wardian_sys::memory::{self, Place};
 use wardian_sys::signal::{SIGCHLD, SignalSet, set_blocked, signalfd};
-use wardian_sys::socket::{MOST_PASSED, receive_with_fds};
+use wardian_sys::socket::receive;
 use wardian_sys::{Errno, Fd, Result, file, process};
 
 /// What a fork order brings, as slots: always at the same numbers, which nobody else in a zygote uses.
@@ -48,7 +48,7 @@ pub fn start(socket: i32) -> i32 {
 fn begin(socket: Fd) -> Result<()> {
     let mut bytes = [0u8; MESSAGE_BYTES];
     let mut passed = [Fd::NONE; MOST_PASSED];
-    let (len, count) = receive_with_fds(socket, &mut bytes, &mut passed)?;
+    let (len, count) = receive(socket, &mut bytes, &mut passed)?;
     let (Some(Message::Plan { bytes }), 1, [memfd, ..]) =
         (bytes.get(..len).and_then(Message::decode), count, passed)
     else {
@@ -118,7 +118,7 @@ fn wait() -> Result<bool> {
     }
     let mut bytes = [0u8; MESSAGE_BYTES];
     let mut passed = [Fd::NONE; MOST_PASSED];
-    let (len, count) = receive_with_fds(orders, &mut bytes, &mut passed)?;
+    let (len, count) = receive(orders, &mut bytes, &mut passed)?;
     if len == 0 {
         // The supervisor has no more use for us.
         process::exit(0);
@@ -148,23 +148,20 @@ fn close_brought() -> Result<()> {
     file::close_range(INIT.fd().number().unsigned_abs(), last.unsigned_abs())
 }
 
-/// In the zygote, after the fork: hands a pidfd of the child to the supervisor. A negative `child` is an error number.
+/// In the zygote, after the fork: remembers whom to tell of the child's end. A negative `child` is an error number.
 pub fn forked(child: i32) -> i32 {
     if child < 0 {
         return answer(refuse(Errno(-child)));
     }
-    answer(introduce(child).and_then(|()| close_brought()))
+    answer(remember(child).and_then(|()| close_brought()))
 }
 
-fn introduce(child: i32) -> Result<()> {
-    let pidfd = process::pidfd_open(child)?;
+fn remember(child: i32) -> Result<()> {
     let control = file::dup_at_least(CONTROL.fd(), OWN)?.fd();
     let entry = u64::from(child.cast_unsigned()) << 32 | u64::from(control.number().cast_unsigned());
     let free = TABLE.iter().find(|place| place.load(Ordering::Relaxed) == 0).ok_or(Errno::AGAIN)?;
     free.store(entry, Ordering::Relaxed);
-    // Whether anybody still listens shows at the end.
-    let _ = Message::Guest { pid: child }.send(control, Some(pidfd.fd()));
-    file::close(pidfd.fd())
+    Ok(())
 }
 
 /// The control socket that goes with a child.

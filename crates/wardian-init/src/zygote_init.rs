@@ -6,13 +6,13 @@
 use crate::life::Failure;
 use crate::message::{MESSAGE_BYTES, Message};
 use crate::plan::{Plan, Slots};
-use crate::{STEP_GUEST, STEP_SLOT, guest, setup, slot, watch};
+use crate::{MOST_PASSED, STEP_GUEST, STEP_SLOT, guest, setup, slot, watch};
 use core::fmt::Write;
 use wardian_sys::clone::{self, Tenant};
 use wardian_sys::file::{POLLIN, PollFd};
 use wardian_sys::process::Reaped;
 use wardian_sys::signal::{SIGCHLD, SignalSet, signalfd};
-use wardian_sys::socket::{MOST_PASSED, receive_with_fds};
+use wardian_sys::socket::receive;
 use wardian_sys::{Errno, Fd, Result, file, memory, mount, process};
 
 /// Most slots at once: what one id map has room for.
@@ -32,7 +32,7 @@ pub(crate) fn run(
     setup::execute(&plan.steps, control)?;
     process::set_dumpable(false).map_err(at(STEP_SLOT))?;
     skip_a_pid().map_err(at(STEP_GUEST))?;
-    let zygote = guest::start(&plan.guest, control).map_err(at(STEP_GUEST))?;
+    let zygote = guest::start(&plan.guest).map_err(at(STEP_GUEST))?;
     let context = slot::Context { slots: slots.clone(), init_filter: plan.init_filter };
     let context = memory::keep(context).map_err(at(STEP_SLOT))?;
     let mut keeper = Keeper {
@@ -95,7 +95,7 @@ impl Keeper {
     fn obey(&mut self, control: Fd) -> Result<bool> {
         let mut bytes = [0u8; MESSAGE_BYTES];
         let mut passed = [Fd::NONE; MOST_PASSED];
-        let (len, count) = match receive_with_fds(control, &mut bytes, &mut passed) {
+        let (len, count) = match receive(control, &mut bytes, &mut passed) {
             Ok((0, _)) => return Ok(false),
             Err(Errno::INTR) => return Ok(true),
             Err(errno) => return Err(errno),

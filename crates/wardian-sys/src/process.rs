@@ -20,6 +20,12 @@ pub fn exit(code: u8) -> ! {
     }
 }
 
+/// Lets others that wait for this core go first.
+pub fn yield_now() {
+    // SAFETY: no memory is passed. It always succeeds.
+    let _ = unsafe { syscall!(nr::SCHED_YIELD) };
+}
+
 /// Our own process id, as our pid namespace numbers it.
 pub fn getpid() -> i32 {
     // SAFETY: no memory is passed; the call cannot fail.
@@ -130,12 +136,6 @@ pub fn unshare(flags: usize) -> Result<()> {
 pub fn setns(pidfd: Fd, flags: usize) -> Result<()> {
     // SAFETY: no memory is passed.
     unsafe { syscall!(nr::SETNS, pidfd.number(), flags) }.map(drop)
-}
-
-/// A descriptor that refers to a child of ours.
-pub fn pidfd_open(pid: i32) -> Result<crate::NewFd> {
-    // SAFETY: no memory is passed.
-    unsafe { syscall!(nr::PIDFD_OPEN, pid, 0usize) }.map(crate::NewFd::from_answer)
 }
 
 /// Argument or environment strings as exec wants them: pointers to C strings, then a null.

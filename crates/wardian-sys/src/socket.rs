@@ -51,57 +51,56 @@ pub fn send_with_fd(socket: Fd, bytes: &[u8], passed: Fd) -> Result<()> {
     if sent == bytes.len() { Ok(()) } else { Err(Errno::IO) }
 }
 
-/// Most descriptors that one message brings.
-pub const MOST_PASSED: usize = 16;
+/// Most descriptors that one message carries (`SCM_MAX_FD`, unix(7)).
+pub const MOST_DESCRIPTORS: usize = 253;
 
-/// Receives one message with its descriptors (close-on-exec), each at the lowest free number in their order.
-///
-/// Answers the bytes of the message and the number of descriptors; no bytes at the end.
-pub fn receive_with_fds(
-    socket: Fd,
-    bytes: &mut [u8],
-    passed: &mut [Fd; MOST_PASSED],
-) -> Result<(usize, usize)> {
-    const MSG_CMSG_CLOEXEC: usize = 0x4000_0000;
-    const TRUNCATED: i32 = 0x20 | 0x8; // MSG_TRUNC, MSG_CTRUNC
-    const HEADER: usize = 16;
+/// Receives one message and the descriptors with it (close-on-exec), each at the lowest free number, in order.
+/// Returns the bytes received, none at the end, and the number of descriptors; more than `N` are an error.
+pub fn receive<const N: usize>(socket: Fd, bytes: &mut [u8], fds: &mut [Fd; N]) -> Result<(usize, usize)> {
     #[repr(C, align(8))]
-    struct Control {
+    struct Control<const N: usize> {
         len: usize,
         level: i32,
         kind: i32,
-        fds: [i32; MOST_PASSED],
+        fds: [i32; N],
     }
-    let mut control = Control { len: 0, level: 0, kind: 0, fds: [0; MOST_PASSED] };
+    const HEADER: usize = 16;
+    const MSG_TRUNC_OR_CTRUNC: i32 = 0x20 | 0x8;
+    const MSG_CMSG_CLOEXEC: usize = 0x4000_0000;
     let iov = IoVec { base: bytes.as_mut_ptr().expose_provenance(), len: bytes.len() };
+    let mut control = Control { len: 0, level: 0, kind: 0, fds: [-1; N] };
     let mut message = MsgHdr {
         name: 0,
         name_len: 0,
         iov: (&raw const iov).expose_provenance(),
         iov_len: 1,
         control: (&raw mut control).expose_provenance(),
-        control_len: size_of::<Control>(),
+        control_len: size_of::<Control<N>>(),
         flags: 0,
     };
-    // SAFETY: the header names one buffer and one space for control messages, both exclusively ours; they outlive
-    // the call.
+    // SAFETY: the header names one buffer and room for one control message; both outlive the call.
     let received = unsafe { syscall!(nr::RECVMSG, socket.number(), &raw mut message, MSG_CMSG_CLOEXEC) }?;
-    // SAFETY: `control` is initialised and plain data; a volatile read because the compiler cannot know that the
-    // kernel wrote it.
-    let control = unsafe { core::ptr::read_volatile(&raw const control) };
-    // SAFETY: as above.
-    let flags = unsafe { core::ptr::read_volatile(&raw const message.flags) };
-    let mut count = 0;
-    if control.len >= HEADER && control.level == SOL_SOCKET && control.kind == SCM_RIGHTS {
-        count = (control.len - HEADER) / size_of::<i32>();
-        for (to, from) in passed.iter_mut().zip(control.fds).take(count) {
-            *to = Fd::from_number(from);
-        }
+    let count = match (message.control_len, control.level, control.kind) {
+        _ if message.flags & MSG_TRUNC_OR_CTRUNC != 0 => return Err(Errno::PROTO),
+        (0, ..) => 0,
+        (_, SOL_SOCKET, SCM_RIGHTS) => control.len.saturating_sub(HEADER) / size_of::<i32>(),
+        _ => return Err(Errno::PROTO),
+    };
+    for (fd, number) in fds.iter_mut().zip(control.fds.get(..count).ok_or(Errno::PROTO)?) {
+        *fd = Fd::from_number(*number);
     }
-    if flags & TRUNCATED != 0 {
-        return Err(Errno::IO);
+    Ok((received, count))
+}
+
+/// As [`receive`]; the descriptors must get the numbers from `first` on. Returns the bytes received and the number
+/// after the last.
+pub fn receive_in_order(socket: Fd, bytes: &mut [u8], first: i32) -> Result<(usize, i32)> {
+    let mut fds = [Fd::NONE; MOST_DESCRIPTORS];
+    let (received, count) = receive(socket, bytes, &mut fds)?;
+    if (first..).zip(fds.iter().take(count)).any(|(expected, fd)| expected != fd.number()) {
+        return Err(Errno::PROTO);
     }
-    Ok((received, count.min(MOST_PASSED)))
+    Ok((received, first + i32::try_from(count).map_err(|_| Errno::PROTO)?))
 }
 
 /// Makes the terminal behind `fd` the controlling terminal of our session.

@@ -24,8 +24,9 @@ pub struct InitSpec<'a> {
     pub cgroup: Option<BorrowedFd<'a>>,
     /// The capabilities that it keeps in a new user namespace.
     pub capabilities: &'a [u32],
-    /// Descriptor `i` becomes number `FIRST_SLOT + i`; no other is inherited.
-    pub fds: &'a [BorrowedFd<'a>],
+    /// Becomes number `FIRST_SLOT`; no other is inherited. Numbers 0 to 2 are copies of it, so that
+    /// descriptors received later get the numbers after it, in order.
+    pub control: BorrowedFd<'a>,
 }
 
 /// A started init.
@@ -54,15 +55,15 @@ struct ChildPlan {
     executable: Fd,
     namespaces: u64,
     capabilities: Vec<u32>,
-    fds: Vec<Fd>,
+    control: Fd,
     args: StringList,
     failure: Option<StartError>,
 }
 
 /// Starts `wardian-init`; returns when it has been executed.
 ///
-/// The child has an empty environment, no controlling relation to us but the descriptors in its slots, and
-/// every signal blocked.
+/// The child has an empty environment, no controlling relation to us but the control socket, and every signal
+/// blocked.
 pub fn start_init(spec: &InitSpec<'_>) -> core::result::Result<StartedInit, StartError> {
     let mut stack = vec![0u8; STACK_BYTES];
     static ARGS: std::sync::OnceLock<StringList> = std::sync::OnceLock::new();
@@ -74,7 +75,7 @@ pub fn start_init(spec: &InitSpec<'_>) -> core::result::Result<StartedInit, Star
         executable: spec.executable.into(),
         namespaces: spec.namespaces,
         capabilities: spec.capabilities.to_vec(),
-        fds: spec.fds.iter().map(|fd| Fd::from(*fd)).collect(),
+        control: spec.control.into(),
         args,
         failure: None,
     };
@@ -129,7 +130,7 @@ fn prepare_and_exec(plan: &mut ChildPlan) -> StartError {
     {
         return StartError::Capabilities(errno);
     }
-    match place(&mut plan.fds, plan.executable) {
+    match place(plan.control, plan.executable) {
         Ok(executable) => {
             StartError::Exec(process::exec_fd(executable.fd(), c"", plan.args, StringList::EMPTY))
         }
@@ -137,19 +138,14 @@ fn prepare_and_exec(plan: &mut ChildPlan) -> StartError {
     }
 }
 
-/// Puts `fds[i]` at `FIRST_SLOT + i`, everything else close-on-exec; returns where the executable is now.
-fn place(fds: &mut [Fd], executable: Fd) -> Result<NewFd> {
-    let end = FIRST_SLOT + i32::try_from(fds.len()).map_err(|_| Errno::INVAL)?;
-    // First everything moves out of the way of the slots, then into them.
-    let executable = file::dup_at_least(executable, end)?;
-    for fd in fds.iter_mut() {
-        if fd.number() < end {
-            *fd = file::dup_at_least(*fd, end)?.fd();
-        }
-    }
+/// Puts the control socket where it belongs, everything else close-on-exec; returns where the executable is now.
+fn place(control: Fd, executable: Fd) -> Result<NewFd> {
+    // First both move out of the way.
+    let executable = file::dup_at_least(executable, FIRST_SLOT + 1)?;
+    let control = file::dup_at_least(control, FIRST_SLOT + 1)?;
     file::cloexec_from(0)?;
-    for (slot, fd) in (FIRST_SLOT..).zip(fds.iter()) {
-        file::dup_onto(*fd, Fd::from_number(slot))?;
+    for number in 0..=FIRST_SLOT {
+        file::dup_onto(control.fd(), Fd::from_number(number))?;
     }
     Ok(executable)
 }

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use wardian::host::Host;
 use wardian::plan::Plan;
 use wardian::report::{Report, Verdict};
-use wardian::sandbox;
+use wardian::sandbox::{self, HeadStart, Running};
 
 /// An error of ours: what, and what to do about it.
 pub(crate) struct Failure {
@@ -50,6 +50,7 @@ pub(crate) fn main(options: RunOptions) -> ExitCode {
 
 fn run(options: &RunOptions) -> Result<Option<Report>, Failure> {
     let host = Host::detect_with(cap::from_environment().map_err(|error| Failure::new(error, None))?);
+    let head_start = (!options.explain_plan).then(|| HeadStart::begin(&host));
     let prepared = options::prepare(options)?;
     let plan = Plan::build(prepared.request, &host).map_err(|error| Failure::new(&error, error.hint()))?;
     if options.explain_plan {
@@ -57,7 +58,8 @@ fn run(options: &RunOptions) -> Result<Option<Report>, Failure> {
         return Ok(None);
     }
     let connections = connections::connect(options, prepared.program_from_stdin)?;
-    let report = sandbox::run(plan, connections).map_err(|error| Failure::new(&error, error.hint()))?;
+    let running = sandbox::launch(plan, connections, head_start);
+    let report = running.and_then(Running::wait).map_err(|error| Failure::new(&error, error.hint()))?;
     Ok(Some(report))
 }
 

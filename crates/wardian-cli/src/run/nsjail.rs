@@ -106,7 +106,7 @@ fn read(file: &Path) -> std::io::Result<String> {
 fn run(options: &RunOptions, config: &NsjailConfig, import: Import) -> Result<Done, Failure> {
     let mut policy = options::lay_over(import.policy, options)?;
     let host = Host::detect_with(cap::from_environment().map_err(|error| Failure::new(error, None))?);
-    if options.best_effort && host.cgroups.version().is_none() && !policy.require.is_empty() {
+    if options.best_effort && host.cgroups().version().is_none() && !policy.require.is_empty() {
         policy.require.clone_from(&options.require);
         say::note("dropped `cgroup_*`: this host gives no cgroup; the limits are watched instead");
     }
@@ -151,7 +151,7 @@ fn run(options: &RunOptions, config: &NsjailConfig, import: Import) -> Result<Do
         stream.pass_to = stream.pass_to.take().filter(|_| passes);
     }
     let failed = |error: sandbox::SandboxError| Failure::new(&error, error.hint());
-    let running = sandbox::launch(plan, connections).map_err(failed)?;
+    let running = sandbox::launch(plan, connections, None).map_err(failed)?;
     let pid = running.pid();
     let report = Box::new(running.wait().map_err(failed)?);
     Ok(Done::Ran { report, pid })

@@ -93,7 +93,7 @@ mod tests {
     fn a_host_has_no_more_than_its_cap() {
         let whole = Host::detect();
         let poor = Host::detect_with(cap("landlock:0,cgroup:none,notify:off"));
-        assert_eq!((poor.landlock_abi, poor.notify, poor.cgroups.version()), (0, false, None));
+        assert_eq!((poor.landlock_abi, poor.notify, poor.cgroups().version()), (0, false, None));
         let rich = Host::detect_with(cap("landlock:4000000"));
         assert_eq!((rich.landlock_abi, rich.notify), (whole.landlock_abi, whole.notify));
         assert_ne!(Host::detect_with(cap("cgroup:v1")).cgroups.version(), Some(Version::V2));

@@ -10,8 +10,9 @@ mod probe;
 pub use cap::{Cap, CapError};
 pub use examination::{EXAMINATION_SCHEMA, Examination, Finding, LandlockLevel, PythonFound, Status};
 
-use crate::limits::cgroup::CgroupHost;
+use crate::limits::cgroup::{self, CgroupHost};
 use rustix::process::geteuid;
+use std::sync::{Arc, OnceLock};
 
 /// What this machine's kernel and our rights can enforce.
 #[derive(Clone, Debug)]
@@ -24,8 +25,9 @@ pub struct Host {
     pub notify: bool,
     /// The CPUs we may use.
     pub cpus: Vec<usize>,
-    /// The cgroups we may use.
-    pub cgroups: CgroupHost,
+    /// Looked for when they are first asked about: a head start does that beside the planning.
+    cgroups: Arc<OnceLock<CgroupHost>>,
+    cgroup_cap: cgroup::Cap,
 }
 
 /// As whom we run.
@@ -50,8 +52,14 @@ impl Host {
             landlock_abi: landlock_abi(cap),
             notify: !cap.no_notify,
             cpus: cpus(),
-            cgroups: CgroupHost::locate(cap.cgroup),
+            cgroups: Arc::default(),
+            cgroup_cap: cap.cgroup,
         }
+    }
+
+    /// The cgroups we may use.
+    pub fn cgroups(&self) -> &CgroupHost {
+        self.cgroups.get_or_init(|| CgroupHost::locate(self.cgroup_cap))
     }
 }
 

@@ -6,7 +6,7 @@ use crate::seccomp::{Arch, Exec, Processes, Profile, Refusal, RefusedErrno, Sock
 
 /// What the policy grants the guest, as far as system calls are concerned.
 pub(super) fn profile(policy: &Policy, exec: Exec, host: &Host) -> Profile {
-    let memory_is_enforced = host.cgroups.controllers().memory;
+    let memory_is_enforced = host.cgroups().controllers().memory;
     Profile {
         exec,
         processes: if policy.limits.processes == 1 { Processes::Single } else { Processes::Any },

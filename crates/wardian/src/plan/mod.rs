@@ -25,7 +25,7 @@ pub(crate) use warm::{Harness, WarmPlan};
 
 use crate::host::{Host, Privilege};
 use crate::limits::cgroup::CgroupHost;
-use crate::policy::{self, Level, Network, Policy};
+use crate::policy::{self, Level, Policy};
 use program::Resolved;
 use std::sync::Arc;
 use steps::Steps;
@@ -49,6 +49,8 @@ pub struct Plan {
     pub(crate) trees: Vec<HostTree>,
     /// Files that init copies in, in the order of their slots.
     pub(crate) inputs: Vec<crate::files::Input>,
+    /// Files of the host that init copies in, in the order of their slots.
+    pub(crate) copies: Arc<Vec<std::fs::File>>,
     pub(crate) guest: Arc<GuestPlan>,
     /// Whether sandbox and guest have host ids of their own.
     pub(crate) own_ids: bool,
@@ -109,14 +111,15 @@ impl Plan {
         let guest = guest::build(&request, &program, &root, host)?;
         Ok(Plan {
             accepted,
-            namespaces: namespaces(&request.policy),
+            namespaces: NAMESPACES,
             steps: Arc::new(steps),
             trees: root.trees,
             inputs: root.inputs,
+            copies: Arc::new(root.copies),
             guest: Arc::new(guest),
             own_ids: host.privilege == Privilege::Root,
             python: program.python_version,
-            cgroups: host.cgroups.clone(),
+            cgroups: host.cgroups().clone(),
             cores: request.policy.limits.cpus.map_or(host.cpus.len(), guest::cores).min(host.cpus.len()),
             landlock_abi: host.landlock_abi,
             policy: request.policy,
@@ -143,9 +146,7 @@ impl Plan {
     }
 }
 
-fn namespaces(policy: &Policy) -> u64 {
-    let all = clone::NEWUSER | clone::NEWPID | clone::NEWNS | clone::NEWIPC | clone::NEWUTS;
-    match policy.network {
-        Network::None | Network::Loopback => all | clone::NEWNET,
-    }
-}
+/// The namespaces of every sandbox. The network namespace is made for every `network` there is: none of
+/// them is the host's.
+pub(crate) const NAMESPACES: u64 =
+    clone::NEWUSER | clone::NEWPID | clone::NEWNS | clone::NEWIPC | clone::NEWUTS | clone::NEWNET;

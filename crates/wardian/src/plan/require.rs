@@ -11,9 +11,9 @@ const DOCTOR: &str = "`wardian doctor` tells what this host can enforce";
 pub(super) fn require(policy: &mut Policy, host: &Host) -> Result<(), PlanError> {
     for layer in policy.require.clone() {
         match layer {
-            Layer::Memory => cgroup(host, "memory", "memory", host.cgroups.controllers().memory)?,
-            Layer::Cpu => cgroup(host, "cpu", "cpuacct", host.cgroups.controllers().cpu_usage)?,
-            Layer::Processes => cgroup(host, "processes", "pids", host.cgroups.controllers().pids)?,
+            Layer::Memory => cgroup(host, "memory", "memory", host.cgroups().controllers().memory)?,
+            Layer::Cpu => cgroup(host, "cpu", "cpuacct", host.cgroups().controllers().cpu_usage)?,
+            Layer::Processes => cgroup(host, "processes", "pids", host.cgroups().controllers().pids)?,
             Layer::Landlock => landlock(host)?,
             Layer::Denials => denials(policy, host)?,
             Layer::Proc => proc(policy)?,
@@ -30,11 +30,11 @@ fn cgroup(host: &Host, what: &'static str, controller: &str, has: bool) -> Resul
     if has {
         return Ok(());
     }
-    let reason = match host.cgroups.reason() {
+    let reason = match host.cgroups().reason() {
         Some(error) => error.to_string(),
         None => format!("the cgroup that we are in has no `{controller}` controller"),
     };
-    let fix = host.cgroups.reason().and_then(CgroupError::hint);
+    let fix = host.cgroups().reason().and_then(CgroupError::hint);
     Err(unenforceable(what, reason, fix.unwrap_or_else(|| DOCTOR.into())))
 }
 
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn a_host_that_has_the_controllers_is_enough() {
         let host = Host::detect();
-        let has = host.cgroups.controllers();
+        let has = host.cgroups().controllers();
         for (layer, has) in
             [(Layer::Memory, has.memory), (Layer::Cpu, has.cpu_usage), (Layer::Processes, has.pids)]
         {

@@ -9,7 +9,7 @@ use crate::host::{Host, Privilege};
 use crate::policy::{Mount, MountKind, Outside, ProcMode, RootKind, Scratch};
 use std::collections::BTreeSet;
 use std::ffi::CString;
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use wardian_init::{FIRST_FREE, Slot, Step};
@@ -33,6 +33,8 @@ pub(crate) struct HostTree {
 pub(super) struct Root {
     pub(super) trees: Vec<HostTree>,
     pub(super) inputs: Vec<Input>,
+    /// Files of the host whose content init copies: into the kernel once, and through nobody's memory.
+    pub(super) copies: Vec<File>,
     pub(super) hands_out_box: bool,
     /// What may be read and executed, and what may be written: guest paths, for Landlock.
     pub(super) readable: Vec<String>,
@@ -47,11 +49,23 @@ struct Builder<'a> {
     privilege: Privilege,
     steps: &'a mut Steps,
     root: Root,
-    /// The tree slots come after the inputs'.
+    /// The slots of copies come after the inputs', and those of trees after them.
+    first_copy: u32,
     first_tree: u32,
     covers: Covers,
     /// Mounted writable, so that there can be mount points in them; made read-only at the end.
     read_only_at_last: Vec<CString>,
+}
+
+/// Whether a path of the host appears: what is outside and refuses is not there to be read.
+fn is_shown(path: &Path, outside: Outside) -> bool {
+    !(outside == Outside::Denied && path.starts_with("/etc"))
+}
+
+/// Those that can be read.
+fn open_copies(program: &Resolved, outside: Outside) -> (Vec<&Path>, Vec<File>) {
+    let shown = program.copies.iter().map(PathBuf::as_path).filter(|path| is_shown(path, outside));
+    shown.filter_map(|path| Some((path, File::open(path).ok()?))).unzip()
 }
 
 /// Plans the root.
@@ -62,10 +76,13 @@ pub(super) fn build(
     steps: &mut Steps,
 ) -> Result<Root, PlanError> {
     let inputs = request.inputs.clone();
-    let first_tree = FIRST_INPUT + u32::try_from(inputs.len()).unwrap_or(u32::MAX);
+    let (paths, copies) = open_copies(program, request.policy.outside);
+    let first_copy = FIRST_INPUT + u32::try_from(inputs.len()).unwrap_or(u32::MAX);
+    let first_tree = first_copy + u32::try_from(copies.len()).unwrap_or(u32::MAX);
     let root = Root {
         trees: Vec::new(),
         inputs,
+        copies,
         hands_out_box: false,
         readable: Vec::new(),
         writable: Vec::new(),
@@ -80,6 +97,7 @@ pub(super) fn build(
         privilege: host.privilege,
         steps,
         root,
+        first_copy,
         first_tree,
         covers: Covers::default(),
         read_only_at_last: Vec::new(),
@@ -87,7 +105,7 @@ pub(super) fn build(
     builder.identity()?;
     builder.new_root()?;
     if request.policy.files.root == RootKind::Program {
-        builder.program(program)?;
+        builder.program(program, &paths)?;
     }
     if request.policy.files.dev {
         builder.devices()?;
@@ -130,9 +148,9 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn program(&mut self, program: &Resolved) -> Result<(), PlanError> {
+    fn program(&mut self, program: &Resolved, copies: &[&Path]) -> Result<(), PlanError> {
         let denies = self.denies();
-        let shown = |path: &Path| !(denies && path.starts_with("/etc"));
+        let shown = |path: &Path| is_shown(path, self.request.policy.outside);
         for (link, target) in program.links.iter().filter(|(link, _)| shown(link)) {
             self.steps.symlink(text(link)?, text(target)?)?;
             // A link to a directory stands for it.
@@ -144,10 +162,9 @@ impl Builder<'_> {
         for file in program.files.iter().filter(|path| shown(path)) {
             self.host_tree(file, text(file)?, READ_ONLY, false, false)?;
         }
-        for file in program.copies.iter().filter(|path| shown(path)) {
-            if let Ok(content) = std::fs::read(file) {
-                self.steps.file(text(file)?, 0o644, &content)?;
-            }
+        for (slot, file) in (self.first_copy..).zip(copies) {
+            self.steps.parents(text(file)?)?;
+            self.steps.push(&Step::Copy { slot: Slot(slot), path: &c_string(text(file)?)?, mode: 0o644 });
         }
         for (name, content) in &program.start_files {
             self.steps.file(&format!("{HOOK_DIRECTORY}/{name}"), 0o644, content)?;

@@ -1,26 +1,28 @@
 //! From plan to running init: everything the supervisor does before it only watches.
 
 use super::accounting::Accounting;
+use super::head_start::{self, Begun, HeadStart, packet_pair};
 use super::ids::{self, IdLease};
-use super::live::Live;
-
+use super::outcome::Facts;
 use super::slot::GuestLease;
 use super::streams::{Feeder, Taker, guest_pipe};
 use super::supervise::{Parts, Supervision};
 use super::{Collect, Connections, SandboxError, init};
 use crate::files::Input;
-use crate::limits::cgroup::{Cgroup, CgroupLimits, Oom, Version};
+use crate::limits::cgroup::{Cgroup, Version};
 use crate::plan::{HostTree, Plan};
-use crate::policy::OnOom;
 use crate::report::Report;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::io::Errno;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use std::ffi::CString;
 use std::fs;
-use std::io;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, Instant};
 use wardian_init::{CONTROL, FIRST_FREE, GuestSpec, PLAN, Slot};
-use wardian_sys::spawn::{self, InitSpec};
+use wardian_sys::socket::MOST_DESCRIPTORS;
 
 /// A sandbox with a live init.
 #[must_use = "dropping it ends the run"]
@@ -53,7 +55,7 @@ impl Running {
 /// What one run holds from launch to the end.
 pub(super) struct Held {
     pub(super) plan: Plan,
-    pub(super) ids: Option<IdLease>,
+    pub(super) _ids: Option<IdLease>,
     /// Of a slot.
     pub(super) slot: Option<GuestLease>,
     pub(super) collect: Option<Collect>,
@@ -63,11 +65,15 @@ pub(super) struct Held {
 const CHANNEL: Slot = Slot(FIRST_FREE);
 const STDIO: [Slot; 3] = [Slot(FIRST_FREE + 1), Slot(FIRST_FREE + 2), Slot(FIRST_FREE + 3)];
 
-/// Starts a plan's init, which goes on to start the guest.
+/// Starts a plan's init, or goes on with one that has a head start; init goes on to start the guest.
 ///
 /// # Errors
 /// Only failures of ours or of the host; nothing is left running then.
-pub fn launch(plan: Plan, connections: Connections) -> Result<Running, SandboxError> {
+pub fn launch(
+    plan: Plan,
+    connections: Connections,
+    head_start: Option<HeadStart>,
+) -> Result<Running, SandboxError> {
     let accepted = plan.accepted;
     let ids = if plan.own_ids {
         let (first, count) = plan.policy.identity.uid_range;
@@ -78,22 +84,24 @@ pub fn launch(plan: Plan, connections: Connections) -> Result<Running, SandboxEr
     let owner = ids.as_ref().map(|ids| ids.guest);
     let pipe = |reads| guest_pipe(reads, owner).map_err(SandboxError::at("make the pipes of its streams"));
     let (stdin, stdout, stderr) = (pipe(true)?, pipe(false)?, pipe(false)?);
-    let (control, init_control) = packet_pair()?;
     let (channel, guest_channel) = packet_pair()?;
     let trees = plan.trees.iter().map(open_tree).collect::<Result<Vec<_>, _>>()?;
-
     // Each with an offset of its own: the same input may be on its way into another sandbox.
     let inputs = plan.inputs.iter().map(Input::reopen).collect::<Result<Vec<_>, _>>();
     let inputs = inputs.map_err(SandboxError::Input)?;
-    let cgroup = make_cgroup(&plan, Member::Run)?;
-    let joins = cgroup.as_ref().map_or(&[][..], Cgroup::join_files);
-    let first_join = CHANNEL.0 + 4 + count(plan.inputs.len()) + count(trees.len());
+
+    let limits = head_start::limits(&plan.policy);
+    // On version 1 the guest joins it. On version 2 init was born into it.
+    let joined = match plan.cgroups.version() {
+        Some(Version::V1) => Some(plan.cgroups.create(&limits)?),
+        _ => None,
+    };
+    let joins = joined.as_ref().map_or(&[][..], Cgroup::join_files);
+    let first_join = CHANNEL.0 + 4 + count(plan.inputs.len() + plan.copies.len() + trees.len());
     let bytes = encode(&plan, first_join, joins.len());
     let plan_file =
         init::sealed("wardian-plan", &bytes, false).map_err(SandboxError::at("put the plan in memory"))?;
-
     let mut slots: Vec<BorrowedFd<'_>> = vec![
-        init_control.as_fd(),
         plan_file.as_fd(),
         guest_channel.as_fd(),
         stdin.guests.as_fd(),
@@ -101,25 +109,28 @@ pub fn launch(plan: Plan, connections: Connections) -> Result<Running, SandboxEr
         stderr.guests.as_fd(),
     ];
     slots.extend(inputs.iter().map(AsFd::as_fd));
+    slots.extend(plan.copies.iter().map(AsFd::as_fd));
     slots.extend(trees.iter().map(AsFd::as_fd));
     slots.extend(joins.iter().map(AsFd::as_fd));
     debug_assert_eq!((CONTROL, PLAN), (Slot(0), Slot(1)));
 
-    let spec = InitSpec {
-        executable: init::executable()?,
-        namespaces: plan.namespaces,
-        cgroup: cgroup.as_ref().and_then(Cgroup::clone_into),
-        capabilities: &wardian_sys::caps::SET_UP,
-        fds: &slots,
+    let mut begun = match head_start.and_then(|head_start| head_start.finish(plan.namespaces)) {
+        Some(begun) => begun?,
+        None => Begun::now(plan.namespaces, &plan.cgroups)?,
     };
-    let started = Live::new(spawn::start_init(&spec)?);
+    let born_into = begun.take_cgroup(&limits)?;
+    let Begun { init, control, .. } = begun;
+    map_ids(init.pid(), &plan, ids.as_ref())?;
+    let prepared = Instant::now();
+    go(&control, &slots, bytes.len())?;
     drop(slots);
+    let held = Held { plan, _ids: ids, slot: None, collect: connections.collect };
 
-    let limit = plan.policy.limits.output.0;
-    let accounting = Accounting::new(cgroup, &plan);
-    let mut supervision = Supervision::new(Parts {
-        held: Held { plan, ids, slot: None, collect: connections.collect },
-        init: started,
+    let limit = held.plan.policy.limits.output.0;
+    let accounting = Accounting::new(born_into.or(joined), &held.plan);
+    let supervision = Supervision::new(Parts {
+        held,
+        init,
         control,
         channel: Some(channel),
         stdin: Feeder::new(connections.stdin, stdin.ours),
@@ -127,51 +138,44 @@ pub fn launch(plan: Plan, connections: Connections) -> Result<Running, SandboxEr
         stderr: Taker::new(stderr.ours, connections.stderr, limit),
         cancel: connections.cancel,
         accounting,
-        accepted,
+        facts: Facts::new(accepted, prepared),
     });
-    supervision.map_ids()?;
-    supervision.go(bytes.len())?;
     Ok(Running { supervision })
 }
 
-/// For whom a cgroup is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Member {
-    /// A cold run, with its init where that is born into the group.
-    Run,
-    /// A slot's guest, whose init is in the zygote's group.
-    Slot,
-    /// A zygote, with the inits of its slots: limited in memory alone.
-    Zygote,
+/// Sends init what its slots hold, and the go: see `wardian_init::CONTROL`.
+pub(super) fn go(control: &OwnedFd, slots: &[BorrowedFd<'_>], plan_bytes: usize) -> Result<(), SandboxError> {
+    let mut chunks = slots.chunks(MOST_DESCRIPTORS).peekable();
+    while let Some(chunk) = chunks.next() {
+        let word = if chunks.peek().is_some() { 0 } else { plan_bytes as u64 };
+        send(control, &word.to_le_bytes(), chunk).map_err(SandboxError::at("tell wardian-init to go"))?;
+    }
+    Ok(())
 }
 
-/// The sandbox's cgroup, where the host has one for us.
-pub(super) fn make_cgroup(plan: &Plan, member: Member) -> Result<Option<Cgroup>, SandboxError> {
-    let Some(version) = plan.cgroups.version() else { return Ok(None) };
-    let limits = &plan.policy.limits;
-    // Version 2: init is born into the group, and must not count against the guest.
-    let inits = u64::from(member == Member::Run && version == Version::V2);
-    let zygote = member == Member::Zygote;
-    let limits = CgroupLimits {
-        memory_bytes: Some(limits.memory.0),
-        swap_bytes: 0,
-        processes: (!zygote).then_some(u64::from(limits.processes) + inits),
-        cpus: limits.cpus.filter(|_| !zygote),
-        oom: match limits.on_oom {
-            OnOom::End => Oom::End,
-            OnOom::One => Oom::One,
-        },
-    };
-    Ok(Some(plan.cgroups.create(&limits)?))
+/// One message with descriptors. An ordinary user may have only so many on their way (`ETOOMANYREFS`, unix(7)):
+/// other sandboxes that are starting will have taken theirs in a moment.
+pub(super) fn send(socket: &OwnedFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    const PAUSE: Duration = Duration::from_millis(1);
+    let rights = SendAncillaryMessage::ScmRights(fds);
+    let mut space = vec![MaybeUninit::uninit(); rights.size()];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !ancillary.push(rights) {
+        return Err(Errno::NOBUFS);
+    }
+    let started = Instant::now();
+    loop {
+        match sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL) {
+            Err(Errno::INTR) => {}
+            Err(Errno::TOOMANYREFS) if started.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
+            answer => return answer.map(drop),
+        }
+    }
 }
 
 pub(super) fn count(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
-}
-
-pub(super) fn packet_pair() -> Result<(OwnedFd, OwnedFd), SandboxError> {
-    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-        .map_err(SandboxError::at("make the socket to wardian-init"))
 }
 
 /// A detached copy of a host tree, with its attributes set before anybody inside can see it.
@@ -215,17 +219,17 @@ fn encode(plan: &Plan, first_join: u32, joins: usize) -> Vec<u8> {
         args: guest.args.clone(),
         env: guest.env.clone(),
     };
-    wardian_init::encode(plan.steps.encoded(), &spec, &guest.init_filter, true, None)
+    wardian_init::encode(plan.steps.encoded(), &spec, &guest.init_filter, None)
 }
 
 /// Writes the id maps of a new user namespace (user_namespaces(7)).
-pub(super) fn map_ids(pid: i32, held: &Held) -> Result<(), SandboxError> {
-    let identity = &held.plan.policy.identity;
+fn map_ids(pid: i32, plan: &Plan, ids: Option<&IdLease>) -> Result<(), SandboxError> {
+    let identity = &plan.policy.identity;
     let write = |file: &str, text: &str| {
         let path = format!("/proc/{pid}/{file}");
         fs::write(&path, text).map_err(SandboxError::at(format!("write the sandbox's {file}")))
     };
-    match &held.ids {
+    match ids {
         Some(ids) => {
             let map = |inside: u32| match inside {
                 // An identity of 0 inside has no second id: set-up and guest are one.

@@ -9,6 +9,7 @@ mod cancel;
 mod denials;
 mod enforcement;
 mod error;
+mod head_start;
 mod ids;
 mod init;
 mod launch;
@@ -22,6 +23,7 @@ mod zygote;
 
 pub use cancel::Cancel;
 pub use error::SandboxError;
+pub use head_start::HeadStart;
 pub use launch::{Running, launch};
 pub(crate) use slot::{ProgramFrame, ReadySlot};
 pub use streams::{Output, StdinSource};
@@ -60,5 +62,5 @@ pub struct Collect {
 /// # Errors
 /// Only failures of ours or of the host; whatever the program does is in the report.
 pub fn run(plan: Plan, connections: Connections) -> Result<Report, SandboxError> {
-    launch(plan, connections)?.wait()
+    launch(plan, connections, None)?.wait()
 }

@@ -35,7 +35,7 @@ pub(super) enum Killed {
 pub(super) struct Facts {
     pub(super) accepted: Instant,
     /// When init was told to go.
-    pub(super) prepared: Option<Instant>,
+    pub(super) prepared: Instant,
     pub(super) started: Option<Instant>,
     pub(super) ended: Option<Instant>,
     /// When init was gone, and everything inside with it.
@@ -55,10 +55,10 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    pub(super) fn new(accepted: Instant) -> Facts {
+    pub(super) fn new(accepted: Instant, prepared: Instant) -> Facts {
         Facts {
             accepted,
-            prepared: None,
+            prepared,
             started: None,
             ended: None,
             gone: None,
@@ -192,7 +192,7 @@ pub(super) fn report(
         enforced_by,
         timeline_us: Timeline {
             accepted: 0,
-            prepared: since(facts.prepared),
+            prepared: since(Some(facts.prepared)),
             started: since(facts.started),
             ended: since(facts.ended),
             collected: Some(micros(facts.accepted.elapsed())),

@@ -3,8 +3,10 @@
 use super::Connections;
 use super::accounting::Accounting;
 use super::error::SandboxError;
-use super::launch::{Held, Member, Running, make_cgroup, packet_pair};
+use super::head_start::{self, packet_pair};
+use super::launch::{self, Held, Running};
 use super::live::Live;
+use super::outcome::Facts;
 use super::streams::{Feeder, Taker, guest_pipe};
 use super::supervise::{Parts, Supervision, receive};
 use super::zygote::{GuestId, Zygote, ready, write};
@@ -12,8 +14,6 @@ use crate::files::Input;
 use crate::limits::cgroup::Cgroup;
 use crate::plan::{BOX, Plan};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
-use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -32,7 +32,6 @@ pub(crate) struct ReadySlot {
     init: Live,
     control: OwnedFd,
     channel: OwnedFd,
-    guest: OwnedFd,
     listener: Option<OwnedFd>,
     stdin: OwnedFd,
     stdout: OwnedFd,
@@ -68,7 +67,6 @@ pub(crate) struct ProgramFrame<'a> {
 /// What is being put together.
 struct Making {
     init: Option<Live>,
-    guest: Option<OwnedFd>,
     scratch: Option<OwnedFd>,
     listener: Option<OwnedFd>,
     prepared: bool,
@@ -83,19 +81,21 @@ impl ReadySlot {
             SandboxError::at("make a slot")(io::Error::other("every slot of the zygote is in use"))
         })?;
         let lease = GuestLease { zygote: Arc::clone(zygote), guest };
-        let cgroup = make_cgroup(plan, Member::Slot)?;
+        let cgroup = match plan.cgroups.version() {
+            Some(_) => Some(plan.cgroups.create(&head_start::limits(&plan.policy))?),
+            None => None,
+        };
         let pipe =
             |reads| guest_pipe(reads, guest.host).map_err(SandboxError::at("make the pipes of its streams"));
         let (stdin, stdout, stderr) = (pipe(true)?, pipe(false)?, pipe(false)?);
         let (control, inits_control) = packet_pair()?;
         let (channel, guests_channel) = packet_pair()?;
         pass(&zygote.control, &Message::NewSlot { guest: guest.inside }.encode(), &[inits_control.as_fd()])?;
-        let mut making =
-            Making { init: None, guest: None, scratch: None, listener: None, prepared: false, ready: false };
+        let mut making = Making { init: None, scratch: None, listener: None, prepared: false, ready: false };
         let deadline = Instant::now() + MAKE_LIMIT;
         making.until(&control, &channel, plan, deadline, |making| making.init.is_some())?;
-        // Its own wait for the maps, whose word is any eight bytes.
-        write(&control, &0u64.to_le_bytes(), "let the slot's init go")?;
+        // It needs no plan but the one that the zygote's init has.
+        write(&control, &1u64.to_le_bytes(), "let the slot's init go")?;
         making.until(&control, &channel, plan, deadline, |making| making.prepared)?;
         let Some(init) = making.init.take() else { return Err(broken()) };
         let v2 = cgroup.as_ref().map(Cgroup::procs_file).transpose()?.flatten();
@@ -108,13 +108,12 @@ impl ReadySlot {
         drop((inits_control, guests_channel, v2));
         making.init = Some(init);
         making.until(&control, &channel, plan, deadline, |making| making.ready)?;
-        let (Some(init), Some(guest)) = (making.init, making.guest) else { return Err(broken()) };
+        let Some(init) = making.init else { return Err(broken()) };
         let accounting = Accounting::of_slot(cgroup, plan);
         Ok(ReadySlot {
             init,
             control,
             channel,
-            guest,
             listener: making.listener,
             stdin: stdin.ours,
             stdout: stdout.ours,
@@ -129,7 +128,7 @@ impl ReadySlot {
     pub(crate) fn is_alive(&self) -> bool {
         let mut set = [
             PollFd::from_borrowed_fd(self.init.pidfd(), PollFlags::IN),
-            PollFd::new(&self.guest, PollFlags::IN),
+            PollFd::new(&self.channel, PollFlags::IN),
         ];
         matches!(poll(&mut set, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0))
     }
@@ -211,7 +210,7 @@ impl Armed {
         let mut accounting = slot.accounting;
         accounting.lower_cpu_limit(&plan);
         let parts = Parts {
-            held: Held { plan, ids: None, slot: Some(slot.lease), collect: connections.collect },
+            held: Held { plan, _ids: None, slot: Some(slot.lease), collect: connections.collect },
             init: slot.init,
             control: slot.control,
             channel: None,
@@ -220,10 +219,10 @@ impl Armed {
             stderr: Taker::new(slot.stderr, connections.stderr, limit),
             cancel: connections.cancel,
             accounting,
-            accepted,
+            facts: Facts::new(accepted, prepared),
         };
         let mut supervision = Supervision::new(parts);
-        supervision.has_begun(prepared, slot.guest, slot.listener, slot.scratch)?;
+        supervision.has_begun(slot.listener, slot.scratch)?;
         Ok(Running::new(supervision))
     }
 }
@@ -247,7 +246,7 @@ impl Making {
             }
             if from_channel {
                 match receive(channel)? {
-                    Some((Message::Listener { fd }, _)) => self.take_listener(fd, control, channel, plan)?,
+                    Some((Message::Listener, listener)) => self.listener = listener,
                     Some((Message::Ready, _)) => self.ready = true,
                     Some((Message::NotStarted { stage, errno }, _)) => {
                         return Err(SandboxError::guest(stage, errno));
@@ -264,30 +263,10 @@ impl Making {
             (Message::Init { .. }, Some(pidfd)) => self.init = Some(Live::of_another(pidfd)?),
             (Message::Directory, directory) => self.scratch = directory,
             (Message::Prepared, _) => self.prepared = true,
-            (Message::Guest { .. }, pidfd) => self.guest = pidfd,
             (Message::Failed { step, errno }, _) => return Err(SandboxError::set_up(plan, step, errno)),
             _ => return Err(broken()),
         }
         Ok(())
-    }
-
-    fn take_listener(
-        &mut self,
-        fd: i32,
-        control: &OwnedFd,
-        channel: &OwnedFd,
-        plan: &Plan,
-    ) -> Result<(), SandboxError> {
-        // The zygote's message with the pidfd is on its way.
-        while self.guest.is_none() {
-            let heard = receive(control)?.ok_or_else(broken)?;
-            self.hear(heard, plan)?;
-        }
-        let Some(guest) = &self.guest else { return Err(broken()) };
-        let listener = pidfd_getfd(guest, fd, PidfdGetfdFlags::empty())
-            .map_err(SandboxError::at("take over the guest's seccomp listener (pidfd_getfd)"))?;
-        self.listener = Some(listener);
-        write(channel, &[1], "let the guest go on")
     }
 }
 
@@ -321,10 +300,5 @@ pub(super) fn frame<'a>(strings: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
 
 /// Sends a message with copies of descriptors.
 pub(super) fn pass(socket: &OwnedFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), SandboxError> {
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(16))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    ancillary.push(SendAncillaryMessage::ScmRights(fds));
-    sendmsg(socket, &[io::IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL)
-        .map(drop)
-        .map_err(SandboxError::at("pass descriptors to the zygote"))
+    launch::send(socket, bytes, fds).map_err(SandboxError::at("pass descriptors to the zygote"))
 }

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::collections::VecDeque;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Most that is read ahead of whoever takes it.
@@ -187,10 +188,11 @@ impl Taker {
 
     pub(super) fn read(&mut self) {
         let Some(pipe) = &self.pipe else { return };
-        let mut chunk = [0u8; CHUNK];
+        // Not filled with zeros first: most output is a line, and each page touched is a fault.
+        let mut chunk = [MaybeUninit::uninit(); CHUNK];
         match rustix::io::read(pipe, &mut chunk) {
-            Ok(0) => self.pipe = None,
-            Ok(n) => self.take(chunk.get(..n).unwrap_or(&[])),
+            Ok((bytes, _)) if bytes.is_empty() => self.pipe = None,
+            Ok((bytes, _)) => self.take(bytes),
             Err(Errno::INTR | Errno::AGAIN) => {}
             Err(_) => self.pipe = None,
         }

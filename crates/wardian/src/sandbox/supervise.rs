@@ -4,7 +4,7 @@ use super::SandboxError;
 use super::accounting::Accounting;
 use super::cancel::Cancel;
 use super::denials::Denials;
-use super::launch::{self, Held};
+use super::launch::Held;
 use super::live::Live;
 use super::outcome::{self, Facts, Killed};
 use super::streams::{Feeder, Taker};
@@ -12,7 +12,6 @@ use crate::limits::cgroup::CgroupHost;
 use crate::report::Report;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -30,9 +29,11 @@ pub(super) struct Supervision {
     held: Held,
     init: Live,
     control: OwnedFd,
+    /// Whether init may still say something: a closed socket is always ready, and waiting for it would spin
+    /// beside an init that is ending.
+    control_is_open: bool,
     channel: Option<OwnedFd>,
     denials: Denials,
-    guest: Option<OwnedFd>,
     stdin: Feeder,
     stdout: Taker,
     stderr: Taker,
@@ -55,7 +56,7 @@ pub(super) struct Parts {
     pub(super) stderr: Taker,
     pub(super) cancel: Option<Cancel>,
     pub(super) accounting: Accounting,
-    pub(super) accepted: Instant,
+    pub(super) facts: Facts,
 }
 
 /// What a descriptor in the poll set is for.
@@ -77,17 +78,15 @@ enum Role {
 
 impl Supervision {
     pub(super) fn new(parts: Parts) -> Supervision {
-        let Parts { held, init, control, channel, stdin, stdout, stderr, cancel, accounting, accepted } =
-            parts;
-        let facts = Facts::new(accepted);
+        let Parts { held, init, control, channel, stdin, stdout, stderr, cancel, accounting, facts } = parts;
         let denials = Denials::new(held.plan.guest.profile.clone());
         Supervision {
             held,
             init,
             control,
+            control_is_open: true,
             channel,
             denials,
-            guest: None,
             stdin,
             stdout,
             stderr,
@@ -101,16 +100,12 @@ impl Supervision {
     /// A slot's program has been sent in.
     pub(super) fn has_begun(
         &mut self,
-        prepared: Instant,
-        guest: OwnedFd,
         listener: Option<OwnedFd>,
         scratch: Option<OwnedFd>,
     ) -> Result<(), SandboxError> {
         let now = Instant::now();
-        self.facts.prepared = Some(prepared);
         self.facts.started = Some(now);
         self.facts.scratch = scratch;
-        self.guest = Some(guest);
         if let Some(listener) = listener {
             self.denials.listen(listener);
         }
@@ -119,18 +114,6 @@ impl Supervision {
 
     pub(super) fn init_pid(&self) -> u32 {
         self.init.pid().cast_unsigned()
-    }
-
-    pub(super) fn map_ids(&self) -> Result<(), SandboxError> {
-        launch::map_ids(self.init.pid(), &self.held)
-    }
-
-    /// Lets init begin.
-    pub(super) fn go(&mut self, plan_bytes: usize) -> Result<(), SandboxError> {
-        self.facts.prepared = Some(Instant::now());
-        rustix::io::write(&self.control, &(plan_bytes as u64).to_le_bytes())
-            .map(drop)
-            .map_err(SandboxError::at("tell wardian-init to go"))
     }
 
     /// Watches, kills when a limit says so, and reports when everything inside is gone.
@@ -257,7 +240,7 @@ impl Supervision {
         let (oom, oom_flags) = oom.map_or((None, read), |(fd, flags)| (Some(fd), flags));
         let candidates = [
             (Role::Init, Some(self.init.pidfd()).filter(|_| init_is_alive), read),
-            (Role::Control, Some(self.control.as_fd()).filter(|_| init_is_alive), read),
+            (Role::Control, Some(self.control.as_fd()).filter(|_| self.control_is_open), read),
             (Role::Channel, self.channel.as_ref().map(AsFd::as_fd), read),
             (Role::Listener, self.denials.wants_read(), read),
             (
@@ -311,12 +294,14 @@ impl Supervision {
     }
 
     fn receive_control_once(&mut self) -> Result<bool, SandboxError> {
-        let Some((message, passed)) = receive(&self.control)? else { return Ok(false) };
+        let Some((message, passed)) = receive(&self.control)? else {
+            self.control_is_open = false;
+            return Ok(false);
+        };
         match (message, passed) {
             (Message::Failed { step, errno }, _) => self.facts.failed = Some((step, errno)),
             (Message::Degraded { step, errno }, _) => self.facts.degraded.push((step, errno)),
             (Message::Directory, directory) => self.facts.scratch = directory,
-            (Message::Guest { .. }, pidfd) => self.guest = pidfd,
             (Message::Exited { status, usage }, _) => {
                 self.facts.exited = Some((status, usage));
                 self.facts.ended.get_or_insert_with(Instant::now);
@@ -335,7 +320,7 @@ impl Supervision {
         let Some(channel) = &self.channel else { return Ok(()) };
         match receive(channel)? {
             Some((Message::NotStarted { stage, errno }, _)) => self.facts.not_started = Some((stage, errno)),
-            Some((Message::Listener { fd }, _)) => self.take_listener(fd)?,
+            Some((Message::Listener, Some(listener))) => self.denials.listen(listener),
             Some(_) => {}
             // The exec closed it; or the guest ended before, and said why.
             None => {
@@ -348,23 +333,6 @@ impl Supervision {
                 }
             }
         }
-        Ok(())
-    }
-
-    fn take_listener(&mut self, fd: i32) -> Result<(), SandboxError> {
-        if self.guest.is_none() {
-            // Init's message with the pidfd is on its way: it was sent before the guest could run this far, or will be.
-            self.await_guest()?;
-        }
-        let (Some(guest), Some(channel)) = (&self.guest, &self.channel) else { return Ok(()) };
-        let listener = pidfd_getfd(guest, fd, PidfdGetfdFlags::empty())
-            .map_err(SandboxError::at("take over the guest's seccomp listener (pidfd_getfd)"))?;
-        self.denials.listen(listener);
-        rustix::io::write(channel, &[1]).map(drop).map_err(SandboxError::at("let the guest go on"))
-    }
-
-    fn await_guest(&mut self) -> Result<(), SandboxError> {
-        while self.guest.is_none() && self.receive_control_once()? {}
         Ok(())
     }
 }

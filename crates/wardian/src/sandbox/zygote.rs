@@ -1,14 +1,15 @@
 //! A live zygote: a warmed interpreter in a sandbox of its own, from which slots are filled.
 
 use super::error::SandboxError;
+use super::head_start::{self, Begun, packet_pair};
 use super::ids::{self, IdLease};
-use super::launch::{Member, count, make_cgroup, open_tree, packet_pair};
+use super::launch::{count, open_tree};
 use super::live::Live;
 use super::slot::pass;
 use super::streams::guest_pipe;
 use super::supervise::receive;
 use super::{init, launch};
-use crate::limits::cgroup::Cgroup;
+use crate::limits::cgroup::{Cgroup, CgroupLimits, Version};
 use crate::plan::{GuestPlan, Plan, WarmPlan};
 use crate::policy::Identity;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -18,7 +19,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use wardian_init::{FIRST_FREE, GuestSpec, Message, Slot, SlotsSpec};
-use wardian_sys::spawn::{self, InitSpec};
 
 /// How long imports may take.
 const LOAD_LIMIT: Duration = Duration::from_secs(120);
@@ -60,47 +60,47 @@ impl Zygote {
     /// Starts one, and waits until everything is loaded; `slots` is how many there may be at once.
     pub(crate) fn start(plan: WarmPlan, preload: &[String], slots: usize) -> Result<Zygote, SandboxError> {
         let leases = lease(&plan.zygote, slots)?;
-        let cgroup = make_cgroup(&plan.zygote, Member::Zygote)?;
-        let joins = cgroup.as_ref().map_or(&[][..], Cgroup::join_files);
+        let base = &plan.zygote;
+        // Its memory is limited as a run's is, and all else it does is to make slots.
+        let limits = CgroupLimits { processes: None, cpus: None, ..head_start::limits(&base.policy) };
+        let joined = match base.cgroups.version() {
+            Some(Version::V1) => Some(base.cgroups.create(&limits)?),
+            _ => None,
+        };
+        let joins = joined.as_ref().map_or(&[][..], Cgroup::join_files);
         let pipe = |reads| guest_pipe(reads, None).map_err(SandboxError::at("make the zygote's pipes"));
         let (stdin, stdout, stderr) = (pipe(true)?, pipe(false)?, pipe(false)?);
-        let (control, init_control) = packet_pair()?;
         let (channel, guest_channel) = packet_pair()?;
         let (orders, zygote_orders) = packet_pair()?;
-        let trees = plan.zygote.trees.iter().map(open_tree).collect::<Result<Vec<_>, _>>()?;
-        let first_join = FIRST_FREE + 4 + count(trees.len());
+        let trees = base.trees.iter().map(open_tree).collect::<Result<Vec<_>, _>>()?;
+        let first_join = FIRST_FREE + 4 + count(base.copies.len() + trees.len());
         let orders_slot = first_join + count(joins.len());
         let bytes = encode(&plan, first_join, joins.len(), orders_slot);
         let plan_file = init::sealed("wardian-plan", &bytes, false)
             .map_err(SandboxError::at("put the zygote's plan in memory"))?;
-        let mut fds: Vec<BorrowedFd<'_>> =
-            vec![init_control.as_fd(), plan_file.as_fd(), guest_channel.as_fd()];
+        let mut fds: Vec<BorrowedFd<'_>> = vec![plan_file.as_fd(), guest_channel.as_fd()];
         fds.extend([stdin.guests.as_fd(), stdout.guests.as_fd(), stderr.guests.as_fd()]);
+        fds.extend(base.copies.iter().map(AsFd::as_fd));
         fds.extend(trees.iter().map(AsFd::as_fd));
         fds.extend(joins.iter().map(AsFd::as_fd));
         fds.push(zygote_orders.as_fd());
-        let spec = InitSpec {
-            executable: init::executable()?,
-            namespaces: plan.zygote.namespaces,
-            cgroup: cgroup.as_ref().and_then(Cgroup::clone_into),
-            capabilities: &wardian_sys::caps::ZYGOTE_SET_UP,
-            fds: &fds,
-        };
-        let init = Live::new(spawn::start_init(&spec)?);
+        let mut begun = Begun::with(&wardian_sys::caps::ZYGOTE_SET_UP, base.namespaces, &base.cgroups)?;
+        let born_into = begun.take_cgroup(&limits)?;
+        let Begun { init, control, .. } = begun;
+        let guests = Mutex::new(map_ids(init.pid(), &leases, &base.policy.identity)?);
+        launch::go(&control, &fds, bytes.len())?;
         drop(fds);
-        drop((init_control, guest_channel, zygote_orders, stdout.guests, stderr.guests, stdin));
-        let guests = Mutex::new(map_ids(init.pid(), &leases, &plan.zygote.policy.identity)?);
+        drop((guest_channel, zygote_orders, stdout.guests, stderr.guests, stdin));
         let zygote = Zygote {
             plan,
             control,
             orders,
             init,
-            cgroup,
+            cgroup: born_into.or(joined),
             guests,
             _streams: [stdout.ours, stderr.ours],
             _leases: leases,
         };
-        write(&zygote.control, &(bytes.len() as u64).to_le_bytes(), "tell wardian-init to go")?;
         write(
             &zygote.orders,
             &super::slot::frame(preload.iter().map(String::as_bytes)),
@@ -289,5 +289,5 @@ fn encode(plan: &WarmPlan, first_join: u32, joins: usize, orders: u32) -> Vec<u8
         guest,
         seal: plan.seal.clone(),
     };
-    wardian_init::encode(zygote.steps.encoded(), &own, &zygote.guest.init_filter, true, Some(&slots))
+    wardian_init::encode(zygote.steps.encoded(), &own, &zygote.guest.init_filter, Some(&slots))
 }

@@ -5,7 +5,7 @@ use crate::host::examination::Finding;
 use crate::limits::cgroup;
 
 pub(super) fn finding(host: &Host) -> Finding {
-    let swept = cgroup::gc(&host.cgroups);
+    let swept = cgroup::gc(host.cgroups());
     if let Some((path, error)) = swept.failed.first() {
         let detail = format!("{} cgroups do not go: {}: {error}", swept.failed.len(), path.display());
         return Finding::warn("leftovers", detail, error.hint().unwrap_or_else(|| "`wardian gc`".into()));

@@ -16,6 +16,7 @@ use super::{Cap, Host};
 use crate::limits::cgroup::CgroupHost;
 use run::Outcome;
 use settings::Settings;
+use std::sync::Arc;
 
 impl Host {
     /// Shows by doing what this host, taken for no more than `cap`, can enforce. Takes a second or so.
@@ -24,7 +25,7 @@ impl Host {
     /// what killed supervisors left, as every run does.
     pub fn examine(cap: Cap) -> Examination {
         let settings = Settings::read();
-        let host = Host { cgroups: CgroupHost::probe(cap.cgroup), ..Host::detect_with(cap) };
+        let host = Host { cgroups: Arc::new(CgroupHost::probe(cap.cgroup).into()), ..Host::detect_with(cap) };
         let (pythons, default) = pythons::find();
         let mut findings = vec![kernel::finding(), identity::finding(host.privilege)];
         findings.push(leftovers::finding(&host));
@@ -36,7 +37,7 @@ impl Host {
         let earlier = findings.iter().any(|finding| finding.status == Status::Fail);
         findings.extend(sandbox(&outcome, &host, &settings, earlier));
         findings.push(landlock::finding(&host, cap));
-        findings.extend(cgroups::findings(&host.cgroups));
+        findings.extend(cgroups::findings(host.cgroups()));
         findings.push(pythons::finding(&pythons, default.as_ref().err()));
         Examination {
             schema: EXAMINATION_SCHEMA.into(),

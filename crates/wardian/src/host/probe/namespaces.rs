@@ -63,7 +63,7 @@ fn make(flag: u64) -> Result<(), Errno> {
         namespaces: clone::NEWUSER | flag,
         cgroup: None,
         capabilities: &caps::SET_UP,
-        fds: &[],
+        control: root.as_fd(),
     };
     match start_init(&spec) {
         Err(StartError::Clone(errno)) => Err(errno),

@@ -2,7 +2,7 @@
 
 use super::dir::Place;
 use super::oom::OomWatch;
-use super::{CpuThrottled, CpuUsage, Swap};
+use super::{CgroupLimits, CpuThrottled, CpuUsage, Swap};
 use crate::limits::CgroupError;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -20,6 +20,8 @@ pub(super) trait Group: Debug + Send + Sync {
     fn name(&self) -> &str;
     fn path(&self) -> PathBuf;
     fn swap(&self) -> Swap;
+    /// `quota_us` is what `limits` says about cores.
+    fn limit(&mut self, limits: &CgroupLimits, quota_us: Option<u64>) -> Result<(), CgroupError>;
     fn join_files(&self) -> &[OwnedFd];
     fn close_join_files(&mut self);
     fn clone_into(&self) -> Option<BorrowedFd<'_>>;

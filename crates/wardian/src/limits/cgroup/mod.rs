@@ -69,6 +69,11 @@ impl Cgroup {
         self.group.path()
     }
 
+    /// Limits it anew. Fails when any limit that is asked for cannot be set.
+    pub fn limit(&mut self, limits: &CgroupLimits) -> Result<(), CgroupError> {
+        self.group.limit(limits, limits.quota_us()?)
+    }
+
     /// Whether the limit on swap holds.
     pub fn swap(&self) -> Swap {
         self.group.swap()

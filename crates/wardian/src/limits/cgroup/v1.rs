@@ -136,15 +136,7 @@ impl V1Group {
             }
             self.join.push(place.open_file("tasks", OFlags::WRONLY)?);
         }
-        self.limit_memory(limits)?;
-        if let Some(processes) = limits.processes {
-            self.at(host.pids, "pids")?.write("pids.max", &processes.to_string())?;
-        }
-        if let Some(quota) = quota_us {
-            let place = self.at(host.cpu, "cpu")?;
-            place.write("cpu.cfs_period_us", &PERIOD_US.to_string())?;
-            place.write("cpu.cfs_quota_us", &quota.to_string())?;
-        }
+        self.limit(limits, quota_us)?;
         if host.cpuacct.is_some() {
             self.cpu_total =
                 Some(self.at(host.cpuacct, "cpuacct")?.open_file("cpuacct.usage", OFlags::RDONLY)?);
@@ -195,6 +187,19 @@ impl Group for V1Group {
 
     fn swap(&self) -> Swap {
         self.swap
+    }
+
+    fn limit(&mut self, limits: &CgroupLimits, quota_us: Option<u64>) -> Result<(), CgroupError> {
+        self.limit_memory(limits)?;
+        if let Some(processes) = limits.processes {
+            self.pids()?.write("pids.max", &processes.to_string())?;
+        }
+        if let Some(quota) = quota_us {
+            let place = self.at(self.host.cpu, "cpu")?;
+            place.write("cpu.cfs_period_us", &PERIOD_US.to_string())?;
+            place.write("cpu.cfs_quota_us", &quota.to_string())?;
+        }
+        Ok(())
     }
 
     fn join_files(&self) -> &[OwnedFd] {

@@ -124,18 +124,16 @@ impl Hierarchy {
         let place = self.dir.group(&name);
         place.make()?;
         let filled = lock(place).and_then(|lock| {
-            let swap = limit(place, limits, quota_us)?;
             let cpu = place.open_file("cpu.stat", OFlags::RDONLY)?;
-            Ok((lock, swap, cpu))
+            let (host, name) = (Arc::clone(self), name.clone());
+            let mut group = V2Group { host, name, lock, cpu, swap: Swap::Unavailable };
+            group.limit(limits, quota_us)?;
+            Ok(group)
         });
-        match filled {
-            Ok((lock, swap, cpu)) => Ok(V2Group { host: Arc::clone(self), name, lock, cpu, swap }),
-            Err(error) => {
-                // The first error is the one to tell; nothing has joined the group yet.
-                let _ = place.rmdir();
-                Err(error)
-            }
-        }
+        // The first error is the one to tell; nothing has joined the group yet.
+        filled.inspect_err(|_| {
+            let _ = place.rmdir();
+        })
     }
 
     /// Removes what a dead owner left; its processes are killed.
@@ -154,26 +152,6 @@ fn is_gone(source: &std::io::Error) -> bool {
 fn listed(names: &str) -> Controllers {
     let has = |wanted| names.split_ascii_whitespace().any(|name| name == wanted);
     Controllers { memory: has("memory"), pids: has("pids"), cpu: has("cpu"), cpu_usage: true }
-}
-
-fn limit(place: Place<'_>, limits: &CgroupLimits, quota_us: Option<u64>) -> Result<Swap, CgroupError> {
-    let mut swap = Swap::Unavailable;
-    if let Some(bytes) = limits.memory_bytes {
-        place.write("memory.max", &bytes.to_string())?;
-        if place.write_if_there("memory.swap.max", &limits.swap_bytes.to_string())? {
-            swap = Swap::Enforced;
-        }
-    }
-    if limits.oom == Oom::End {
-        place.write("memory.oom.group", "1")?;
-    }
-    if let Some(processes) = limits.processes {
-        place.write("pids.max", &processes.to_string())?;
-    }
-    if let Some(quota) = quota_us {
-        place.write("cpu.max", &format!("{quota} {PERIOD_US}"))?;
-    }
-    Ok(swap)
 }
 
 /// One group.
@@ -212,6 +190,27 @@ impl Group for V2Group {
 
     fn swap(&self) -> Swap {
         self.swap
+    }
+
+    fn limit(&mut self, limits: &CgroupLimits, quota_us: Option<u64>) -> Result<(), CgroupError> {
+        self.host.enable(quota_us.is_some())?;
+        let place = self.host.dir.group(&self.name);
+        if let Some(bytes) = limits.memory_bytes {
+            place.write("memory.max", &bytes.to_string())?;
+            if place.write_if_there("memory.swap.max", &limits.swap_bytes.to_string())? {
+                self.swap = Swap::Enforced;
+            }
+        }
+        if limits.oom == Oom::End {
+            place.write("memory.oom.group", "1")?;
+        }
+        if let Some(processes) = limits.processes {
+            place.write("pids.max", &processes.to_string())?;
+        }
+        if let Some(quota) = quota_us {
+            place.write("cpu.max", &format!("{quota} {PERIOD_US}"))?;
+        }
+        Ok(())
     }
 
     fn join_files(&self) -> &[OwnedFd] {

@@ -1,0 +1,135 @@
+//! A head start: init is cloned into its namespaces while the plan is still being made.
+//!
+//! Making namespaces is the longest part of a start (a network namespace alone takes half a millisecond) and
+//! depends on little of the plan. So another thread does it; init then waits for its plan, and for everything
+//! the plan refers to, on its control socket.
+
+use super::live::Live;
+use super::{SandboxError, init};
+use crate::host::Host;
+use crate::limits::cgroup::{Cgroup, CgroupHost, CgroupLimits, Oom, Version};
+use crate::plan;
+use crate::policy::{OnOom, Policy};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Barrier};
+use std::thread::JoinHandle;
+use wardian_sys::caps;
+use wardian_sys::spawn::{self, InitSpec};
+
+/// A thread that is starting an init. Dropping it ends that init.
+#[must_use = "dropping it undoes what it does"]
+pub struct HeadStart(Option<JoinHandle<Result<Begun, SandboxError>>>);
+
+/// An init that waits for its plan.
+pub(super) struct Begun {
+    pub(super) init: Live,
+    pub(super) control: OwnedFd,
+    /// Version 2, where init is born into its group; not limited yet.
+    cgroup: Option<Cgroup>,
+    namespaces: u64,
+}
+
+impl HeadStart {
+    /// Begins; what goes wrong is told by the run that uses it.
+    pub fn begin(host: &Host) -> HeadStart {
+        /// Enough for reading what cgroups there are.
+        const STACK_BYTES: usize = 256 << 10;
+        let host = host.clone();
+        let running = Arc::new(Barrier::new(2));
+        let begin = {
+            let running = Arc::clone(&running);
+            move || {
+                running.wait();
+                Begun::now(plan::NAMESPACES, host.cgroups())
+            }
+        };
+        let thread = std::thread::Builder::new().name("wardian-start".into()).stack_size(STACK_BYTES);
+        // Without a thread there is no head start; the run then begins by itself.
+        let thread = thread.spawn(begin).ok();
+        if thread.is_some() {
+            // A new thread is queued behind us on our core while another is idle; who is woken goes to an idle one.
+            running.wait();
+        }
+        HeadStart(thread)
+    }
+
+    /// What was begun, if it is what the plan needs.
+    pub(super) fn finish(mut self, namespaces: u64) -> Option<Result<Begun, SandboxError>> {
+        let begun = self.0.take()?.join().ok()?;
+        match begun {
+            Ok(begun) if begun.namespaces != namespaces => None,
+            other => Some(other),
+        }
+    }
+}
+
+impl Drop for HeadStart {
+    fn drop(&mut self) {
+        if let Some(thread) = self.0.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+impl Begun {
+    /// Starts init; returns when it has been executed.
+    pub(super) fn now(namespaces: u64, cgroups: &CgroupHost) -> Result<Begun, SandboxError> {
+        Begun::with(&caps::SET_UP, namespaces, cgroups)
+    }
+
+    /// As `now`; init keeps these capabilities in its user namespace.
+    pub(super) fn with(
+        capabilities: &[u32],
+        namespaces: u64,
+        cgroups: &CgroupHost,
+    ) -> Result<Begun, SandboxError> {
+        let cgroup = match cgroups.version() {
+            Some(Version::V2) => Some(cgroups.create(&NO_LIMITS)?),
+            _ => None,
+        };
+        let (control, inits) = packet_pair()?;
+        let spec = InitSpec {
+            executable: init::executable()?,
+            namespaces,
+            cgroup: cgroup.as_ref().and_then(Cgroup::clone_into),
+            capabilities,
+            control: inits.as_fd(),
+        };
+        let init = Live::new(spawn::start_init(&spec)?);
+        Ok(Begun { init, control, cgroup, namespaces })
+    }
+
+    /// Limits the group that init was born into, if it was, and hands it out.
+    pub(super) fn take_cgroup(&mut self, limits: &CgroupLimits) -> Result<Option<Cgroup>, SandboxError> {
+        let Some(mut cgroup) = self.cgroup.take() else { return Ok(None) };
+        // Init must not count against the guest.
+        let processes = limits.processes.map(|guests| guests + 1);
+        cgroup.limit(&CgroupLimits { processes, ..*limits })?;
+        Ok(Some(cgroup))
+    }
+}
+
+const NO_LIMITS: CgroupLimits =
+    CgroupLimits { memory_bytes: None, swap_bytes: 0, processes: None, cpus: None, oom: Oom::One };
+
+/// A policy's limits, as a cgroup has them.
+pub(super) fn limits(policy: &Policy) -> CgroupLimits {
+    let limits = &policy.limits;
+    CgroupLimits {
+        memory_bytes: Some(limits.memory.0),
+        swap_bytes: 0,
+        processes: Some(u64::from(limits.processes)),
+        cpus: limits.cpus,
+        oom: match limits.on_oom {
+            OnOom::End => Oom::End,
+            OnOom::One => Oom::One,
+        },
+    }
+}
+
+/// Two ends of a socket that keeps messages apart.
+pub(super) fn packet_pair() -> Result<(OwnedFd, OwnedFd), SandboxError> {
+    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .map_err(SandboxError::at("make the socket to wardian-init"))
+}
