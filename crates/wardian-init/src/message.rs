@@ -66,6 +66,11 @@ pub enum Message {
         /// Its pid, as the zygote's pid namespace numbers it.
         pid: i32,
     },
+    /// From a zygote: carries a pidfd of the child in a slot.
+    Child {
+        /// Its pid, as the zygote's pid namespace numbers it.
+        pid: i32,
+    },
     /// A slot's init has done its steps, and waits for orders.
     Prepared,
     /// A slot's init has carried out every order there was before the last.
@@ -109,6 +114,7 @@ impl Message {
             Message::NewSlot { guest } => &[13, u64::from(*guest)],
             Message::Plan { bytes } => &[14, *bytes],
             Message::Fork => &[15],
+            Message::Child { pid } => &[16, word_of(*pid)],
         };
         for (word, field) in words.iter_mut().zip(fields) {
             *word = *field;
@@ -163,6 +169,7 @@ impl Message {
             13 => Message::NewSlot { guest: u32::try_from(next()).ok()? },
             14 => Message::Plan { bytes: next() },
             15 => Message::Fork,
+            16 => Message::Child { pid: int(next())? },
             _ => return None,
         })
     }

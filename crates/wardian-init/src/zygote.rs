@@ -148,20 +148,23 @@ fn close_brought() -> Result<()> {
     file::close_range(INIT.fd().number().unsigned_abs(), last.unsigned_abs())
 }
 
-/// In the zygote, after the fork: remembers whom to tell of the child's end. A negative `child` is an error number.
+/// In the zygote, after the fork: introduces the child, and remembers whom to tell of its end. A negative `child` is an error number.
 pub fn forked(child: i32) -> i32 {
     if child < 0 {
         return answer(refuse(Errno(-child)));
     }
-    answer(remember(child).and_then(|()| close_brought()))
+    answer(introduce(child).and_then(|()| close_brought()))
 }
 
-fn remember(child: i32) -> Result<()> {
+fn introduce(child: i32) -> Result<()> {
+    let pidfd = process::pidfd_open(child)?;
     let control = file::dup_at_least(CONTROL.fd(), OWN)?.fd();
     let entry = u64::from(child.cast_unsigned()) << 32 | u64::from(control.number().cast_unsigned());
     let free = TABLE.iter().find(|place| place.load(Ordering::Relaxed) == 0).ok_or(Errno::AGAIN)?;
     free.store(entry, Ordering::Relaxed);
-    Ok(())
+    // Whether anybody still listens shows at the end.
+    let _ = Message::Child { pid: child }.send(control, Some(pidfd.fd()));
+    file::close(pidfd.fd())
 }
 
 /// The control socket that goes with a child.

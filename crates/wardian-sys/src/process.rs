@@ -138,6 +138,12 @@ pub fn setns(pidfd: Fd, flags: usize) -> Result<()> {
     unsafe { syscall!(nr::SETNS, pidfd.number(), flags) }.map(drop)
 }
 
+/// A descriptor that refers to a child of ours.
+pub fn pidfd_open(pid: i32) -> Result<crate::NewFd> {
+    // SAFETY: no memory is passed.
+    unsafe { syscall!(nr::PIDFD_OPEN, pid, 0usize) }.map(crate::NewFd::from_answer)
+}
+
 /// Argument or environment strings as exec wants them: pointers to C strings, then a null.
 #[derive(Clone, Copy)]
 pub struct StringList(&'static [usize]);

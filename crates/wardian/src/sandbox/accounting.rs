@@ -26,6 +26,8 @@ pub(super) struct Accounting {
     before: CpuUsage,
     limits: WatchLimits,
     watcher: Option<Watcher>,
+    /// The guest, where it is not below init.
+    beside: Option<u32>,
     oom: Option<OomWatch>,
     next_look: Option<Instant>,
 }
@@ -49,6 +51,7 @@ impl Accounting {
                 cores: u32::try_from(plan.cores.max(1)).unwrap_or(u32::MAX),
             },
             watcher: None,
+            beside: None,
             oom,
             next_look: None,
         }
@@ -58,6 +61,11 @@ impl Accounting {
     pub(super) fn of_slot(cgroup: Option<Cgroup>, plan: &Plan) -> Accounting {
         let before = cgroup.as_ref().and_then(|cgroup| cgroup.cpu_usage().ok()).unwrap_or_default();
         Accounting { inits: 0, before, ..Accounting::new(cgroup, plan) }
+    }
+
+    /// The guest of a slot is its zygote's child; what it loses becomes its init's.
+    pub(super) fn guest_is(&mut self, pid: i32) {
+        self.beside = u32::try_from(pid).ok();
     }
 
     /// A job may have less CPU time than its policy gives.
@@ -101,7 +109,12 @@ impl Accounting {
             let init = u32::try_from(init).unwrap_or(0);
             let watcher = Watcher::new(init, self.limits, disk);
             let failed = |error: crate::limits::watched::WatchError| std::io::Error::other(error);
-            self.watcher = Some(watcher.map_err(failed).map_err(SandboxError::at("watch the sandbox"))?);
+            let mut watcher = watcher.map_err(failed).map_err(SandboxError::at("watch the sandbox"))?;
+            if let Some(guest) = self.beside {
+                // It may have ended already.
+                let _ = watcher.beside(guest);
+            }
+            self.watcher = Some(watcher);
             self.next_look = Some(now);
         } else {
             self.next_look = Some(now + self.at_the_earliest(self.limits.cpu_us));

@@ -21,11 +21,7 @@ impl Live {
 
     /// One that a zygote's init started, and reaps.
     pub(super) fn of_another(pidfd: OwnedFd) -> Result<Live, SandboxError> {
-        let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
-        let info =
-            std::fs::read_to_string(path).map_err(SandboxError::at("ask for the pid of a slot's init"))?;
-        let pid = info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
-        let pid = pid.unwrap_or(-1);
+        let pid = pid_of(&pidfd)?;
         Ok(Live { init: StartedInit { pid, pidfd }, status: None, is_child: false })
     }
 
@@ -67,6 +63,15 @@ impl Live {
         self.status = Some(status);
         status
     }
+}
+
+/// The pid, in our namespace, of the process that a pidfd refers to; nobody else's until it is reaped.
+pub(super) fn pid_of(pidfd: &OwnedFd) -> Result<i32, SandboxError> {
+    let step = "ask for the pid behind a pidfd";
+    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+    let info = std::fs::read_to_string(path).map_err(SandboxError::at(step))?;
+    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
+    pid.ok_or_else(|| SandboxError::at(step)(std::io::Error::from(std::io::ErrorKind::InvalidData)))
 }
 
 impl Drop for Live {

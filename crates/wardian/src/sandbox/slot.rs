@@ -5,7 +5,7 @@ use super::accounting::Accounting;
 use super::error::SandboxError;
 use super::head_start::{self, packet_pair};
 use super::launch::{self, Held, Running};
-use super::live::Live;
+use super::live::{Live, pid_of};
 use super::outcome::Facts;
 use super::streams::{Feeder, Taker, guest_pipe};
 use super::supervise::{Parts, Supervision, receive};
@@ -32,6 +32,8 @@ pub(crate) struct ReadySlot {
     init: Live,
     control: OwnedFd,
     channel: OwnedFd,
+    /// The guest's pid, and what keeps that number its own.
+    guest: (i32, OwnedFd),
     listener: Option<OwnedFd>,
     stdin: OwnedFd,
     stdout: OwnedFd,
@@ -67,6 +69,7 @@ pub(crate) struct ProgramFrame<'a> {
 /// What is being put together.
 struct Making {
     init: Option<Live>,
+    guest: Option<(i32, OwnedFd)>,
     scratch: Option<OwnedFd>,
     listener: Option<OwnedFd>,
     prepared: bool,
@@ -91,7 +94,8 @@ impl ReadySlot {
         let (control, inits_control) = packet_pair()?;
         let (channel, guests_channel) = packet_pair()?;
         pass(&zygote.control, &Message::NewSlot { guest: guest.inside }.encode(), &[inits_control.as_fd()])?;
-        let mut making = Making { init: None, scratch: None, listener: None, prepared: false, ready: false };
+        let mut making =
+            Making { init: None, guest: None, scratch: None, listener: None, prepared: false, ready: false };
         let deadline = Instant::now() + MAKE_LIMIT;
         making.until(&control, &channel, plan, deadline, |making| making.init.is_some())?;
         // It needs no plan but the one that the zygote's init has.
@@ -107,13 +111,14 @@ impl ReadySlot {
         drop(fds);
         drop((inits_control, guests_channel, v2));
         making.init = Some(init);
-        making.until(&control, &channel, plan, deadline, |making| making.ready)?;
-        let Some(init) = making.init else { return Err(broken()) };
+        making.until(&control, &channel, plan, deadline, |making| making.ready && making.guest.is_some())?;
+        let (Some(init), Some(guest)) = (making.init, making.guest) else { return Err(broken()) };
         let accounting = Accounting::of_slot(cgroup, plan);
         Ok(ReadySlot {
             init,
             control,
             channel,
+            guest,
             listener: making.listener,
             stdin: stdin.ours,
             stdout: stdout.ours,
@@ -209,6 +214,8 @@ impl Armed {
         let limit = plan.policy.limits.output.0;
         let mut accounting = slot.accounting;
         accounting.lower_cpu_limit(&plan);
+        let (guest, _pidfd) = slot.guest;
+        accounting.guest_is(guest);
         let parts = Parts {
             held: Held { plan, _ids: None, slot: Some(slot.lease), collect: connections.collect },
             init: slot.init,
@@ -261,6 +268,7 @@ impl Making {
     fn hear(&mut self, heard: (Message, Option<OwnedFd>), plan: &Plan) -> Result<(), SandboxError> {
         match heard {
             (Message::Init { .. }, Some(pidfd)) => self.init = Some(Live::of_another(pidfd)?),
+            (Message::Child { .. }, Some(pidfd)) => self.guest = Some((pid_of(&pidfd)?, pidfd)),
             (Message::Directory, directory) => self.scratch = directory,
             (Message::Prepared, _) => self.prepared = true,
             (Message::Failed { step, errno }, _) => return Err(SandboxError::set_up(plan, step, errno)),
