@@ -67,7 +67,11 @@ pub(crate) struct ProgramFrame<'a> {
 }
 
 /// What is being put together.
-struct Making {
+struct Making<'a> {
+    zygote: &'a Zygote,
+    control: &'a OwnedFd,
+    channel: &'a OwnedFd,
+    deadline: Instant,
     init: Option<Live>,
     guest: Option<(i32, OwnedFd)>,
     scratch: Option<OwnedFd>,
@@ -94,13 +98,22 @@ impl ReadySlot {
         let (control, inits_control) = packet_pair()?;
         let (channel, guests_channel) = packet_pair()?;
         pass(&zygote.control, &Message::NewSlot { guest: guest.inside }.encode(), &[inits_control.as_fd()])?;
-        let mut making =
-            Making { init: None, guest: None, scratch: None, listener: None, prepared: false, ready: false };
-        let deadline = Instant::now() + MAKE_LIMIT;
-        making.until(&control, &channel, plan, deadline, |making| making.init.is_some())?;
+        let mut making = Making {
+            zygote,
+            control: &control,
+            channel: &channel,
+            deadline: Instant::now() + MAKE_LIMIT,
+            init: None,
+            guest: None,
+            scratch: None,
+            listener: None,
+            prepared: false,
+            ready: false,
+        };
+        making.until(|making| making.init.is_some())?;
         // It needs no plan but the one that the zygote's init has.
         write(&control, &1u64.to_le_bytes(), "let the slot's init go")?;
-        making.until(&control, &channel, plan, deadline, |making| making.prepared)?;
+        making.until(|making| making.prepared)?;
         let Some(init) = making.init.take() else { return Err(broken()) };
         let v2 = cgroup.as_ref().map(Cgroup::procs_file).transpose()?.flatten();
         let mut fds = vec![init.pidfd(), inits_control.as_fd(), guests_channel.as_fd()];
@@ -111,19 +124,20 @@ impl ReadySlot {
         drop(fds);
         drop((inits_control, guests_channel, v2));
         making.init = Some(init);
-        making.until(&control, &channel, plan, deadline, |making| making.ready && making.guest.is_some())?;
-        let (Some(init), Some(guest)) = (making.init, making.guest) else { return Err(broken()) };
+        making.until(|making| making.ready && making.guest.is_some())?;
+        let Making { init, guest, scratch, listener, .. } = making;
+        let (Some(init), Some(guest)) = (init, guest) else { return Err(broken()) };
         let accounting = Accounting::of_slot(cgroup, plan);
         Ok(ReadySlot {
             init,
             control,
             channel,
             guest,
-            listener: making.listener,
+            listener,
             stdin: stdin.ours,
             stdout: stdout.ours,
             stderr: stderr.ours,
-            scratch: making.scratch,
+            scratch,
             accounting,
             lease,
         })
@@ -234,25 +248,19 @@ impl Armed {
     }
 }
 
-impl Making {
+impl Making<'_> {
     /// Hears from init, zygote and guest until `done`.
-    fn until(
-        &mut self,
-        control: &OwnedFd,
-        channel: &OwnedFd,
-        plan: &Plan,
-        deadline: Instant,
-        done: impl Fn(&Making) -> bool,
-    ) -> Result<(), SandboxError> {
+    fn until(&mut self, done: impl Fn(&Making<'_>) -> bool) -> Result<(), SandboxError> {
         while !done(self) {
-            let ready = ready([control, channel].into_iter(), deadline)?;
-            let [from_control, from_channel] = ready[..] else { return Err(broken()) };
+            // We hold ends of the slot's sockets ourselves: that the zygote has ended shows at its own.
+            let ready = ready([self.control, self.channel, &self.zygote.control].into_iter(), self.deadline)?;
+            let [from_control, from_channel, from_zygote] = ready[..] else { return Err(broken()) };
             if from_control {
-                let heard = receive(control)?.ok_or_else(broken)?;
-                self.hear(heard, plan)?;
+                let heard = receive(self.control)?.ok_or_else(broken)?;
+                self.hear(heard)?;
             }
             if from_channel {
-                match receive(channel)? {
+                match receive(self.channel)? {
                     Some((Message::Listener, listener)) => self.listener = listener,
                     Some((Message::Ready, _)) => self.ready = true,
                     Some((Message::NotStarted { stage, errno }, _)) => {
@@ -261,17 +269,22 @@ impl Making {
                     _ => return Err(broken()),
                 }
             }
+            if from_zygote && !from_control && !from_channel {
+                return Err(broken());
+            }
         }
         Ok(())
     }
 
-    fn hear(&mut self, heard: (Message, Option<OwnedFd>), plan: &Plan) -> Result<(), SandboxError> {
+    fn hear(&mut self, heard: (Message, Option<OwnedFd>)) -> Result<(), SandboxError> {
         match heard {
             (Message::Init { .. }, Some(pidfd)) => self.init = Some(Live::of_another(pidfd)?),
             (Message::Child { .. }, Some(pidfd)) => self.guest = Some((pid_of(&pidfd)?, pidfd)),
             (Message::Directory, directory) => self.scratch = directory,
             (Message::Prepared, _) => self.prepared = true,
-            (Message::Failed { step, errno }, _) => return Err(SandboxError::set_up(plan, step, errno)),
+            (Message::Failed { step, errno }, _) => {
+                return Err(SandboxError::set_up(&self.zygote.plan.run, step, errno));
+            }
             _ => return Err(broken()),
         }
         Ok(())

@@ -128,12 +128,6 @@ impl Zygote {
             if complaint {
                 hear(stderr, &mut words);
             }
-            if orders {
-                return match receive(&self.orders)? {
-                    Some((Message::Ready, _)) => Ok(()),
-                    _ => Err(self.failure(stderr, words)),
-                };
-            }
             if channel_ready {
                 match receive(channel)? {
                     Some((Message::NotStarted { stage, errno }, _)) => {
@@ -151,6 +145,13 @@ impl Zygote {
                     Some((Message::Exited { .. }, _)) | None => return Err(self.failure(stderr, words)),
                     Some(_) => {}
                 }
+            }
+            // What init said before has been heard: it comes first.
+            if orders && !control {
+                return match receive(&self.orders)? {
+                    Some((Message::Ready, _)) => Ok(()),
+                    _ => Err(self.failure(stderr, words)),
+                };
             }
         }
     }

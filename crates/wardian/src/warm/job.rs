@@ -74,7 +74,7 @@ impl Job {
             }
         }
         if let JobProgram::Script(entry) = &self.program
-            && !self.inputs.iter().any(|input| input.name().to_string() == *entry)
+            && !self.inputs.iter().any(|input| input.name().as_str() == entry)
         {
             return refused(format!("its entry `{}` is none of its files", entry.escape_default()));
         }

@@ -305,7 +305,9 @@ impl Shared {
         while let Some(zygote) = self.next_order() {
             let made = zygote.map_or_else(
                 || self.new_zygote().map(Made::Zygote),
-                |zygote| ReadySlot::make(&zygote).map(Made::Slot).map_err(WarmError::from),
+                |zygote| {
+                    ReadySlot::make(&zygote).map(|slot| Made::Slot(Box::new(slot))).map_err(WarmError::from)
+                },
             );
             let mut state = self.lock();
             match made {
@@ -353,7 +355,7 @@ impl Shared {
 
 enum Made {
     Zygote(Arc<Zygote>),
-    Slot(ReadySlot),
+    Slot(Box<ReadySlot>),
 }
 
 impl State {
@@ -372,7 +374,7 @@ impl State {
     fn take_in(&mut self, made: Made) {
         match made {
             Made::Zygote(zygote) => self.adopt(zygote),
-            Made::Slot(slot) => self.ready.push_back(slot),
+            Made::Slot(slot) => self.ready.push_back(*slot),
         }
     }
 }
