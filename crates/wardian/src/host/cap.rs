@@ -96,7 +96,7 @@ mod tests {
         assert_eq!((poor.landlock_abi, poor.notify, poor.cgroups().version()), (0, false, None));
         let rich = Host::detect_with(cap("landlock:4000000"));
         assert_eq!((rich.landlock_abi, rich.notify), (whole.landlock_abi, whole.notify));
-        assert_ne!(Host::detect_with(cap("cgroup:v1")).cgroups.version(), Some(Version::V2));
-        assert_ne!(Host::detect_with(cap("cgroup:v2")).cgroups.version(), Some(Version::V1));
+        assert_ne!(Host::detect_with(cap("cgroup:v1")).cgroups().version(), Some(Version::V2));
+        assert_ne!(Host::detect_with(cap("cgroup:v2")).cgroups().version(), Some(Version::V1));
     }
 }

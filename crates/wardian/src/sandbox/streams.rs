@@ -191,7 +191,7 @@ impl Taker {
         // Not filled with zeros first: most output is a line, and each page touched is a fault.
         let mut chunk = [MaybeUninit::uninit(); CHUNK];
         match rustix::io::read(pipe, &mut chunk) {
-            Ok((bytes, _)) if bytes.is_empty() => self.pipe = None,
+            Ok(([], _)) => self.pipe = None,
             Ok((bytes, _)) => self.take(bytes),
             Err(Errno::INTR | Errno::AGAIN) => {}
             Err(_) => self.pipe = None,

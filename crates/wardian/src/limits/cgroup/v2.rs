@@ -197,9 +197,8 @@ impl Group for V2Group {
         let place = self.host.dir.group(&self.name);
         if let Some(bytes) = limits.memory_bytes {
             place.write("memory.max", &bytes.to_string())?;
-            if place.write_if_there("memory.swap.max", &limits.swap_bytes.to_string())? {
-                self.swap = Swap::Enforced;
-            }
+            let enforced = place.write_if_there("memory.swap.max", &limits.swap_bytes.to_string())?;
+            self.swap = if enforced { Swap::Enforced } else { Swap::Unavailable };
         }
         if limits.oom == Oom::End {
             place.write("memory.oom.group", "1")?;
@@ -342,21 +341,28 @@ mod tests {
     fn limits_are_written_as_the_kernel_reads_them() {
         let scratch = tempfile::tempdir().unwrap();
         let files = ["memory.max", "memory.swap.max", "memory.oom.group", "pids.max", "cpu.max"];
+        fill(
+            scratch.path(),
+            &[("cgroup.controllers", "cpu memory pids"), ("cgroup.subtree_control", "cpu memory pids")],
+        );
         fill(&scratch.path().join("g"), &files.map(|name| (name, "")));
-        let dir = Dir::open(scratch.path()).unwrap();
+        fill(&scratch.path().join("g"), &[("cpu.stat", "")]);
+        let mut group = group(Arc::new(Hierarchy::of(Dir::open(scratch.path()).unwrap()).unwrap()), "g");
         let limits = CgroupLimits {
             memory_bytes: Some(4096),
             processes: Some(7),
             cpus: Some(0.5),
             ..CgroupLimits::default()
         };
-        assert_eq!(limit(dir.group("g"), &limits, Some(50_000)).unwrap(), Swap::Enforced);
+        group.limit(&limits, Some(50_000)).unwrap();
+        assert_eq!(group.swap(), Swap::Enforced);
         let written = files.map(|name| std::fs::read_to_string(scratch.path().join("g").join(name)).unwrap());
         assert_eq!(written, ["4096", "0", "1", "7", "50000 100000"]);
         std::fs::remove_file(scratch.path().join("g/memory.swap.max")).unwrap();
-        assert_eq!(limit(dir.group("g"), &limits, None).unwrap(), Swap::Unavailable);
+        group.limit(&limits, None).unwrap();
+        assert_eq!(group.swap(), Swap::Unavailable);
         std::fs::remove_file(scratch.path().join("g/pids.max")).unwrap();
-        assert!(limit(dir.group("g"), &limits, None).is_err());
+        assert!(group.limit(&limits, None).is_err());
     }
 
     #[test]
