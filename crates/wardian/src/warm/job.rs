@@ -74,7 +74,7 @@ impl Job {
             }
         }
         if let JobProgram::Script(entry) = &self.program
-            && !self.inputs.iter().any(|input| input.name().as_str() == entry)
+            && !self.inputs.iter().any(|input| input.name() == entry)
         {
             return refused(format!("its entry `{}` is none of its files", entry.escape_default()));
         }
