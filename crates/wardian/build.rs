@@ -10,17 +10,19 @@ use std::process::Command;
 fn main() {
     let crates = Path::new(&variable("CARGO_MANIFEST_DIR")).join("..");
     let out = PathBuf::from(variable("OUT_DIR"));
-    for watched in ["wardian-sys/src", "wardian-init/src", "wardian-init/entry.rs"] {
+    for watched in ["wardian-sys/src", "wardian-init/src", "wardian-init/entry.rs", "wardian-init/zygote.rs"]
+    {
         println!("cargo::rerun-if-changed={}", crates.join(watched).display());
     }
-    let library = |name: &str, uses: &[&str]| {
+    let library = |out: &Path, name: &str, model: &str, uses: &[&str]| {
         let source = crates.join(name).join("src/lib.rs");
-        compile(&out, &source, &name.replace('-', "_"), &["--crate-type=rlib"], uses);
+        compile(out, &source, &name.replace('-', "_"), &["--crate-type=rlib", model], uses);
     };
-    library("wardian-sys", &[]);
-    library("wardian-init", &["wardian_sys"]);
+    library(&out, "wardian-sys", STATIC, &[]);
+    library(&out, "wardian-init", STATIC, &["wardian_sys"]);
     let link = [
         "--crate-type=bin",
+        STATIC,
         "-Clink-arg=-nostartfiles",
         "-Clink-arg=-nostdlib",
         "-Clink-arg=-static",
@@ -35,13 +37,31 @@ fn main() {
         &link,
         &["wardian_sys", "wardian_init"],
     );
+    // The same code once more, for the zygote: a shared object that a Python process loads.
+    let shared = out.join("shared");
+    std::fs::create_dir_all(&shared).unwrap_or_else(|e| panic!("cannot make {}: {e}", shared.display()));
+    library(&shared, "wardian-sys", SHARED, &[]);
+    library(&shared, "wardian-init", SHARED, &["wardian_sys"]);
+    let link = [
+        "--crate-type=cdylib",
+        SHARED,
+        "-Clink-arg=-nostartfiles",
+        "-Clink-arg=-nostdlib",
+        "-Clink-arg=-Wl,--build-id=none,-z,noexecstack,-z,now,--gc-sections",
+        "-Cstrip=symbols",
+    ];
+    let uses = ["wardian_sys", "wardian_init"];
+    compile(&shared, &crates.join("wardian-init/zygote.rs"), "wardian_zygote", &link, &uses);
 }
+
+const STATIC: &str = "-Crelocation-model=static";
+const SHARED: &str = "-Crelocation-model=pic";
 
 /// Calls the compiler that cargo uses, for the target that cargo builds.
 fn compile(out: &Path, source: &Path, name: &str, options: &[&str], uses: &[&str]) {
     let mut rustc = Command::new(variable("RUSTC"));
     rustc
-        .args(["--edition=2024", "-Copt-level=s", "-Cpanic=abort", "-Crelocation-model=static"])
+        .args(["--edition=2024", "-Copt-level=s", "-Cpanic=abort"])
         .args(["-Ccodegen-units=1", "-Coverflow-checks=off", "-Cforce-unwind-tables=no"])
         .args(["--cap-lints=allow", "--target", &variable("TARGET"), "--crate-name", name])
         .args(options)

@@ -27,6 +27,7 @@ pub struct GuestSpec {
     pub gid: u32,
     pub change_ids: bool,
     pub private_ids: bool,
+    pub zygote: bool,
     pub filter: Vec<u8>,
     pub listener: bool,
     pub program: CString,
@@ -53,15 +54,42 @@ impl EncodedSteps {
     }
 }
 
+/// The slots of a zygote in owned form; the fields are those of [`super::Slots`].
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "documented at `Slots`")]
+pub struct SlotsSpec<'a> {
+    pub namespaces: u64,
+    pub steps: &'a EncodedSteps,
+    pub guest: GuestSpec,
+    pub seal: CString,
+}
+
 /// Encodes a whole plan.
-pub fn encode(steps: &EncodedSteps, guest: &GuestSpec, init_filter: &[u8]) -> Vec<u8> {
+pub fn encode(
+    steps: &EncodedSteps,
+    guest: &GuestSpec,
+    init_filter: &[u8],
+    slots: Option<&SlotsSpec<'_>>,
+) -> Vec<u8> {
     let mut w = Writer::default();
-    let mut list = Writer::default();
-    list.u32(steps.count).bytes.extend_from_slice(&steps.bytes);
-    w.bytes(&list.bytes);
+    steps.encode(&mut w);
     guest.encode(&mut w);
-    w.bytes(init_filter);
+    w.bytes(init_filter).flag(slots.is_some());
+    if let Some(slots) = slots {
+        w.u64(slots.namespaces);
+        slots.steps.encode(&mut w);
+        slots.guest.encode(&mut w);
+        w.string(&slots.seal);
+    }
     w.bytes
+}
+
+impl EncodedSteps {
+    fn encode(&self, w: &mut Writer) {
+        let mut list = Writer::default();
+        list.u32(self.count).bytes.extend_from_slice(&self.bytes);
+        w.bytes(&list.bytes);
+    }
 }
 
 impl GuestSpec {
@@ -88,6 +116,7 @@ impl GuestSpec {
             w.string(&rule.0).u64(rule.1);
         });
         w.u32(self.uid).u32(self.gid).flag(self.change_ids).flag(self.private_ids);
+        w.flag(self.zygote);
         w.bytes(&self.filter).flag(self.listener);
         let (fd, address) = self.exec_once.unwrap_or((0, 0));
         w.string(&self.program).u32(fd).u64(address);

@@ -55,6 +55,34 @@ type Act = fn(&Guest<'static>) -> Result<()>;
 /// The privileged sequence, one stage a line; returns only with the stage that failed.
 fn become_guest(prepared: &Prepared) -> (Stage, Errno) {
     let guest = &prepared.guest;
+    let exec = || match prepare(guest) {
+        Ok(ruleset) => {
+            let opened = open_program(guest).and_then(|fd| Ok((fd, empty_path(guest)?)));
+            let (program, empty_path) = opened.map_err(|errno| (Stage::OpenProgram, errno))?;
+            restrict(guest, ruleset)?;
+            close_doors(guest).map_err(|errno| (Stage::Limits, errno))?;
+            let first_closed = if guest.result.is_some() { 4 } else { 3 };
+            file::cloexec_from(first_closed).map_err(|errno| (Stage::Limits, errno))?;
+            if !guest.zygote {
+                filter(guest)?;
+            }
+            Ok((program, empty_path))
+        }
+        Err(failure) => Err(failure),
+    };
+    let (program, empty_path) = match exec() {
+        Ok(opened) => opened,
+        Err(failure) => return failure,
+    };
+    let errno = match guest.exec {
+        Exec::Path(path) => process::exec_path(path, prepared.args, prepared.env),
+        Exec::Once { .. } => process::exec_fd(program, empty_path, prepared.args, prepared.env),
+    };
+    (Stage::Exec, errno)
+}
+
+/// What is done while all rights are there; answers the Landlock ruleset, if there is to be one.
+pub(crate) fn prepare(guest: &Guest<'static>) -> core::result::Result<Option<Fd>, (Stage, Errno)> {
     let stages: [(Stage, Act); 6] = [
         (Stage::Join, join_cgroups),
         (Stage::Streams, take_streams),
@@ -64,41 +92,23 @@ fn become_guest(prepared: &Prepared) -> (Stage, Errno) {
         (Stage::WorkingDirectory, |guest| file::chdir(guest.cwd)),
     ];
     for (stage, act) in stages {
-        if let Err(errno) = act(guest) {
-            return (stage, errno);
-        }
+        act(guest).map_err(|errno| (stage, errno))?;
     }
     // The ruleset needs the rights to open what it grants; it binds only later.
-    let ruleset = match landlock_ruleset(guest) {
-        Ok(ruleset) => ruleset,
-        Err(errno) => return (Stage::Landlock, errno),
-    };
-    let (program, empty_path) = match open_program(guest).and_then(|fd| Ok((fd, empty_path(guest)?))) {
-        Ok(opened) => opened,
-        Err(errno) => return (Stage::OpenProgram, errno),
-    };
-    if let Err(errno) = take_identity(guest) {
-        return (Stage::Identity, errno);
+    landlock_ruleset(guest).map_err(|errno| (Stage::Landlock, errno))
+}
+
+/// Gives everything up: ids, capabilities, what exec could bring back, what Landlock does not grant.
+pub(crate) fn restrict(
+    guest: &Guest<'static>,
+    ruleset: Option<Fd>,
+) -> core::result::Result<(), (Stage, Errno)> {
+    take_identity(guest).map_err(|errno| (Stage::Identity, errno))?;
+    process::no_new_privs().map_err(|errno| (Stage::NoNewPrivs, errno))?;
+    match ruleset {
+        Some(ruleset) => landlock::restrict_self(ruleset).map_err(|errno| (Stage::Landlock, errno)),
+        None => Ok(()),
     }
-    if let Err(errno) = process::no_new_privs() {
-        return (Stage::NoNewPrivs, errno);
-    }
-    if let Some(ruleset) = ruleset
-        && let Err(errno) = landlock::restrict_self(ruleset)
-    {
-        return (Stage::Landlock, errno);
-    }
-    if let Err(errno) = close_doors(guest) {
-        return (Stage::Limits, errno);
-    }
-    if let Err(failure) = filter(guest) {
-        return failure;
-    }
-    let errno = match guest.exec {
-        Exec::Path(path) => process::exec_path(path, prepared.args, prepared.env),
-        Exec::Once { .. } => process::exec_fd(program, empty_path, prepared.args, prepared.env),
-    };
-    (Stage::Exec, errno)
 }
 
 /// cgroup v1: a single-threaded process that writes 0 moves itself, without the grace period a pid costs.
@@ -182,6 +192,9 @@ fn empty_path(guest: &Guest<'static>) -> Result<&'static core::ffi::CStr> {
 }
 
 fn take_identity(guest: &Guest<'static>) -> Result<()> {
+    if guest.zygote {
+        return caps::keep_through_exec(&caps::ZYGOTE);
+    }
     if guest.private_ids {
         caps::lock_down()?;
     }
@@ -191,19 +204,18 @@ fn take_identity(guest: &Guest<'static>) -> Result<()> {
     caps::drop_effective()
 }
 
-/// Limits the number of descriptors, and lets none but the streams through the exec.
-fn close_doors(guest: &Guest<'static>) -> Result<()> {
+/// Limits the number of descriptors; from here on signals come through.
+pub(crate) fn close_doors(guest: &Guest<'static>) -> Result<()> {
     const RLIMIT_NOFILE: u32 = 7;
     const GUEST_UMASK: u32 = 0o022;
     if guest.open_files > 0 {
         process::set_rlimit(RLIMIT_NOFILE, guest.open_files, guest.open_files)?;
     }
     file::umask(GUEST_UMASK);
-    signal::set_blocked(SignalSet::NONE)?;
-    file::cloexec_from(if guest.result.is_some() { 4 } else { 3 })
+    signal::set_blocked(SignalSet::NONE).map(drop)
 }
 
-fn filter(guest: &Guest<'static>) -> core::result::Result<(), (Stage, Errno)> {
+pub(crate) fn filter(guest: &Guest<'static>) -> core::result::Result<(), (Stage, Errno)> {
     if !guest.listener {
         return seccomp::install_filter(guest.filter).map_err(|errno| (Stage::Seccomp, errno));
     }
@@ -212,6 +224,9 @@ fn filter(guest: &Guest<'static>) -> core::result::Result<(), (Stage, Errno)> {
         Err(errno) => return Err((Stage::Seccomp, errno)),
     };
     // The filter is on: whatever it refuses is for sendmsg(2) not to be. The kernel keeps what the guest is refused
-    // before the supervisor looks.
-    Message::Listener.send(guest.channel.fd(), Some(listener.fd())).map_err(|errno| (Stage::Listener, errno))
+    // before the supervisor looks. A zygote's child has no exec that would close the descriptor.
+    Message::Listener
+        .send(guest.channel.fd(), Some(listener.fd()))
+        .and_then(|()| file::close(listener.fd()))
+        .map_err(|errno| (Stage::Listener, errno))
 }

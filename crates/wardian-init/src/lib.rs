@@ -31,15 +31,21 @@ mod life;
 #[cfg(not(feature = "supervisor"))]
 mod setup;
 #[cfg(not(feature = "supervisor"))]
+mod slot;
+#[cfg(not(feature = "supervisor"))]
 mod watch;
+#[cfg(not(feature = "supervisor"))]
+pub mod zygote;
+#[cfg(not(feature = "supervisor"))]
+mod zygote_init;
 
 pub use codec::List;
 #[cfg(not(feature = "supervisor"))]
 pub use life::main;
 pub use message::{MESSAGE_BYTES, Message, Usage};
 #[cfg(feature = "supervisor")]
-pub use plan::encode::{EncodedSteps, GuestSpec, encode};
-pub use plan::{Exec, Guest, LandlockRule, Plan, Rlimit, Slot, Step};
+pub use plan::encode::{EncodedSteps, GuestSpec, SlotsSpec, encode};
+pub use plan::{Exec, Guest, LandlockRule, Plan, Rlimit, Slot, Slots, Step};
 pub use stage::Stage;
 pub use wardian_sys::landlock::Handled;
 
@@ -50,9 +56,25 @@ pub const PLAN: Slot = Slot(1);
 /// The first slot that a plan may use as it likes.
 pub const FIRST_FREE: u32 = 2;
 
+/// The first byte of an order to a slot's init: make a directory, then 4 bytes of its mode and its path.
+pub const ORDER_DIRECTORY: u8 = 1;
+/// The first byte of an order to a slot's init, with a descriptor: make a file, then 4 bytes of its mode and its path.
+pub const ORDER_FILE: u8 = 2;
+/// The first byte of an order to a slot's init: there are no more orders.
+pub const ORDER_ARM: u8 = 3;
+/// Most bytes of an order.
+pub const ORDER_BYTES: usize = 4400;
+
+/// Most descriptors with an order.
+pub const MOST_PASSED: usize = 16;
+
 /// `step` of a failure that is none of the plan's steps: reading the plan.
 pub const STEP_PLAN: u32 = u32::MAX;
 /// `step` of a failure that is none of the plan's steps: starting the guest.
 pub const STEP_GUEST: u32 = u32::MAX - 1;
 /// `step` of a failure that is none of the plan's steps: init's own confinement.
 pub const STEP_CONFINE: u32 = u32::MAX - 2;
+/// `step` of a failure that is none of the plan's steps: bringing an input in.
+pub const STEP_INPUT: u32 = u32::MAX - 3;
+/// `step` of a failure that is none of the plan's steps: making a slot.
+pub const STEP_SLOT: u32 = u32::MAX - 4;

@@ -2,7 +2,7 @@
 
 use crate::message::Message;
 use crate::plan::Plan;
-use crate::{CONTROL, PLAN, STEP_CONFINE, STEP_GUEST, STEP_PLAN, guest, setup, watch};
+use crate::{CONTROL, PLAN, STEP_CONFINE, STEP_GUEST, STEP_PLAN, guest, setup, watch, zygote_init};
 use wardian_sys::{Errno, Fd, memory, process, signal, socket};
 
 /// The whole life of init.
@@ -29,17 +29,20 @@ fn run(control: Fd) -> Result<(), Failure> {
     let bytes = memory::map_sealed(PLAN.fd(), plan_len).map_err(at(STEP_PLAN))?;
     let plan = Plan::decode(bytes).ok_or(Errno::PROTO).map_err(at(STEP_PLAN))?;
     signal::reset_all();
+    if let Some(slots) = &plan.slots {
+        return zygote_init::run(&plan, slots, control);
+    }
     setup::execute(&plan.steps, control)?;
     let guest = guest::start(&plan.guest).map_err(at(STEP_GUEST))?;
     // On one core, the guest's way to its program is what somebody waits for.
     process::yield_now();
     confine(&plan).map_err(at(STEP_CONFINE))?;
-    watch::until_the_end(guest, !plan.guest.change_ids, control).map_err(at(STEP_CONFINE))
+    watch::until_the_end(Some(guest), !plan.guest.change_ids, control).map_err(at(STEP_CONFINE))
 }
 
 /// Messages from the supervisor bring the descriptors of the slots after the control socket, in order. Each is
 /// eight bytes, little-endian: 0 when more follow, in the last one the plan's length, which is the go.
-fn wait_for_go(control: Fd) -> Result<usize, Errno> {
+pub(crate) fn wait_for_go(control: Fd) -> Result<usize, Errno> {
     let mut slot = PLAN.fd().number();
     loop {
         let mut word = [0u8; 8];

@@ -59,6 +59,39 @@ pub enum Message {
         /// The error number.
         errno: i32,
     },
+    /// From a zygote: it has loaded everything. From a guest forked from it: it is confined, and waits for its program.
+    Ready,
+    /// Carries a pidfd of a slot's init, whose ids are mapped; it waits for its go.
+    Init {
+        /// Its pid, as the zygote's pid namespace numbers it.
+        pid: i32,
+    },
+    /// From a zygote: carries a pidfd of the child in a slot.
+    Child {
+        /// Its pid, as the zygote's pid namespace numbers it.
+        pid: i32,
+    },
+    /// A slot's init has done its steps, and waits for orders.
+    Prepared,
+    /// A slot's init has carried out every order there was before the last.
+    Armed,
+    /// What a slot's init has reaped itself, at the ordered end.
+    Reaped {
+        /// The use of everything that was reaped.
+        usage: Usage,
+    },
+    /// To a zygote's init, with a control socket: make a slot.
+    NewSlot {
+        /// The guest's id in the zygote's user namespace.
+        guest: u32,
+    },
+    /// To a zygote, with its plan's sealed memfd.
+    Plan {
+        /// How long it is.
+        bytes: u64,
+    },
+    /// To a zygote, with a slot's pidfd, control socket, channel, streams and cgroups: fork.
+    Fork,
     /// From the guest's child-side code: carries the seccomp listener.
     Listener,
 }
@@ -70,19 +103,18 @@ impl Message {
             Message::Failed { step, errno } => &[1, u64::from(*step), word_of(*errno)],
             Message::Degraded { step, errno } => &[2, u64::from(*step), word_of(*errno)],
             Message::Directory => &[3],
-            Message::Exited { status, usage } => &[
-                5,
-                word_of(*status),
-                usage.cpu_user_us,
-                usage.cpu_system_us,
-                usage.max_rss_bytes,
-                usage.minor_faults,
-                usage.major_faults,
-                usage.voluntary_switches,
-                usage.involuntary_switches,
-            ],
+            Message::Exited { status, usage } => return with_usage(5, *status, usage),
+            Message::Reaped { usage } => return with_usage(12, 0, usage),
             Message::NotStarted { stage, errno } => &[6, u64::from(*stage), word_of(*errno)],
             Message::Listener => &[4],
+            Message::Ready => &[8],
+            Message::Init { pid } => &[9, word_of(*pid)],
+            Message::Prepared => &[10],
+            Message::Armed => &[11],
+            Message::NewSlot { guest } => &[13, u64::from(*guest)],
+            Message::Plan { bytes } => &[14, *bytes],
+            Message::Fork => &[15],
+            Message::Child { pid } => &[16, word_of(*pid)],
         };
         for (word, field) in words.iter_mut().zip(fields) {
             *word = *field;
@@ -124,21 +156,53 @@ impl Message {
             2 => Message::Degraded { step: u32::try_from(next()).ok()?, errno: int(next())? },
             3 => Message::Directory,
             4 => Message::Listener,
-            5 => Message::Exited {
-                status: int(next())?,
-                usage: Usage {
-                    cpu_user_us: next(),
-                    cpu_system_us: next(),
-                    max_rss_bytes: next(),
-                    minor_faults: next(),
-                    major_faults: next(),
-                    voluntary_switches: next(),
-                    involuntary_switches: next(),
-                },
-            },
+            5 => Message::Exited { status: int(next())?, usage: usage(&mut next) },
             6 => Message::NotStarted { stage: u32::try_from(next()).ok()?, errno: int(next())? },
+            8 => Message::Ready,
+            9 => Message::Init { pid: int(next())? },
+            10 => Message::Prepared,
+            11 => Message::Armed,
+            12 => {
+                next();
+                Message::Reaped { usage: usage(&mut next) }
+            }
+            13 => Message::NewSlot { guest: u32::try_from(next()).ok()? },
+            14 => Message::Plan { bytes: next() },
+            15 => Message::Fork,
+            16 => Message::Child { pid: int(next())? },
             _ => return None,
         })
+    }
+}
+
+fn with_usage(kind: u64, status: i32, usage: &Usage) -> [u64; WORDS] {
+    let mut words = [0; WORDS];
+    let fields = [
+        kind,
+        word_of(status),
+        usage.cpu_user_us,
+        usage.cpu_system_us,
+        usage.max_rss_bytes,
+        usage.minor_faults,
+        usage.major_faults,
+        usage.voluntary_switches,
+        usage.involuntary_switches,
+    ];
+    for (word, field) in words.iter_mut().zip(fields) {
+        *word = field;
+    }
+    words
+}
+
+fn usage(next: &mut impl FnMut() -> u64) -> Usage {
+    Usage {
+        cpu_user_us: next(),
+        cpu_system_us: next(),
+        max_rss_bytes: next(),
+        minor_faults: next(),
+        major_faults: next(),
+        voluntary_switches: next(),
+        involuntary_switches: next(),
     }
 }
 

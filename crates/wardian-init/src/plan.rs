@@ -221,6 +221,8 @@ pub struct Guest<'a> {
     pub change_ids: bool,
     /// Whether there are rights over the bounding set.
     pub private_ids: bool,
+    /// A zygote: it keeps what its children need to enter their slots, and is neither filtered nor restricted.
+    pub zygote: bool,
     /// The seccomp program.
     pub filter: &'a [u8],
     /// Whether the filter notifies.
@@ -242,6 +244,21 @@ pub struct Plan<'a> {
     pub guest: Guest<'a>,
     /// The seccomp program of init itself.
     pub init_filter: &'a [u8],
+    /// What the slots of a zygote are like, if the guest is one.
+    pub slots: Option<Slots<'a>>,
+}
+
+/// Slots: the single-use sandboxes of a zygote.
+#[derive(Clone)]
+pub struct Slots<'a> {
+    /// The namespaces of a slot's init: `CLONE_NEW*`.
+    pub namespaces: u64,
+    /// What a slot's init does, in its copy of the zygote's root.
+    pub steps: List<'a>,
+    /// The one that is forked from the zygote; it executes nothing.
+    pub guest: Guest<'a>,
+    /// What is made read-only once the inputs are there; empty for nothing.
+    pub seal: &'a CStr,
 }
 
 impl<'a> Plan<'a> {
@@ -249,10 +266,16 @@ impl<'a> Plan<'a> {
     pub fn decode(bytes: &'a [u8]) -> Option<Plan<'a>> {
         let mut reader = Reader::new(bytes);
         let r = &mut reader;
-        let plan = Plan { steps: List::read(r)?, guest: Guest::decode(r)?, init_filter: r.bytes()? };
+        let plan = Plan {
+            steps: List::read(r)?,
+            guest: Guest::decode(r)?,
+            init_filter: r.bytes()?,
+            slots: if r.flag()? { Some(Slots::decode(r)?) } else { None },
+        };
         // A step that does not decode would end the list early: every one must be there before the first is done.
-        let whole = plan.steps.iter(Step::decode).count() == plan.steps.len();
-        (reader.is_empty() && whole).then_some(plan)
+        let whole = |steps: &List<'a>| steps.iter(Step::decode).count() == steps.len();
+        let all = whole(&plan.steps) && plan.slots.as_ref().is_none_or(|slots| whole(&slots.steps));
+        (reader.is_empty() && all).then_some(plan)
     }
 }
 
@@ -262,6 +285,17 @@ fn slot(r: &mut Reader<'_>) -> Option<Slot> {
 
 fn optional<T>(r: &mut Reader<'_>, value: T) -> Option<Option<T>> {
     Some(r.flag()?.then_some(value))
+}
+
+impl<'a> Slots<'a> {
+    fn decode(r: &mut Reader<'a>) -> Option<Slots<'a>> {
+        Some(Slots {
+            namespaces: r.u64()?,
+            steps: List::read(r)?,
+            guest: Guest::decode(r)?,
+            seal: r.string()?,
+        })
+    }
 }
 
 impl<'a> Guest<'a> {
@@ -284,6 +318,7 @@ impl<'a> Guest<'a> {
             gid: r.u32()?,
             change_ids: r.flag()?,
             private_ids: r.flag()?,
+            zygote: r.flag()?,
             filter: r.bytes()?,
             listener: r.flag()?,
             exec: Exec::decode(r)?,

@@ -144,7 +144,12 @@ fn mount_proc(base: Fd, path: &CStr, subset: bool, hidepid: &CStr, read_only: bo
 }
 
 /// A new file; an existing one, a symbolic link included, is an error.
-fn with_new_file(base: Fd, path: &CStr, mode: u32, fill: impl FnOnce(Fd) -> Result<()>) -> Result<()> {
+pub(crate) fn with_new_file(
+    base: Fd,
+    path: &CStr,
+    mode: u32,
+    fill: impl FnOnce(Fd) -> Result<()>,
+) -> Result<()> {
     let flags = file::O_WRONLY | file::O_CREAT | file::O_EXCL | file::O_CLOEXEC | file::O_NOFOLLOW;
     let new = file::openat(base, relative(path), flags, mode)?;
     fill(new.fd())?;

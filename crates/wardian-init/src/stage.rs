@@ -30,11 +30,13 @@ pub enum Stage {
     Listener,
     /// Executing the program.
     Exec,
+    /// Entering a slot's namespaces, as a zygote's child.
+    Enter,
 }
 
 impl Stage {
     /// All stages, in order.
-    pub const ALL: [Stage; 13] = [
+    pub const ALL: [Stage; 14] = [
         Stage::Join,
         Stage::Streams,
         Stage::CgroupNamespace,
@@ -48,5 +50,6 @@ impl Stage {
         Stage::Seccomp,
         Stage::Listener,
         Stage::Exec,
+        Stage::Enter,
     ];
 }

@@ -8,9 +8,10 @@ use wardian_sys::{Errno, Fd, Result, file, process};
 
 /// Returns when the guest has ended and that is reported, or when the supervisor is gone.
 ///
+/// Without a guest of its own (a zygote's child is the zygote's to reap) init goes on until it is told to end.
 /// `same_id`: init has the guest's id, and so may kill what is left. (The kernel answers kill(-1) with success even
 /// where nobody could be killed.)
-pub(crate) fn until_the_end(guest: i32, same_id: bool, control: Fd) -> Result<()> {
+pub(crate) fn until_the_end(guest: Option<i32>, same_id: bool, control: Fd) -> Result<()> {
     let children = signalfd(SignalSet::only(SIGCHLD))?.fd();
     let mut watch = Watch { guest, same_id, status: None, usage: Usage::default() };
     loop {
@@ -45,7 +46,7 @@ pub(crate) fn until_the_end(guest: i32, same_id: bool, control: Fd) -> Result<()
 }
 
 struct Watch {
-    guest: i32,
+    guest: Option<i32>,
     same_id: bool,
     /// The guest's wait status, once it has ended.
     status: Option<i32>,
@@ -55,7 +56,7 @@ struct Watch {
 impl Watch {
     fn take(&mut self, reaped: &Reaped) {
         add(&mut self.usage, reaped);
-        if reaped.pid == self.guest {
+        if Some(reaped.pid) == self.guest {
             self.status = Some(reaped.status);
         }
     }
@@ -74,19 +75,20 @@ impl Watch {
         }
         match self.status {
             Some(status) => Message::Exited { status, usage: self.usage }.send(control, None),
+            None if self.guest.is_none() => Message::Reaped { usage: self.usage }.send(control, None),
             None => Ok(()),
         }
     }
 }
 
-fn reap() -> Result<Option<Reaped>> {
+pub(crate) fn reap() -> Result<Option<Reaped>> {
     match reap_any() {
         Err(Errno::CHILD) => Ok(None),
         answer => answer,
     }
 }
 
-fn drain(children: Fd) -> Result<()> {
+pub(crate) fn drain(children: Fd) -> Result<()> {
     const SIGINFO_BYTES: usize = 128;
     let mut info = [0u8; SIGINFO_BYTES];
     match file::read(children, &mut info) {
@@ -95,7 +97,7 @@ fn drain(children: Fd) -> Result<()> {
     }
 }
 
-fn add(usage: &mut Usage, reaped: &Reaped) {
+pub(crate) fn add(usage: &mut Usage, reaped: &Reaped) {
     let count = |n: i64| u64::try_from(n).unwrap_or(0);
     let micros = |[seconds, micros]: [i64; 2]| count(seconds) * 1_000_000 + count(micros);
     let of = &reaped.usage;

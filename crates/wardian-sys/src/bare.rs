@@ -100,6 +100,30 @@ macro_rules! entry {
     };
 }
 
+/// Gives a shared object without a C library its panic handler; memory functions come from the program it is loaded
+/// into, whose C library has them.
+#[macro_export]
+macro_rules! library {
+    ($($name:ident => $function:path),* $(,)?) => {
+        $(
+            #[doc = concat!("Calls `", stringify!($function), "`.")]
+            #[unsafe(no_mangle)]
+            pub extern "C" fn $name(number: i32) -> i32 {
+                $function(number)
+            }
+        )*
+
+        #[panic_handler]
+        fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+            $crate::process::exit(101)
+        }
+
+        /// The precompiled `core` names it; without unwinding nothing calls it.
+        #[unsafe(no_mangle)]
+        extern "C" fn rust_eh_personality() {}
+    };
+}
+
 // Volatile accesses keep the compiler from turning these loops into calls of themselves.
 
 /// # Safety

@@ -31,6 +31,32 @@ pub const NET_ADMIN: u32 = 12;
 /// `CAP_SYS_ADMIN`
 pub const SYS_ADMIN: u32 = 21;
 
+/// `CAP_SYS_CHROOT`
+pub const SYS_CHROOT: u32 = 18;
+/// `CAP_SYS_PTRACE`
+pub const SYS_PTRACE: u32 = 19;
+/// `CAP_SETFCAP`
+pub const SETFCAP: u32 = 31;
+
+/// What `wardian-init` needs to make user namespaces below its own, and to let a zygote's children into them.
+pub const ZYGOTE_SET_UP: [u32; 12] = [
+    CHOWN,
+    DAC_OVERRIDE,
+    FOWNER,
+    KILL,
+    SETGID,
+    SETUID,
+    SETPCAP,
+    NET_ADMIN,
+    SYS_ADMIN,
+    SYS_CHROOT,
+    SYS_PTRACE,
+    SETFCAP,
+];
+/// What a zygote keeps in its own user namespace: its children enter those below, where they have every capability
+/// until they drop them.
+pub const ZYGOTE: [u32; 4] = [DAC_OVERRIDE, SYS_ADMIN, SYS_CHROOT, SYS_PTRACE];
+
 /// What `wardian-init` needs inside its own user namespace to set a sandbox up.
 pub const SET_UP: [u32; 9] =
     [CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID, SETUID, SETPCAP, NET_ADMIN, SYS_ADMIN];

@@ -122,3 +122,65 @@ pub fn start_sharing<T: Sync>(
     // has no allocator, lock or thread-local storage to misuse.
     unsafe { start(request, enter::<T>, (&raw const *shared).addr()) }
 }
+
+/// A child on a stack that is used again when the child is gone.
+#[cfg(not(feature = "std"))]
+pub struct Tenant {
+    pid: i32,
+    stack: &'static mut [u8],
+}
+
+#[cfg(not(feature = "std"))]
+impl Tenant {
+    /// The child's pid.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// The stack, once the child has been reaped; else the tenant.
+    pub fn leave(self, reaped: &crate::process::Reaped) -> core::result::Result<&'static mut [u8], Tenant> {
+        if reaped.pid == self.pid { Ok(self.stack) } else { Err(self) }
+    }
+}
+
+#[cfg(not(feature = "std"))]
+struct Move<T: 'static> {
+    entry: fn(&'static T, i32) -> !,
+    arg: &'static T,
+    number: i32,
+}
+
+#[cfg(not(feature = "std"))]
+extern "C" fn enter_with<T: Sync + 'static>(address: usize) -> ! {
+    // SAFETY: `start_in` passes the address of a `Move<T>` at the far end of the child's own stack.
+    let Move { entry, arg, number } = unsafe { core::ptr::read(address as *const Move<T>) };
+    entry(arg, number)
+}
+
+/// As [`start_sharing`], with a number for the child, in new namespaces (`flags`), on a stack that can be used again.
+///
+/// # Errors
+/// The kernel's, with the stack.
+#[cfg(not(feature = "std"))]
+pub fn start_in<T: Sync>(
+    flags: u64,
+    stack: &'static mut [u8],
+    exit_signal: u32,
+    entry: fn(&'static T, i32) -> !,
+    arg: &'static T,
+    number: i32,
+) -> core::result::Result<(Tenant, NewFd), (Errno, &'static mut [u8])> {
+    if stack.len() < size_of::<Move<T>>() || stack.as_ptr().addr() % align_of::<Move<T>>() != 0 {
+        return Err((Errno::INVAL, stack));
+    }
+    let place = stack.as_mut_ptr().cast::<Move<T>>();
+    // SAFETY: large enough and aligned, as just checked; the stack grows from its other end, and is ours alone.
+    unsafe { place.write(Move { entry, arg, number }) };
+    let address = place.expose_provenance();
+    // SAFETY: `enter_with` and `entry` never return; `arg` is static; nobody uses the stack before `Tenant::leave`
+    // has seen that the child was reaped; without `std` there is no allocator, lock or thread-local storage.
+    match unsafe { start(Request { flags, exit_signal, cgroup: -1, stack }, enter_with::<T>, address) } {
+        Ok(Child { pid, pidfd }) => Ok((Tenant { pid, stack }, pidfd)),
+        Err(errno) => Err((errno, stack)),
+    }
+}

@@ -75,3 +75,31 @@ pub fn keep<T>(value: T) -> Result<&'static T> {
     // SAFETY: just initialised, never freed, and nobody writes it again.
     Ok(unsafe { &*space })
 }
+
+/// A place for one reference, set once, for code without a standard library.
+#[derive(Debug)]
+pub struct Place<T: 'static>(core::sync::atomic::AtomicPtr<T>);
+
+impl<T: Sync> Place<T> {
+    /// An empty one.
+    pub const fn new() -> Place<T> {
+        Place(core::sync::atomic::AtomicPtr::new(core::ptr::null_mut()))
+    }
+
+    /// Puts `value` there.
+    pub fn set(&self, value: &'static T) {
+        self.0.store(core::ptr::from_ref(value).cast_mut(), core::sync::atomic::Ordering::Release);
+    }
+
+    /// What was put there.
+    pub fn get(&self) -> Option<&'static T> {
+        // SAFETY: null, or made from a static shared reference by `set`.
+        unsafe { self.0.load(core::sync::atomic::Ordering::Acquire).as_ref() }
+    }
+}
+
+impl<T: Sync> Default for Place<T> {
+    fn default() -> Self {
+        Place::new()
+    }
+}

@@ -121,6 +121,8 @@ pub fn set_hostname(name: &[u8]) -> Result<()> {
 
 /// `CLONE_NEWCGROUP`
 pub const NEWCGROUP: usize = 0x0200_0000;
+/// `CLONE_NEWPID`
+pub const NEWPID: usize = 0x2000_0000;
 /// `CLONE_NEWNET`
 pub const NEWNET: usize = 0x4000_0000;
 
@@ -134,6 +136,12 @@ pub fn unshare(flags: usize) -> Result<()> {
 pub fn setns(pidfd: Fd, flags: usize) -> Result<()> {
     // SAFETY: no memory is passed.
     unsafe { syscall!(nr::SETNS, pidfd.number(), flags) }.map(drop)
+}
+
+/// A descriptor that refers to a child of ours.
+pub fn pidfd_open(pid: i32) -> Result<crate::NewFd> {
+    // SAFETY: no memory is passed.
+    unsafe { syscall!(nr::PIDFD_OPEN, pid, 0usize) }.map(crate::NewFd::from_answer)
 }
 
 /// Argument or environment strings as exec wants them: pointers to C strings, then a null.

@@ -54,40 +54,50 @@ pub fn send_with_fd(socket: Fd, bytes: &[u8], passed: Fd) -> Result<()> {
 /// Most descriptors that one message carries (`SCM_MAX_FD`, unix(7)).
 pub const MOST_DESCRIPTORS: usize = 253;
 
-/// Receives one message and the descriptors with it, which must get the numbers from `first` on, in order: the
-/// kernel gives each the lowest free number. Returns the bytes received and the number after the last.
-pub fn receive_in_order(socket: Fd, bytes: &mut [u8], first: i32) -> Result<(usize, i32)> {
+/// Receives one message and the descriptors with it (close-on-exec), each at the lowest free number, in order.
+/// Returns the bytes received, none at the end, and the number of descriptors; more than `N` are an error.
+pub fn receive<const N: usize>(socket: Fd, bytes: &mut [u8], fds: &mut [Fd; N]) -> Result<(usize, usize)> {
     #[repr(C, align(8))]
-    struct Control {
+    struct Control<const N: usize> {
         len: usize,
         level: i32,
         kind: i32,
-        fds: [i32; MOST_DESCRIPTORS],
+        fds: [i32; N],
     }
     const HEADER: usize = 16;
-    const MSG_CTRUNC: i32 = 0x8;
+    const MSG_TRUNC_OR_CTRUNC: i32 = 0x20 | 0x8;
     const MSG_CMSG_CLOEXEC: usize = 0x4000_0000;
-    let iov = IoVec { base: bytes.as_mut_ptr().addr(), len: bytes.len() };
-    let mut control = Control { len: 0, level: 0, kind: 0, fds: [-1; MOST_DESCRIPTORS] };
+    let iov = IoVec { base: bytes.as_mut_ptr().expose_provenance(), len: bytes.len() };
+    let mut control = Control { len: 0, level: 0, kind: 0, fds: [-1; N] };
     let mut message = MsgHdr {
         name: 0,
         name_len: 0,
-        iov: (&raw const iov).addr(),
+        iov: (&raw const iov).expose_provenance(),
         iov_len: 1,
-        control: (&raw mut control).addr(),
-        control_len: size_of::<Control>(),
+        control: (&raw mut control).expose_provenance(),
+        control_len: size_of::<Control<N>>(),
         flags: 0,
     };
     // SAFETY: the header names one buffer and room for one control message; both outlive the call.
     let received = unsafe { syscall!(nr::RECVMSG, socket.number(), &raw mut message, MSG_CMSG_CLOEXEC) }?;
     let count = match (message.control_len, control.level, control.kind) {
-        _ if message.flags & MSG_CTRUNC != 0 => return Err(Errno::PROTO),
+        _ if message.flags & MSG_TRUNC_OR_CTRUNC != 0 => return Err(Errno::PROTO),
         (0, ..) => 0,
         (_, SOL_SOCKET, SCM_RIGHTS) => control.len.saturating_sub(HEADER) / size_of::<i32>(),
         _ => return Err(Errno::PROTO),
     };
-    let fds = control.fds.get(..count).ok_or(Errno::PROTO)?;
-    if (first..).zip(fds).any(|(expected, fd)| expected != *fd) {
+    for (fd, number) in fds.iter_mut().zip(control.fds.get(..count).ok_or(Errno::PROTO)?) {
+        *fd = Fd::from_number(*number);
+    }
+    Ok((received, count))
+}
+
+/// As [`receive`]; the descriptors must get the numbers from `first` on. Returns the bytes received and the number
+/// after the last.
+pub fn receive_in_order(socket: Fd, bytes: &mut [u8], first: i32) -> Result<(usize, i32)> {
+    let mut fds = [Fd::NONE; MOST_DESCRIPTORS];
+    let (received, count) = receive(socket, bytes, &mut fds)?;
+    if (first..).zip(fds.iter().take(count)).any(|(expected, fd)| expected != fd.number()) {
         return Err(Errno::PROTO);
     }
     Ok((received, first + i32::try_from(count).map_err(|_| Errno::PROTO)?))

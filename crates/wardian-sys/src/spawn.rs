@@ -22,6 +22,8 @@ pub struct InitSpec<'a> {
     pub namespaces: u64,
     /// The cgroup v2 directory to be born into.
     pub cgroup: Option<BorrowedFd<'a>>,
+    /// The capabilities that it keeps in a new user namespace.
+    pub capabilities: &'a [u32],
     /// Becomes number `FIRST_SLOT`; no other is inherited. Numbers 0 to 2 are copies of it, so that
     /// descriptors received later get the numbers after it, in order.
     pub control: BorrowedFd<'a>,
@@ -52,6 +54,7 @@ pub enum StartError {
 struct ChildPlan {
     executable: Fd,
     namespaces: u64,
+    capabilities: Vec<u32>,
     control: Fd,
     args: StringList,
     failure: Option<StartError>,
@@ -71,6 +74,7 @@ pub fn start_init(spec: &InitSpec<'_>) -> core::result::Result<StartedInit, Star
     let mut plan = ChildPlan {
         executable: spec.executable.into(),
         namespaces: spec.namespaces,
+        capabilities: spec.capabilities.to_vec(),
         control: spec.control.into(),
         args,
         failure: None,
@@ -122,7 +126,7 @@ extern "C" fn in_child(plan: usize) -> ! {
 
 fn prepare_and_exec(plan: &mut ChildPlan) -> StartError {
     if plan.namespaces & clone::NEWUSER != 0
-        && let Err(errno) = caps::keep_through_exec(&caps::SET_UP)
+        && let Err(errno) = caps::keep_through_exec(&plan.capabilities)
     {
         return StartError::Capabilities(errno);
     }

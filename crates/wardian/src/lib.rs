@@ -11,3 +11,4 @@ pub mod python;
 pub mod report;
 pub mod sandbox;
 pub mod seccomp;
+pub mod warm;

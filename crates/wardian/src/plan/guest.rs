@@ -13,6 +13,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use wardian_init::{Handled, Rlimit};
 
 /// What the guest becomes; slots and cgroups are filled in at launch.
+#[derive(Clone)]
 pub(crate) struct GuestPlan {
     pub(crate) cwd: CString,
     pub(crate) rlimits: Vec<Rlimit>,
@@ -184,7 +185,7 @@ fn environment(request: &Request, program: &Resolved, host: &Host) -> Result<Vec
         for library in ["OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "VECLIB_MAXIMUM", "NUMEXPR_NUM", "BLIS_NUM"] {
             set(&format!("{library}_THREADS"), threads.to_string());
         }
-        if program.hook.is_some() {
+        if !program.start_files.is_empty() {
             all.insert("PYTHONPATH".to_owned(), HOOK_DIRECTORY.to_owned());
         }
         let search_path: Vec<_> = program.search_path.iter().map(|dir| dir.to_string_lossy()).collect();

@@ -14,16 +14,20 @@ mod program;
 mod require;
 mod root;
 mod steps;
+mod warm;
 
 pub use error::PlanError;
 pub use program::Program;
 
 pub(crate) use guest::GuestPlan;
 pub(crate) use root::HostTree;
+pub(crate) use warm::{Harness, WarmPlan};
 
 use crate::host::{Host, Privilege};
 use crate::limits::cgroup::CgroupHost;
 use crate::policy::{self, Level, Policy};
+use program::Resolved;
+use std::sync::Arc;
 use steps::Steps;
 use wardian_sys::clone;
 
@@ -33,20 +37,21 @@ pub const BOX: &str = "/box";
 pub const HOME: &str = "/home/guest";
 
 /// What will be done, in order.
+#[derive(Clone)]
 pub struct Plan {
     /// When the run was accepted.
     pub(crate) accepted: std::time::Instant,
     pub(crate) policy: Policy,
     /// Namespaces that init is cloned into.
     pub(crate) namespaces: u64,
-    pub(crate) steps: Steps,
+    pub(crate) steps: Arc<Steps>,
     /// Host trees that the supervisor opens, in the order of their slots.
     pub(crate) trees: Vec<HostTree>,
     /// Files that init copies in, in the order of their slots.
     pub(crate) inputs: Vec<crate::files::Input>,
     /// Files of the host that init copies in, in the order of their slots.
-    pub(crate) copies: Vec<std::fs::File>,
-    pub(crate) guest: GuestPlan,
+    pub(crate) copies: Arc<Vec<std::fs::File>>,
+    pub(crate) guest: Arc<GuestPlan>,
     /// Whether sandbox and guest have host ids of their own.
     pub(crate) own_ids: bool,
     pub(crate) python: Option<String>,
@@ -79,7 +84,16 @@ impl Plan {
     ///
     /// # Errors
     /// What the policy asks and this host cannot enforce, and what is wrong with the program or its files.
-    pub fn build(mut request: Request, host: &Host) -> Result<Plan, PlanError> {
+    pub fn build(request: Request, host: &Host) -> Result<Plan, PlanError> {
+        Plan::assemble(request, host, |_| ())
+    }
+
+    /// As `build`, of a program that is altered when all it needs is known.
+    fn assemble(
+        mut request: Request,
+        host: &Host,
+        alter: impl FnOnce(&mut Resolved),
+    ) -> Result<Plan, PlanError> {
         let accepted = std::time::Instant::now();
         policy::check(&request.policy, "policy")?;
         require::require(&mut request.policy, host)?;
@@ -90,18 +104,19 @@ impl Plan {
                 fix: "`wardian doctor` says how to get user namespaces here".into(),
             });
         }
-        let program = program::resolve(&request)?;
+        let mut program = program::resolve(&request)?;
+        alter(&mut program);
         let mut steps = Steps::default();
         let root = root::build(&request, &program, host, &mut steps)?;
         let guest = guest::build(&request, &program, &root, host)?;
         Ok(Plan {
             accepted,
             namespaces: NAMESPACES,
-            steps,
+            steps: Arc::new(steps),
             trees: root.trees,
             inputs: root.inputs,
-            copies: root.copies,
-            guest,
+            copies: Arc::new(root.copies),
+            guest: Arc::new(guest),
             own_ids: host.privilege == Privilege::Root,
             python: program.python_version,
             cgroups: host.cgroups().clone(),

@@ -46,11 +46,11 @@ pub(super) struct Resolved {
     /// What `PATH` says.
     pub(super) search_path: Vec<PathBuf>,
     pub(super) python_version: Option<String>,
-    /// The content of the file that makes the interpreter's start a trimmed one.
-    pub(super) hook: Option<Vec<u8>>,
+    /// Files that the interpreter finds before all others, by name: what makes its start a trimmed one.
+    pub(super) start_files: Vec<(&'static str, Vec<u8>)>,
 }
 
-/// Where that file is: alone in its directory.
+/// Where those files are: alone in their directory.
 pub(super) const HOOK_DIRECTORY: &str = "/opt/wardian-start";
 
 /// Finds interpreter and libraries.
@@ -78,7 +78,8 @@ fn python(request: &Request, start: &[OsString]) -> Result<Resolved, PlanError> 
     let environment = &request.policy.environment;
     let variables = environment.inherit.iter().chain(environment.set.keys()).map(String::as_str);
     let hook = how.hook(variables).filter(|_| environment.defaults).map(Hook::content);
-    Ok(Resolved { hook, ..resolved(request, executable, args, needs, search_path, Some(version)) })
+    let start_files = hook.into_iter().map(|content| (Hook::NAME, content)).collect();
+    Ok(Resolved { start_files, ..resolved(request, executable, args, needs, search_path, Some(version)) })
 }
 
 fn exec(request: &Request, path: &Path) -> Result<Resolved, PlanError> {
@@ -114,7 +115,7 @@ fn resolved(
         links: needs.links,
         search_path: search_path.into_iter().collect(),
         python_version,
-        hook: None,
+        start_files: Vec::new(),
     }
 }
 

@@ -7,7 +7,6 @@ use super::{BOX, HOME, PlanError, Request, etc};
 use crate::files::Input;
 use crate::host::{Host, Privilege};
 use crate::policy::{Mount, MountKind, Outside, ProcMode, RootKind, Scratch};
-use crate::python::Hook;
 use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fs::{File, Metadata};
@@ -167,8 +166,10 @@ impl Builder<'_> {
             self.steps.parents(text(file)?)?;
             self.steps.push(&Step::Copy { slot: Slot(slot), path: &c_string(text(file)?)?, mode: 0o644 });
         }
-        if let Some(hook) = &program.hook {
-            self.steps.file(&format!("{HOOK_DIRECTORY}/{}", Hook::NAME), 0o644, hook)?;
+        for (name, content) in &program.start_files {
+            self.steps.file(&format!("{HOOK_DIRECTORY}/{name}"), 0o644, content)?;
+        }
+        if !program.start_files.is_empty() {
             self.root.readable.push(HOOK_DIRECTORY.into());
         }
         if !denies {

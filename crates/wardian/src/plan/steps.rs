@@ -6,7 +6,7 @@ use std::ffi::CString;
 use wardian_init::{EncodedSteps, Step};
 
 /// An ordered list of steps that only grows.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Steps {
     encoded: EncodedSteps,
     lines: Vec<String>,

@@ -2,7 +2,7 @@
 
 use super::SandboxError;
 use super::outcome::Killed;
-use crate::limits::cgroup::{Cgroup, Controllers, OomWatch, Version};
+use crate::limits::cgroup::{Cgroup, Controllers, CpuUsage, OomWatch, Version};
 use crate::limits::watched::{Memory, WatchLimits, WatchSample, Watcher, tmpfs_bytes};
 use crate::plan::Plan;
 use crate::policy::OnOom;
@@ -20,8 +20,14 @@ pub(super) struct Accounting {
     pub(super) cgroup: Option<Cgroup>,
     pub(super) controllers: Controllers,
     pub(super) version: Option<Version>,
+    /// Processes of ours that are born into the group.
+    inits: u64,
+    /// What was used before the program began.
+    before: CpuUsage,
     limits: WatchLimits,
     watcher: Option<Watcher>,
+    /// The guest, where it is not below init.
+    beside: Option<u32>,
     oom: Option<OomWatch>,
     next_look: Option<Instant>,
 }
@@ -35,6 +41,9 @@ impl Accounting {
         Accounting {
             controllers: if cgroup.is_some() { plan.cgroups.controllers() } else { Controllers::default() },
             version: plan.cgroups.version().filter(|_| cgroup.is_some()),
+            // Version 2: init was born into the group.
+            inits: u64::from(plan.cgroups.version() == Some(Version::V2)),
+            before: CpuUsage::default(),
             cgroup,
             limits: WatchLimits {
                 memory_bytes: limits.memory.0,
@@ -42,9 +51,26 @@ impl Accounting {
                 cores: u32::try_from(plan.cores.max(1)).unwrap_or(u32::MAX),
             },
             watcher: None,
+            beside: None,
             oom,
             next_look: None,
         }
+    }
+
+    /// For a slot that waits for its program: its init is not in its group, and making it is nobody's use.
+    pub(super) fn of_slot(cgroup: Option<Cgroup>, plan: &Plan) -> Accounting {
+        let before = cgroup.as_ref().and_then(|cgroup| cgroup.cpu_usage().ok()).unwrap_or_default();
+        Accounting { inits: 0, before, ..Accounting::new(cgroup, plan) }
+    }
+
+    /// The guest of a slot is its zygote's child; what it loses becomes its init's.
+    pub(super) fn guest_is(&mut self, pid: i32) {
+        self.beside = u32::try_from(pid).ok();
+    }
+
+    /// A job may have less CPU time than its policy gives.
+    pub(super) fn lower_cpu_limit(&mut self, plan: &Plan) {
+        self.limits.cpu_us = plan.policy.limits.cpu_time.as_micros();
     }
 
     /// How far memory can be beyond its limit before that is noticed.
@@ -83,7 +109,12 @@ impl Accounting {
             let init = u32::try_from(init).unwrap_or(0);
             let watcher = Watcher::new(init, self.limits, disk);
             let failed = |error: crate::limits::watched::WatchError| std::io::Error::other(error);
-            self.watcher = Some(watcher.map_err(failed).map_err(SandboxError::at("watch the sandbox"))?);
+            let mut watcher = watcher.map_err(failed).map_err(SandboxError::at("watch the sandbox"))?;
+            if let Some(guest) = self.beside {
+                // It may have ended already.
+                let _ = watcher.beside(guest);
+            }
+            self.watcher = Some(watcher);
             self.next_look = Some(now);
         } else {
             self.next_look = Some(now + self.at_the_earliest(self.limits.cpu_us));
@@ -120,7 +151,7 @@ impl Accounting {
 
     fn look_at_cgroup(&mut self, now: Instant) -> Option<Killed> {
         let used = self.cgroup.as_ref()?.cpu_total_us().ok()?;
-        let left = self.limits.cpu_us.saturating_sub(used);
+        let left = (self.limits.cpu_us + self.before.total_us).saturating_sub(used);
         if left == 0 {
             return Some(Killed::Cpu);
         }
@@ -174,12 +205,20 @@ impl Accounting {
         let Some(cgroup) = &self.cgroup else { return };
         let cpu = cgroup.cpu_usage().ok();
         let peak = cgroup.processes_peak().ok().flatten();
-        // Version 2: init was born into the group.
-        let inits = u64::from(self.version == Some(Version::V2));
-        let peak = peak.map(|peak| peak.saturating_sub(inits));
+        let peak = peak.map(|peak| peak.saturating_sub(self.inits));
         let memory = cgroup.memory_peak_bytes().ok().flatten();
-        set("cpu_user_us", &mut usage.cpu_user_us, cpu.map(|cpu| cpu.user_us), Source::Kernel);
-        set("cpu_system_us", &mut usage.cpu_system_us, cpu.map(|cpu| cpu.system_us), Source::Kernel);
+        set(
+            "cpu_user_us",
+            &mut usage.cpu_user_us,
+            cpu.map(|cpu| cpu.user_us.saturating_sub(self.before.user_us)),
+            Source::Kernel,
+        );
+        set(
+            "cpu_system_us",
+            &mut usage.cpu_system_us,
+            cpu.map(|cpu| cpu.system_us.saturating_sub(self.before.system_us)),
+            Source::Kernel,
+        );
         set("memory_peak_bytes", &mut usage.memory_peak_bytes, memory, Source::Kernel);
         set("processes_peak", &mut usage.processes_peak, peak, Source::Kernel);
     }

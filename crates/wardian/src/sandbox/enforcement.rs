@@ -63,8 +63,7 @@ fn landlock(held: &Held) -> Option<String> {
 }
 
 fn identity_note(held: &Held) -> Option<String> {
-    held.ids
-        .is_none()
+    (!held.plan.own_ids)
         .then(|| "identity: caller; host files are refused by the mount namespace, not by id".into())
 }
 

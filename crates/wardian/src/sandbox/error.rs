@@ -1,5 +1,8 @@
 //! Why a sandbox could not be made or kept.
 
+use super::message;
+use crate::plan::Plan;
+use wardian_init::Stage;
 use wardian_sys::Errno;
 use wardian_sys::spawn::StartError;
 
@@ -47,6 +50,12 @@ pub enum SandboxError {
         /// Its raw wait status.
         status: i32,
     },
+    /// A zygote, or what it was to load, failed.
+    #[error("{}", if reason.is_empty() { "the zygote ended unexpectedly" } else { reason })]
+    Zygote {
+        /// What it said last.
+        reason: String,
+    },
     /// The cgroup could not be made.
     #[error(transparent)]
     Cgroup(#[from] crate::limits::CgroupError),
@@ -68,6 +77,22 @@ impl SandboxError {
     pub(crate) fn at<E: Into<std::io::Error>>(step: impl Into<String>) -> impl FnOnce(E) -> SandboxError {
         let step = step.into();
         move |source| SandboxError::Supervisor { step, source: source.into() }
+    }
+
+    /// A set-up step that failed, in the plan's words.
+    pub(super) fn set_up(plan: &Plan, step: u32, errno: i32) -> SandboxError {
+        let lines = plan.steps.lines();
+        let step = usize::try_from(step).ok().and_then(|step| lines.get(step).cloned());
+        SandboxError::SetUp {
+            step: step.unwrap_or_else(|| "start the program inside".into()),
+            errno: Errno(errno),
+        }
+    }
+
+    /// A stage of the guest's start that failed.
+    pub(super) fn guest(stage: u32, errno: i32) -> SandboxError {
+        let stage = Stage::ALL.into_iter().find(|s| *s as u32 == stage);
+        SandboxError::Guest { stage: stage.map_or("unknown stage", message::stage), errno: Errno(errno) }
     }
 
     /// What to do about it.

@@ -14,6 +14,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Barrier};
 use std::thread::JoinHandle;
+use wardian_sys::caps;
 use wardian_sys::spawn::{self, InitSpec};
 
 /// A thread that is starting an init. Dropping it ends that init.
@@ -74,6 +75,15 @@ impl Drop for HeadStart {
 impl Begun {
     /// Starts init; returns when it has been executed.
     pub(super) fn now(namespaces: u64, cgroups: &CgroupHost) -> Result<Begun, SandboxError> {
+        Begun::with(&caps::SET_UP, namespaces, cgroups)
+    }
+
+    /// As `now`; init keeps these capabilities in its user namespace.
+    pub(super) fn with(
+        capabilities: &[u32],
+        namespaces: u64,
+        cgroups: &CgroupHost,
+    ) -> Result<Begun, SandboxError> {
         let cgroup = match cgroups.version() {
             Some(Version::V2) => Some(cgroups.create(&NO_LIMITS)?),
             _ => None,
@@ -83,6 +93,7 @@ impl Begun {
             executable: init::executable()?,
             namespaces,
             cgroup: cgroup.as_ref().and_then(Cgroup::clone_into),
+            capabilities,
             control: inits.as_fd(),
         };
         let init = Live::new(spawn::start_init(&spec)?);

@@ -4,8 +4,9 @@ use super::accounting::Accounting;
 use super::head_start::{self, Begun, HeadStart, packet_pair};
 use super::ids::{self, IdLease};
 use super::outcome::Facts;
+use super::slot::GuestLease;
 use super::streams::{Feeder, Taker, guest_pipe};
-use super::supervise::Supervision;
+use super::supervise::{Parts, Supervision};
 use super::{Collect, Connections, SandboxError, init};
 use crate::files::Input;
 use crate::limits::cgroup::{Cgroup, Version};
@@ -29,7 +30,14 @@ pub struct Running {
     supervision: Supervision,
 }
 
+/// Most slots of a zygote: the lines that an id map has room for.
+pub(super) const MOST_SLOTS: usize = 338;
+
 impl Running {
+    pub(super) fn new(supervision: Supervision) -> Running {
+        Running { supervision }
+    }
+
     /// The host's process id of the sandbox's init.
     pub fn pid(&self) -> u32 {
         self.supervision.init_pid()
@@ -47,7 +55,9 @@ impl Running {
 /// What one run holds from launch to the end.
 pub(super) struct Held {
     pub(super) plan: Plan,
-    pub(super) ids: Option<IdLease>,
+    pub(super) _ids: Option<IdLease>,
+    /// Of a slot.
+    pub(super) slot: Option<GuestLease>,
     pub(super) collect: Option<Collect>,
 }
 
@@ -114,27 +124,27 @@ pub fn launch(
     let prepared = Instant::now();
     go(&control, &slots, bytes.len())?;
     drop(slots);
-    let held = Held { plan, ids, collect: connections.collect };
+    let held = Held { plan, _ids: ids, slot: None, collect: connections.collect };
 
     let limit = held.plan.policy.limits.output.0;
     let accounting = Accounting::new(born_into.or(joined), &held.plan);
-    let supervision = Supervision::new(
+    let supervision = Supervision::new(Parts {
         held,
         init,
         control,
-        channel,
-        Feeder::new(connections.stdin, stdin.ours),
-        Taker::new(stdout.ours, connections.stdout, limit),
-        Taker::new(stderr.ours, connections.stderr, limit),
-        connections.cancel,
+        channel: Some(channel),
+        stdin: Feeder::new(connections.stdin, stdin.ours),
+        stdout: Taker::new(stdout.ours, connections.stdout, limit),
+        stderr: Taker::new(stderr.ours, connections.stderr, limit),
+        cancel: connections.cancel,
         accounting,
-        Facts::new(accepted, prepared),
-    );
+        facts: Facts::new(accepted, prepared),
+    });
     Ok(Running { supervision })
 }
 
 /// Sends init what its slots hold, and the go: see `wardian_init::CONTROL`.
-fn go(control: &OwnedFd, slots: &[BorrowedFd<'_>], plan_bytes: usize) -> Result<(), SandboxError> {
+pub(super) fn go(control: &OwnedFd, slots: &[BorrowedFd<'_>], plan_bytes: usize) -> Result<(), SandboxError> {
     let mut chunks = slots.chunks(MOST_DESCRIPTORS).peekable();
     while let Some(chunk) = chunks.next() {
         let word = if chunks.peek().is_some() { 0 } else { plan_bytes as u64 };
@@ -145,7 +155,7 @@ fn go(control: &OwnedFd, slots: &[BorrowedFd<'_>], plan_bytes: usize) -> Result<
 
 /// One message with descriptors. An ordinary user may have only so many on their way (`ETOOMANYREFS`, unix(7)):
 /// other sandboxes that are starting will have taken theirs in a moment.
-fn send(socket: &OwnedFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
+pub(super) fn send(socket: &OwnedFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
     const PATIENCE: Duration = Duration::from_secs(10);
     const PAUSE: Duration = Duration::from_millis(1);
     let rights = SendAncillaryMessage::ScmRights(fds);
@@ -164,12 +174,12 @@ fn send(socket: &OwnedFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> rustix::io::R
     }
 }
 
-fn count(len: usize) -> u32 {
+pub(super) fn count(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }
 
 /// A detached copy of a host tree, with its attributes set before anybody inside can see it.
-fn open_tree(tree: &HostTree) -> Result<OwnedFd, SandboxError> {
+pub(super) fn open_tree(tree: &HostTree) -> Result<OwnedFd, SandboxError> {
     let step = || format!("open {} for mounting", tree.source.display());
     let path = CString::new(tree.source.as_os_str().as_bytes())
         .map_err(|_| SandboxError::at(step())(io::Error::from(io::ErrorKind::InvalidInput)))?;
@@ -201,6 +211,7 @@ fn encode(plan: &Plan, first_join: u32, joins: usize) -> Vec<u8> {
         gid: guest.gid,
         change_ids: plan.own_ids,
         private_ids: true,
+        zygote: false,
         filter: guest.filter.clone(),
         listener: guest.listener,
         program: guest.program.clone(),
@@ -208,7 +219,7 @@ fn encode(plan: &Plan, first_join: u32, joins: usize) -> Vec<u8> {
         args: guest.args.clone(),
         env: guest.env.clone(),
     };
-    wardian_init::encode(plan.steps.encoded(), &spec, &guest.init_filter)
+    wardian_init::encode(plan.steps.encoded(), &spec, &guest.init_filter, None)
 }
 
 /// Writes the id maps of a new user namespace (user_namespaces(7)).

@@ -1,18 +1,28 @@
 //! A live init: whoever drops it ends it, and everything inside.
 
+use super::SandboxError;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use wardian_sys::spawn::StartedInit;
 
 /// Init from its start to its reaping.
 pub(super) struct Live {
     init: StartedInit,
     status: Option<i32>,
+    /// Whether it is ours to reap.
+    is_child: bool,
 }
 
 impl Live {
     pub(super) fn new(init: StartedInit) -> Live {
-        Live { init, status: None }
+        Live { init, status: None, is_child: true }
+    }
+
+    /// One that a zygote's init started, and reaps.
+    pub(super) fn of_another(pidfd: OwnedFd) -> Result<Live, SandboxError> {
+        let pid = pid_of(&pidfd)?;
+        Ok(Live { init: StartedInit { pid, pidfd }, status: None, is_child: false })
     }
 
     /// Its pid in our namespace; a number nobody else has until it is reaped.
@@ -38,6 +48,12 @@ impl Live {
             return status;
         }
         let code = |status: WaitIdStatus| status.exit_status().or(status.terminating_signal());
+        if !self.is_child {
+            let mut set = [PollFd::from_borrowed_fd(self.pidfd(), PollFlags::IN)];
+            while poll(&mut set, None) == Err(rustix::io::Errno::INTR) {}
+            self.status = Some(0);
+            return 0;
+        }
         let status = loop {
             match waitid(WaitId::PidFd(self.pidfd()), WaitIdOptions::EXITED | ALL_CHILDREN) {
                 Err(rustix::io::Errno::INTR) => {}
@@ -47,6 +63,15 @@ impl Live {
         self.status = Some(status);
         status
     }
+}
+
+/// The pid, in our namespace, of the process that a pidfd refers to; nobody else's until it is reaped.
+pub(super) fn pid_of(pidfd: &OwnedFd) -> Result<i32, SandboxError> {
+    let step = "ask for the pid behind a pidfd";
+    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+    let info = std::fs::read_to_string(path).map_err(SandboxError::at(step))?;
+    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
+    pid.ok_or_else(|| SandboxError::at(step)(std::io::Error::from(std::io::ErrorKind::InvalidData)))
 }
 
 impl Drop for Live {

@@ -141,5 +141,6 @@ pub(super) fn stage(stage: Stage) -> &'static str {
         Stage::Seccomp => "install its seccomp filter",
         Stage::Listener => "hand its seccomp listener over",
         Stage::Exec => "execute the program",
+        Stage::Enter => "enter its slot",
     }
 }

@@ -16,14 +16,18 @@ mod launch;
 mod live;
 mod message;
 mod outcome;
+mod slot;
 mod streams;
 mod supervise;
+mod zygote;
 
 pub use cancel::Cancel;
 pub use error::SandboxError;
 pub use head_start::HeadStart;
 pub use launch::{Running, launch};
+pub(crate) use slot::{ProgramFrame, ReadySlot};
 pub use streams::{Output, StdinSource};
+pub(crate) use zygote::Zygote;
 
 use crate::files::{CollectLimits, Globs, OutDir};
 use crate::plan::Plan;

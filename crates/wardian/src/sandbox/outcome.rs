@@ -48,6 +48,8 @@ pub(super) struct Facts {
     pub(super) not_started: Option<(u32, i32)>,
     /// The guest's raw wait status, and what init saw used.
     pub(super) exited: Option<(i32, wardian_init::Usage)>,
+    /// What a slot's init reaped, beside the guest.
+    pub(super) reaped: Option<wardian_init::Usage>,
     pub(super) scratch: Option<OwnedFd>,
     pub(super) denials_unavailable: Option<String>,
 }
@@ -65,6 +67,7 @@ impl Facts {
             degraded: Vec::new(),
             not_started: None,
             exited: None,
+            reaped: None,
             scratch: None,
             denials_unavailable: None,
         }
@@ -133,10 +136,7 @@ fn not_started(facts: &Facts) -> Option<Result<Ending, SandboxError>> {
     Some(match (stage, Errno(errno)) {
         (EXEC | OPEN_PROGRAM, Errno::NOENT) => Ok(Ending::of(Verdict::NotExecutable, Reason::NotFound)),
         (EXEC | OPEN_PROGRAM, _) => Ok(Ending::of(Verdict::NotExecutable, Reason::NotExecutable)),
-        (stage, errno) => {
-            let stage = Stage::ALL.into_iter().find(|s| *s as u32 == stage);
-            Err(SandboxError::Guest { stage: stage.map_or("unknown stage", message::stage), errno })
-        }
+        (stage, errno) => Err(SandboxError::guest(stage, errno.0)),
     })
 }
 
@@ -151,12 +151,7 @@ pub(super) fn report(
     denials: Vec<Denial>,
 ) -> Result<Report, SandboxError> {
     if let Some((step, errno)) = facts.failed {
-        let lines = held.plan.steps.lines();
-        let step = usize::try_from(step).ok().and_then(|step| lines.get(step).cloned());
-        return Err(SandboxError::SetUp {
-            step: step.unwrap_or_else(|| "start the program inside".into()),
-            errno: Errno(errno),
-        });
+        return Err(SandboxError::set_up(&held.plan, step, errno));
     }
     let ending = match not_started(&facts) {
         Some(ending) => ending?,
@@ -245,7 +240,7 @@ fn effective(plan: &crate::plan::Plan) -> EffectiveLimits {
 
 fn usage(facts: &Facts) -> Usage {
     let wall = facts.started.zip(facts.ended).map_or(0, |(from, to)| micros(to.duration_since(from)));
-    let seen = facts.exited.map(|(_, usage)| usage);
+    let seen = facts.exited.map(|(_, usage)| facts.reaped.map_or(usage, |more| sum(usage, more)));
     Usage {
         wall_us: wall,
         cpu_user_us: seen.map(|usage| usage.cpu_user_us),
@@ -253,6 +248,18 @@ fn usage(facts: &Facts) -> Usage {
         page_faults: seen.map(|usage| usage.minor_faults + usage.major_faults),
         context_switches: seen.map(|usage| usage.voluntary_switches + usage.involuntary_switches),
         ..Usage::default()
+    }
+}
+
+fn sum(a: wardian_init::Usage, b: wardian_init::Usage) -> wardian_init::Usage {
+    wardian_init::Usage {
+        cpu_user_us: a.cpu_user_us + b.cpu_user_us,
+        cpu_system_us: a.cpu_system_us + b.cpu_system_us,
+        max_rss_bytes: a.max_rss_bytes.max(b.max_rss_bytes),
+        minor_faults: a.minor_faults + b.minor_faults,
+        major_faults: a.major_faults + b.major_faults,
+        voluntary_switches: a.voluntary_switches + b.voluntary_switches,
+        involuntary_switches: a.involuntary_switches + b.involuntary_switches,
     }
 }
 

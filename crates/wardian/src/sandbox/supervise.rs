@@ -44,6 +44,21 @@ pub(super) struct Supervision {
     facts: Facts,
 }
 
+/// What a supervision is put together from.
+pub(super) struct Parts {
+    pub(super) held: Held,
+    pub(super) init: Live,
+    pub(super) control: OwnedFd,
+    /// None if the program has begun.
+    pub(super) channel: Option<OwnedFd>,
+    pub(super) stdin: Feeder,
+    pub(super) stdout: Taker,
+    pub(super) stderr: Taker,
+    pub(super) cancel: Option<Cancel>,
+    pub(super) accounting: Accounting,
+    pub(super) facts: Facts,
+}
+
 /// What a descriptor in the poll set is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
@@ -62,21 +77,9 @@ enum Role {
 }
 
 impl Supervision {
-    #[allow(clippy::too_many_arguments, reason = "the parts of one thing, put together in one place")]
-    pub(super) fn new(
-        held: Held,
-        init: Live,
-        control: OwnedFd,
-        channel: OwnedFd,
-        stdin: Feeder,
-        stdout: Taker,
-        stderr: Taker,
-        cancel: Option<Cancel>,
-        accounting: Accounting,
-        facts: Facts,
-    ) -> Supervision {
+    pub(super) fn new(parts: Parts) -> Supervision {
+        let Parts { held, init, control, channel, stdin, stdout, stderr, cancel, accounting, facts } = parts;
         let denials = Denials::new(held.plan.guest.profile.clone());
-        let channel = Some(channel);
         Supervision {
             held,
             init,
@@ -92,6 +95,21 @@ impl Supervision {
             asked: None,
             facts,
         }
+    }
+
+    /// A slot's program has been sent in.
+    pub(super) fn has_begun(
+        &mut self,
+        listener: Option<OwnedFd>,
+        scratch: Option<OwnedFd>,
+    ) -> Result<(), SandboxError> {
+        let now = Instant::now();
+        self.facts.started = Some(now);
+        self.facts.scratch = scratch;
+        if let Some(listener) = listener {
+            self.denials.listen(listener);
+        }
+        self.accounting.start(now, self.init.pid(), self.facts.scratch.as_ref())
     }
 
     pub(super) fn init_pid(&self) -> u32 {
@@ -188,6 +206,10 @@ impl Supervision {
             self.facts.killed = Some(why);
             self.facts.ended = Some(Instant::now());
         }
+        self.end();
+    }
+
+    fn end(&mut self) {
         let ask = self.accounting.cgroup.is_none() && self.facts.started.is_some();
         if ask && rustix::io::write(&self.control, &[0]).is_ok() {
             self.asked = Some(Instant::now());
@@ -283,8 +305,13 @@ impl Supervision {
             (Message::Exited { status, usage }, _) => {
                 self.facts.exited = Some((status, usage));
                 self.facts.ended.get_or_insert_with(Instant::now);
+                if self.held.slot.is_some() {
+                    // A zygote's child is not its init's: that goes on until it is told to end.
+                    self.end();
+                }
             }
-            (Message::NotStarted { .. } | Message::Listener, _) => {}
+            (Message::Reaped { usage }, _) => self.facts.reaped = Some(usage),
+            (_, _) => {}
         }
         Ok(true)
     }
@@ -317,7 +344,7 @@ fn sweep_once(cgroups: &CgroupHost) {
 }
 
 /// One message; `None` at the end. Blocks if there is neither, so it is called when poll says so or init is gone.
-fn receive(socket: &OwnedFd) -> Result<Option<(Message, Option<OwnedFd>)>, SandboxError> {
+pub(super) fn receive(socket: &OwnedFd) -> Result<Option<(Message, Option<OwnedFd>)>, SandboxError> {
     let mut bytes = [0u8; MESSAGE_BYTES];
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);

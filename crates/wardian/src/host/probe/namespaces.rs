@@ -5,7 +5,7 @@ use crate::host::examination::Finding;
 use std::fs::File;
 use std::os::fd::AsFd;
 use wardian_sys::spawn::{InitSpec, StartError, start_init};
-use wardian_sys::{Errno, clone};
+use wardian_sys::{Errno, caps, clone};
 
 /// `CLONE_NEWCGROUP`: made by the guest itself, not by `clone3`, and so no constant of the start.
 const NEWCGROUP: u64 = 0x0200_0000;
@@ -62,6 +62,7 @@ fn make(flag: u64) -> Result<(), Errno> {
         executable: root.as_fd(),
         namespaces: clone::NEWUSER | flag,
         cgroup: None,
+        capabilities: &caps::SET_UP,
         control: root.as_fd(),
     };
     match start_init(&spec) {

@@ -25,6 +25,7 @@ pub(super) trait Group: Debug + Send + Sync {
     fn join_files(&self) -> &[OwnedFd];
     fn close_join_files(&mut self);
     fn clone_into(&self) -> Option<BorrowedFd<'_>>;
+    fn procs_file(&self) -> Result<Option<OwnedFd>, CgroupError>;
     fn cpu_total_us(&self) -> Result<u64, CgroupError>;
     fn cpu_usage(&self) -> Result<CpuUsage, CgroupError>;
     fn cpu_throttled(&self) -> Result<Option<CpuThrottled>, CgroupError>;

@@ -95,6 +95,11 @@ impl Cgroup {
         self.group.clone_into()
     }
 
+    /// Version 2: a file, open for writing, to which a process that is to move in writes `0`. None on version 1.
+    pub fn procs_file(&self) -> Result<Option<OwnedFd>, CgroupError> {
+        self.group.procs_file()
+    }
+
     /// CPU time so far, in microseconds: one system call. A running thread may be a clock tick ahead of it.
     pub fn cpu_total_us(&self) -> Result<u64, CgroupError> {
         self.group.cpu_total_us()

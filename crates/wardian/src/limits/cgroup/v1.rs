@@ -214,6 +214,10 @@ impl Group for V1Group {
         None
     }
 
+    fn procs_file(&self) -> Result<Option<OwnedFd>, CgroupError> {
+        Ok(None)
+    }
+
     fn cpu_total_us(&self) -> Result<u64, CgroupError> {
         let place = self.at(self.host.cpuacct, "cpuacct")?;
         let fd = self.cpu_total.as_ref().ok_or_else(|| self.host.missing("cpuacct"))?;

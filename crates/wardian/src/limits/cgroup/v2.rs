@@ -222,6 +222,10 @@ impl Group for V2Group {
         Some(self.lock.as_fd())
     }
 
+    fn procs_file(&self) -> Result<Option<OwnedFd>, CgroupError> {
+        self.place().open_file("cgroup.procs", OFlags::WRONLY).map(Some)
+    }
+
     fn cpu_total_us(&self) -> Result<u64, CgroupError> {
         self.field(&self.cpu_stat()?, "cpu.stat", "usage_usec")
     }

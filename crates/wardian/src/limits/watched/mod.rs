@@ -114,6 +114,8 @@ pub enum WatchError {
 pub struct Watcher {
     proc: Proc,
     root: Stat,
+    /// Another process with all below it.
+    beside: Option<Stat>,
     limits: WatchLimits,
     disk: Box<dyn FnMut() -> u64 + Send>,
     tally: Tally,
@@ -141,7 +143,25 @@ impl Watcher {
         let proc = Proc::open().map_err(|error| WatchError::Proc(error.into()))?;
         let root = proc.stat(root).ok_or(WatchError::Gone { pid: root })?;
         let (tally, peaks) = (Tally::default(), WatchPeaks::default());
-        Ok(Watcher { proc, root, limits, disk: Box::new(disk), tally, peaks, suspected_at: None })
+        Ok(Watcher {
+            proc,
+            root,
+            beside: None,
+            limits,
+            disk: Box::new(disk),
+            tally,
+            peaks,
+            suspected_at: None,
+        })
+    }
+
+    /// Watches `pid` and all below it too, which is in the root's pid namespace but not below the root, so that what
+    /// loses its parent comes to be. Time that it has used so far does not count.
+    pub fn beside(&mut self, pid: u32) -> Result<(), WatchError> {
+        let stat = self.proc.stat(pid).ok_or(WatchError::Gone { pid })?;
+        self.tally.start_with(&times(&self.proc, &stat));
+        self.beside = Some(stat);
+        Ok(())
     }
 
     /// Looks once; `None` when the root has ended, and with it everything below.
@@ -151,7 +171,9 @@ impl Watcher {
         if root.has_ended() && root.threads < 2 {
             return None;
         }
-        let tree = self.proc.tree(root, &self.tally.known());
+        let same = |known: &Stat| self.proc.stat(known.pid).filter(|stat| stat.start == known.start);
+        self.beside = self.beside.as_ref().and_then(same);
+        let tree = self.proc.tree(root, self.beside, &self.tally.known());
         let times: Vec<Times> = tree.processes.iter().map(|stat| times(&self.proc, stat)).collect();
         let cpu_us = self.tally.add(&times) / 1000;
         let disk_bytes = (self.disk)();

@@ -42,6 +42,11 @@ impl Tally {
         self.total_ns
     }
 
+    /// Takes in a process whose time so far does not count.
+    pub(super) fn start_with(&mut self, times: &Times) {
+        self.known.insert((times.pid, times.start), (times.own_ns, times.waited_ns));
+    }
+
     /// Pid and start time of those that were there at the last look.
     pub(super) fn known(&self) -> HashMap<u32, u64> {
         self.known.keys().copied().collect()

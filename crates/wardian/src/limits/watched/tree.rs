@@ -109,13 +109,14 @@ impl Proc {
         numbers
     }
 
-    /// All processes below `root`, and those of `known` that still are the same.
+    /// All processes below `root` and below `beside`, and those of `known` that still are the same.
     ///
     /// Lists of children may miss one while another ends, and a process that loses its parent moves to another
     /// list. What was in the tree once never leaves it alive (the root is pid 1 of its namespace), so what was
     /// known is asked for by its pid.
-    pub(super) fn tree(&self, root: Stat, known: &HashMap<u32, u64>) -> Tree {
-        let mut found = if self.has_children { self.descend(root) } else { self.scan(root) };
+    pub(super) fn tree(&self, root: Stat, beside: Option<Stat>, known: &HashMap<u32, u64>) -> Tree {
+        let roots = || std::iter::once(root).chain(beside);
+        let mut found = if self.has_children { self.descend(roots()) } else { self.scan(roots()) };
         let seen: HashSet<u32> = found.processes.iter().map(|stat| stat.pid).collect();
         for (pid, start) in known.iter().filter(|(pid, _)| !seen.contains(pid)) {
             if found.processes.len() >= MAX_ENTRIES {
@@ -127,9 +128,9 @@ impl Proc {
         found
     }
 
-    fn descend(&self, root: Stat) -> Tree {
-        let mut tree = Tree { processes: vec![root], complete: true };
-        let mut seen = HashSet::from([root.pid]);
+    fn descend(&self, roots: impl Iterator<Item = Stat>) -> Tree {
+        let mut tree = Tree { processes: roots.collect(), complete: true };
+        let mut seen: HashSet<u32> = tree.processes.iter().map(|stat| stat.pid).collect();
         let mut threads = 0;
         let mut next = 0;
         while let Some(stat) = tree.processes.get(next).copied() {
@@ -167,14 +168,14 @@ impl Proc {
     }
 
     /// Without lists of children, every process of the machine is asked for its parent.
-    fn scan(&self, root: Stat) -> Tree {
+    fn scan(&self, roots: impl Iterator<Item = Stat>) -> Tree {
         let pids = self.numbers_in(".", MAX_ENTRIES);
         let complete = pids.len() <= MAX_ENTRIES;
         let mut by_parent: HashMap<u32, Vec<Stat>> = HashMap::new();
         for stat in pids.into_iter().filter_map(|pid| self.stat(pid)) {
             by_parent.entry(stat.parent).or_default().push(stat);
         }
-        let mut tree = Tree { processes: vec![root], complete };
+        let mut tree = Tree { processes: roots.collect(), complete };
         let mut next = 0;
         while let Some(stat) = tree.processes.get(next) {
             // Removed: the pids of a tree that changes meanwhile could form a ring.
@@ -210,8 +211,8 @@ mod tests {
         shell.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
         let proc = Proc::open().unwrap();
         let root = proc.stat(shell.id()).unwrap();
-        let mut descended = proc.tree(root, &HashMap::new());
-        let mut scanned = proc.without_children().tree(root, &HashMap::new());
+        let mut descended = proc.tree(root, None, &HashMap::new());
+        let mut scanned = proc.without_children().tree(root, None, &HashMap::new());
         descended.processes.sort_by_key(|stat| stat.pid);
         scanned.processes.sort_by_key(|stat| stat.pid);
         let pids = |tree: &Tree| tree.processes.iter().map(|stat| stat.pid).collect::<Vec<_>>();
@@ -233,7 +234,7 @@ mod tests {
         let mut child = Command::new("/bin/sleep").arg("100").spawn().unwrap();
         let root = proc.stat(child.id()).unwrap();
         let here = proc.stat(std::process::id()).unwrap();
-        let with = |start| proc.tree(root, &HashMap::from([(here.pid, start)])).processes.len();
+        let with = |start| proc.tree(root, None, &HashMap::from([(here.pid, start)])).processes.len();
         assert_eq!(with(here.start), 2, "the same process is asked for by its pid");
         assert_eq!(with(here.start + 1), 1);
         child.kill().unwrap();

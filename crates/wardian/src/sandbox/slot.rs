@@ -1,0 +1,325 @@
+//! A slot: a single-use sandbox with a confined child of a zygote in it, which waits for its program.
+
+use super::Connections;
+use super::accounting::Accounting;
+use super::error::SandboxError;
+use super::head_start::{self, packet_pair};
+use super::launch::{self, Held, Running};
+use super::live::{Live, pid_of};
+use super::outcome::Facts;
+use super::streams::{Feeder, Taker, guest_pipe};
+use super::supervise::{Parts, Supervision, receive};
+use super::zygote::{GuestId, Zygote, ready, write};
+use crate::files::Input;
+use crate::limits::cgroup::Cgroup;
+use crate::plan::{BOX, Plan};
+use rustix::event::{PollFd, PollFlags, poll};
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use wardian_init::{Message, ORDER_ARM, ORDER_DIRECTORY, ORDER_FILE};
+
+/// Making one takes some milliseconds.
+const MAKE_LIMIT: Duration = Duration::from_secs(30);
+/// What goes into one packet of a program.
+const PACKET: usize = 32 << 10;
+
+/// A slot that waits for its program.
+pub(crate) struct ReadySlot {
+    init: Live,
+    control: OwnedFd,
+    channel: OwnedFd,
+    /// The guest's pid, and what keeps that number its own.
+    guest: (i32, OwnedFd),
+    listener: Option<OwnedFd>,
+    stdin: OwnedFd,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+    scratch: Option<OwnedFd>,
+    accounting: Accounting,
+    lease: GuestLease,
+}
+
+/// A guest's id, given back when everything of the slot is gone; keeps the zygote alive.
+pub(crate) struct GuestLease {
+    pub(crate) zygote: Arc<Zygote>,
+    guest: GuestId,
+}
+
+impl Drop for GuestLease {
+    fn drop(&mut self) {
+        self.zygote.give_back(self.guest);
+    }
+}
+
+/// What a guest is told: how its program is run.
+pub(crate) struct ProgramFrame<'a> {
+    /// `file`, `code`, `module` or `stdin`.
+    pub(crate) mode: &'static str,
+    /// The file's path, the code, or the module's name.
+    pub(crate) target: &'a [u8],
+    pub(crate) unbuffered: bool,
+    pub(crate) args: &'a [std::ffi::OsString],
+    pub(crate) environment: &'a [(String, String)],
+}
+
+/// What is being put together.
+struct Making<'a> {
+    zygote: &'a Zygote,
+    control: &'a OwnedFd,
+    channel: &'a OwnedFd,
+    deadline: Instant,
+    init: Option<Live>,
+    guest: Option<(i32, OwnedFd)>,
+    scratch: Option<OwnedFd>,
+    listener: Option<OwnedFd>,
+    prepared: bool,
+    ready: bool,
+}
+
+impl ReadySlot {
+    /// Makes one: namespaces, root, child, confinement, rehearsal.
+    pub(crate) fn make(zygote: &Arc<Zygote>) -> Result<ReadySlot, SandboxError> {
+        let plan = &zygote.plan.run;
+        let guest = zygote.take_guest().ok_or_else(|| {
+            SandboxError::at("make a slot")(io::Error::other("every slot of the zygote is in use"))
+        })?;
+        let lease = GuestLease { zygote: Arc::clone(zygote), guest };
+        let cgroup = match plan.cgroups.version() {
+            Some(_) => Some(plan.cgroups.create(&head_start::limits(&plan.policy))?),
+            None => None,
+        };
+        let pipe =
+            |reads| guest_pipe(reads, guest.host).map_err(SandboxError::at("make the pipes of its streams"));
+        let (stdin, stdout, stderr) = (pipe(true)?, pipe(false)?, pipe(false)?);
+        let (control, inits_control) = packet_pair()?;
+        let (channel, guests_channel) = packet_pair()?;
+        pass(&zygote.control, &Message::NewSlot { guest: guest.inside }.encode(), &[inits_control.as_fd()])?;
+        let mut making = Making {
+            zygote,
+            control: &control,
+            channel: &channel,
+            deadline: Instant::now() + MAKE_LIMIT,
+            init: None,
+            guest: None,
+            scratch: None,
+            listener: None,
+            prepared: false,
+            ready: false,
+        };
+        making.until(|making| making.init.is_some())?;
+        // It needs no plan but the one that the zygote's init has.
+        write(&control, &1u64.to_le_bytes(), "let the slot's init go")?;
+        making.until(|making| making.prepared)?;
+        let Some(init) = making.init.take() else { return Err(broken()) };
+        let v2 = cgroup.as_ref().map(Cgroup::procs_file).transpose()?.flatten();
+        let mut fds = vec![init.pidfd(), inits_control.as_fd(), guests_channel.as_fd()];
+        fds.extend([stdin.guests.as_fd(), stdout.guests.as_fd(), stderr.guests.as_fd()]);
+        fds.extend(cgroup.iter().flat_map(|cgroup| cgroup.join_files()).map(AsFd::as_fd));
+        fds.extend(v2.iter().map(AsFd::as_fd));
+        pass(&zygote.orders, &Message::Fork.encode(), &fds)?;
+        drop(fds);
+        drop((inits_control, guests_channel, v2));
+        making.init = Some(init);
+        making.until(|making| making.ready && making.guest.is_some())?;
+        let Making { init, guest, scratch, listener, .. } = making;
+        let (Some(init), Some(guest)) = (init, guest) else { return Err(broken()) };
+        let accounting = Accounting::of_slot(cgroup, plan);
+        Ok(ReadySlot {
+            init,
+            control,
+            channel,
+            guest,
+            listener,
+            stdin: stdin.ours,
+            stdout: stdout.ours,
+            stderr: stderr.ours,
+            scratch,
+            accounting,
+            lease,
+        })
+    }
+
+    /// Whether it is still waiting.
+    pub(crate) fn is_alive(&self) -> bool {
+        let mut set = [
+            PollFd::from_borrowed_fd(self.init.pidfd(), PollFlags::IN),
+            PollFd::new(&self.channel, PollFlags::IN),
+        ];
+        matches!(poll(&mut set, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0))
+    }
+
+    /// What a run in it is planned to be.
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.lease.zygote.plan.run
+    }
+
+    /// Brings the inputs in and hands the program over; an error says that it has not begun, and never will.
+    pub(crate) fn arm(self, inputs: &[Input], program: &ProgramFrame<'_>) -> Result<Armed, SandboxError> {
+        self.bring_in(inputs)?;
+        let prepared = Instant::now();
+        self.send(program)?;
+        Ok(Armed { slot: self, prepared })
+    }
+
+    /// Orders for the slot's init; with files, it has carried them out when this returns.
+    fn bring_in(&self, inputs: &[Input]) -> Result<(), SandboxError> {
+        let mut made = BTreeSet::new();
+        for input in inputs {
+            let (name, mode) = (input.name().to_string(), if input.executable() { 0o755 } else { 0o644 });
+            for (at, _) in name.match_indices('/') {
+                let parent = name.get(..at).unwrap_or_default();
+                if made.insert(parent.to_owned()) {
+                    let order = order(ORDER_DIRECTORY, 0o755, &format!("{BOX}/{parent}"));
+                    write(&self.control, &order, "bring a directory in")?;
+                }
+            }
+            let source = input.reopen().map_err(SandboxError::Input)?;
+            pass(&self.control, &order(ORDER_FILE, mode, &format!("{BOX}/{name}")), &[source.as_fd()])?;
+        }
+        write(&self.control, &[ORDER_ARM], "arm the slot's init")?;
+        let deadline = Instant::now() + MAKE_LIMIT;
+        while !inputs.is_empty() {
+            ready([&self.control].into_iter(), deadline)?;
+            match receive(&self.control)? {
+                Some((Message::Armed, _)) => break,
+                Some((Message::Failed { errno, .. }, _)) => {
+                    return Err(SandboxError::at("bring the inputs in")(wardian_sys::Errno(errno)));
+                }
+                Some(_) => {}
+                None => return Err(broken()),
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&self, program: &ProgramFrame<'_>) -> Result<(), SandboxError> {
+        let args = frame(program.args.iter().map(|arg| arg.as_bytes()));
+        let pairs: Vec<String> =
+            program.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let environment = frame(pairs.iter().map(String::as_bytes));
+        let unbuffered: &[u8] = if program.unbuffered { b"1" } else { b"" };
+        let whole = [program.mode.as_bytes(), program.target, unbuffered, &args, &environment];
+        let body = frame(whole.into_iter());
+        let mut bytes = (body.len() as u64).to_le_bytes().to_vec();
+        bytes.extend_from_slice(&body);
+        bytes.chunks(PACKET).try_for_each(|packet| write(&self.channel, packet, "send the program in"))
+    }
+}
+
+/// A slot whose program has been handed over.
+pub(crate) struct Armed {
+    slot: ReadySlot,
+    prepared: Instant,
+}
+
+impl Armed {
+    /// From here on it is a run like any other.
+    pub(crate) fn begin(
+        self,
+        plan: Plan,
+        connections: Connections,
+        accepted: Instant,
+    ) -> Result<Running, SandboxError> {
+        let Armed { slot, prepared } = self;
+        let limit = plan.policy.limits.output.0;
+        let mut accounting = slot.accounting;
+        accounting.lower_cpu_limit(&plan);
+        let (guest, _pidfd) = slot.guest;
+        accounting.guest_is(guest);
+        let parts = Parts {
+            held: Held { plan, _ids: None, slot: Some(slot.lease), collect: connections.collect },
+            init: slot.init,
+            control: slot.control,
+            channel: None,
+            stdin: Feeder::new(connections.stdin, slot.stdin),
+            stdout: Taker::new(slot.stdout, connections.stdout, limit),
+            stderr: Taker::new(slot.stderr, connections.stderr, limit),
+            cancel: connections.cancel,
+            accounting,
+            facts: Facts::new(accepted, prepared),
+        };
+        let mut supervision = Supervision::new(parts);
+        supervision.has_begun(slot.listener, slot.scratch)?;
+        Ok(Running::new(supervision))
+    }
+}
+
+impl Making<'_> {
+    /// Hears from init, zygote and guest until `done`.
+    fn until(&mut self, done: impl Fn(&Making<'_>) -> bool) -> Result<(), SandboxError> {
+        while !done(self) {
+            // We hold ends of the slot's sockets ourselves: that the zygote has ended shows at its own.
+            let ready = ready([self.control, self.channel, &self.zygote.control].into_iter(), self.deadline)?;
+            let [from_control, from_channel, from_zygote] = ready[..] else { return Err(broken()) };
+            if from_control {
+                let heard = receive(self.control)?.ok_or_else(broken)?;
+                self.hear(heard)?;
+            }
+            if from_channel {
+                match receive(self.channel)? {
+                    Some((Message::Listener, listener)) => self.listener = listener,
+                    Some((Message::Ready, _)) => self.ready = true,
+                    Some((Message::NotStarted { stage, errno }, _)) => {
+                        return Err(SandboxError::guest(stage, errno));
+                    }
+                    _ => return Err(broken()),
+                }
+            }
+            if from_zygote && !from_control && !from_channel {
+                return Err(broken());
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, heard: (Message, Option<OwnedFd>)) -> Result<(), SandboxError> {
+        match heard {
+            (Message::Init { .. }, Some(pidfd)) => self.init = Some(Live::of_another(pidfd)?),
+            (Message::Child { .. }, Some(pidfd)) => self.guest = Some((pid_of(&pidfd)?, pidfd)),
+            (Message::Directory, directory) => self.scratch = directory,
+            (Message::Prepared, _) => self.prepared = true,
+            (Message::Failed { step, errno }, _) => {
+                return Err(SandboxError::set_up(&self.zygote.plan.run, step, errno));
+            }
+            _ => return Err(broken()),
+        }
+        Ok(())
+    }
+}
+
+fn broken() -> SandboxError {
+    SandboxError::Zygote { reason: String::new() }
+}
+
+fn order(kind: u8, mode: u32, path: &str) -> Vec<u8> {
+    let mut bytes = vec![kind];
+    bytes.extend_from_slice(&mode.to_le_bytes());
+    bytes.extend_from_slice(path.as_bytes());
+    bytes.push(0);
+    bytes
+}
+
+/// A count, then as many byte strings, each after its length.
+pub(super) fn frame<'a>(strings: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX).to_le_bytes();
+    let mut bytes = vec![0; 4];
+    let mut count = 0;
+    for string in strings {
+        bytes.extend_from_slice(&number(string.len()));
+        bytes.extend_from_slice(string);
+        count += 1;
+    }
+    if let Some(place) = bytes.first_chunk_mut() {
+        *place = number(count);
+    }
+    bytes
+}
+
+/// Sends a message with copies of descriptors.
+pub(super) fn pass(socket: &OwnedFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), SandboxError> {
+    launch::send(socket, bytes, fds).map_err(SandboxError::at("pass descriptors to the zygote"))
+}

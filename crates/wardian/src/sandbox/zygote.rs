@@ -1,0 +1,294 @@
+//! A live zygote: a warmed interpreter in a sandbox of its own, from which slots are filled.
+
+use super::error::SandboxError;
+use super::head_start::{self, Begun, packet_pair};
+use super::ids::{self, IdLease};
+use super::launch::{count, open_tree};
+use super::live::Live;
+use super::slot::pass;
+use super::streams::guest_pipe;
+use super::supervise::receive;
+use super::{init, launch};
+use crate::limits::cgroup::{Cgroup, CgroupLimits, Version};
+use crate::plan::{GuestPlan, Plan, WarmPlan};
+use crate::policy::Identity;
+use rustix::event::{PollFd, PollFlags, poll};
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use wardian_init::{FIRST_FREE, GuestSpec, Message, Slot, SlotsSpec};
+
+/// How long imports may take.
+const LOAD_LIMIT: Duration = Duration::from_secs(120);
+/// Most of a zygote's complaint that is kept.
+const MOST_WORDS: usize = 4096;
+/// The first id of guests in the zygote's user namespace.
+const FIRST_GUEST: u32 = 1 << 30;
+
+/// A zygote that is ready to fork.
+pub(crate) struct Zygote {
+    pub(super) plan: WarmPlan,
+    /// Its init's control socket: orders for slots; its lifeline.
+    pub(super) control: OwnedFd,
+    /// Its own: orders to fork.
+    pub(super) orders: OwnedFd,
+    init: Live,
+    cgroup: Option<Cgroup>,
+    guests: Mutex<Guests>,
+    /// Nobody reads them any more, but a library may write.
+    _streams: [OwnedFd; 2],
+    _leases: Vec<IdLease>,
+}
+
+/// Ids of guests: those inside the zygote's user namespace that are free, with those outside.
+struct Guests {
+    free: Vec<GuestId>,
+}
+
+/// The id of one guest at a time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GuestId {
+    /// In the zygote's user namespace.
+    pub(super) inside: u32,
+    /// On the host; none where all guests have the caller's.
+    pub(super) host: Option<u32>,
+}
+
+impl Zygote {
+    /// Starts one, and waits until everything is loaded; `slots` is how many there may be at once.
+    pub(crate) fn start(plan: WarmPlan, preload: &[String], slots: usize) -> Result<Zygote, SandboxError> {
+        let leases = lease(&plan.zygote, slots)?;
+        let base = &plan.zygote;
+        // Its memory is limited as a run's is, and all else it does is to make slots.
+        let limits = CgroupLimits { processes: None, cpus: None, ..head_start::limits(&base.policy) };
+        let joined = match base.cgroups.version() {
+            Some(Version::V1) => Some(base.cgroups.create(&limits)?),
+            _ => None,
+        };
+        let joins = joined.as_ref().map_or(&[][..], Cgroup::join_files);
+        let pipe = |reads| guest_pipe(reads, None).map_err(SandboxError::at("make the zygote's pipes"));
+        let (stdin, stdout, stderr) = (pipe(true)?, pipe(false)?, pipe(false)?);
+        let (channel, guest_channel) = packet_pair()?;
+        let (orders, zygote_orders) = packet_pair()?;
+        let trees = base.trees.iter().map(open_tree).collect::<Result<Vec<_>, _>>()?;
+        let first_join = FIRST_FREE + 4 + count(base.copies.len() + trees.len());
+        let orders_slot = first_join + count(joins.len());
+        let bytes = encode(&plan, first_join, joins.len(), orders_slot);
+        let plan_file = init::sealed("wardian-plan", &bytes, false)
+            .map_err(SandboxError::at("put the zygote's plan in memory"))?;
+        let mut fds: Vec<BorrowedFd<'_>> = vec![plan_file.as_fd(), guest_channel.as_fd()];
+        fds.extend([stdin.guests.as_fd(), stdout.guests.as_fd(), stderr.guests.as_fd()]);
+        fds.extend(base.copies.iter().map(AsFd::as_fd));
+        fds.extend(trees.iter().map(AsFd::as_fd));
+        fds.extend(joins.iter().map(AsFd::as_fd));
+        fds.push(zygote_orders.as_fd());
+        let mut begun = Begun::with(&wardian_sys::caps::ZYGOTE_SET_UP, base.namespaces, &base.cgroups)?;
+        let born_into = begun.take_cgroup(&limits)?;
+        let Begun { init, control, .. } = begun;
+        let guests = Mutex::new(map_ids(init.pid(), &leases, &base.policy.identity)?);
+        launch::go(&control, &fds, bytes.len())?;
+        drop(fds);
+        drop((guest_channel, zygote_orders, stdout.guests, stderr.guests, stdin));
+        let zygote = Zygote {
+            plan,
+            control,
+            orders,
+            init,
+            cgroup: born_into.or(joined),
+            guests,
+            _streams: [stdout.ours, stderr.ours],
+            _leases: leases,
+        };
+        write(
+            &zygote.orders,
+            &super::slot::frame(preload.iter().map(String::as_bytes)),
+            "tell the zygote what to load",
+        )?;
+        pass(&zygote.orders, &Message::Plan { bytes: bytes.len() as u64 }.encode(), &[plan_file.as_fd()])?;
+        zygote.await_ready(&channel)?;
+        Ok(zygote)
+    }
+
+    /// Waits until everything is loaded.
+    fn await_ready(&self, channel: &OwnedFd) -> Result<(), SandboxError> {
+        let deadline = Instant::now() + LOAD_LIMIT;
+        let mut words = Vec::new();
+        let mut started = false;
+        loop {
+            let [_, stderr] = &self._streams;
+            // Its end is news once.
+            let channels = Some(channel).filter(|_| !started);
+            let watched = [&self.orders, &self.control, stderr].into_iter().chain(channels);
+            let ready = ready(watched, deadline)?;
+            let [orders, control, complaint, rest @ ..] = &ready[..] else { continue };
+            let (orders, control, complaint) = (*orders, *control, *complaint);
+            let channel_ready = rest.first() == Some(&true);
+            if complaint {
+                hear(stderr, &mut words);
+            }
+            if channel_ready {
+                match receive(channel)? {
+                    Some((Message::NotStarted { stage, errno }, _)) => {
+                        return Err(SandboxError::guest(stage, errno));
+                    }
+                    Some(_) => {}
+                    None => started = true,
+                }
+            }
+            if control {
+                match receive(&self.control)? {
+                    Some((Message::Failed { step, errno }, _)) => {
+                        return Err(SandboxError::set_up(&self.plan.zygote, step, errno));
+                    }
+                    Some((Message::Exited { .. }, _)) | None => return Err(self.failure(stderr, words)),
+                    Some(_) => {}
+                }
+            }
+            // What init said before has been heard: it comes first.
+            if orders && !control {
+                return match receive(&self.orders)? {
+                    Some((Message::Ready, _)) => Ok(()),
+                    _ => Err(self.failure(stderr, words)),
+                };
+            }
+        }
+    }
+
+    fn failure(&self, stderr: &OwnedFd, mut words: Vec<u8>) -> SandboxError {
+        hear(stderr, &mut words);
+        SandboxError::Zygote { reason: String::from_utf8_lossy(&words).trim().to_owned() }
+    }
+
+    pub(super) fn take_guest(&self) -> Option<GuestId> {
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner).free.pop()
+    }
+
+    pub(super) fn give_back(&self, guest: GuestId) {
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner).free.push(guest);
+    }
+
+    /// Whether its init is still there.
+    pub(crate) fn is_alive(&self) -> bool {
+        let mut set = [PollFd::from_borrowed_fd(self.init.pidfd(), PollFlags::IN)];
+        matches!(poll(&mut set, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0))
+    }
+
+    /// Memory of the zygote itself, without what children touched.
+    pub(crate) fn memory_bytes(&self) -> Option<u64> {
+        self.cgroup.as_ref().and_then(|cgroup| cgroup.memory_current_bytes().ok())
+    }
+}
+
+/// Which of some descriptors can be read, at the latest at a deadline.
+pub(super) fn ready<'a>(
+    fds: impl Iterator<Item = &'a OwnedFd>,
+    deadline: Instant,
+) -> Result<Vec<bool>, SandboxError> {
+    let mut set: Vec<PollFd<'_>> = fds.map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+    let left = deadline.saturating_duration_since(Instant::now());
+    let timeout = rustix::event::Timespec::try_from(left).ok();
+    let late = || io::Error::from(io::ErrorKind::TimedOut);
+    match poll(&mut set, timeout.as_ref()) {
+        Ok(0) => Err(SandboxError::at("wait for the zygote")(late())),
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(set.iter().map(|fd| !fd.revents().is_empty()).collect()),
+        Err(error) => Err(SandboxError::at("wait for the zygote (poll)")(error)),
+    }
+}
+
+fn hear(stderr: &OwnedFd, words: &mut Vec<u8>) {
+    let mut chunk = [0u8; 1024];
+    while let Ok(read @ 1..) = rustix::io::read(stderr, &mut chunk) {
+        let room = MOST_WORDS.saturating_sub(words.len());
+        words.extend_from_slice(chunk.get(..read.min(room)).unwrap_or(&[]));
+    }
+}
+
+pub(super) fn write(socket: &OwnedFd, bytes: &[u8], step: &str) -> Result<(), SandboxError> {
+    rustix::net::send(socket, bytes, rustix::net::SendFlags::NOSIGNAL)
+        .map(drop)
+        .map_err(SandboxError::at(step))
+}
+
+/// Two ids a lease; the zygote and all set-up have the first, each guest one of the others.
+fn lease(plan: &Plan, slots: usize) -> Result<Vec<IdLease>, SandboxError> {
+    if !plan.own_ids {
+        return Ok(Vec::new());
+    }
+    let (first, range) = plan.policy.identity.uid_range;
+    (0..slots.div_ceil(2) + 1).map(|_| ids::lease(first, range)).collect()
+}
+
+/// Writes the id maps of the zygote's user namespace, and says which guests' ids there are then.
+fn map_ids(pid: i32, leases: &[IdLease], identity: &Identity) -> Result<Guests, SandboxError> {
+    let write = |file: &str, text: &str| {
+        fs::write(format!("/proc/{pid}/{file}"), text)
+            .map_err(SandboxError::at(format!("write the zygote's {file}")))
+    };
+    let Some((own, others)) = leases.split_first() else {
+        write("setgroups", "deny")?;
+        write("uid_map", &format!("0 {} 1\n", rustix::process::geteuid().as_raw()))?;
+        write("gid_map", &format!("0 {} 1\n", rustix::process::getegid().as_raw()))?;
+        let free = (0..launch::MOST_SLOTS).map(|_| GuestId { inside: 0, host: None }).collect();
+        return Ok(Guests { free });
+    };
+    let map = |own_guest: u32, rest: &str| match own_guest {
+        0 => format!("0 {} 1\n{rest}", own.set_up),
+        // What is the guest's in the zygote's own root, which no guest sees, has an owner too.
+        inside => format!("0 {} 1\n{inside} {} 1\n{rest}", own.set_up, own.guest),
+    };
+    let mut others_map = String::new();
+    let mut free = Vec::new();
+    for (index, lease) in (0u32..).zip(others) {
+        let inside = FIRST_GUEST + index * 2;
+        others_map += &format!("{inside} {} 2\n", lease.set_up);
+        free.push(GuestId { inside, host: Some(lease.set_up) });
+        free.push(GuestId { inside: inside + 1, host: Some(lease.guest) });
+    }
+    write("uid_map", &map(identity.uid, &others_map))?;
+    write("gid_map", &map(identity.gid, &others_map))?;
+    Ok(Guests { free })
+}
+
+fn encode(plan: &WarmPlan, first_join: u32, joins: usize, orders: u32) -> Vec<u8> {
+    let zygote = &plan.zygote;
+    let channel = Slot(FIRST_FREE);
+    let stdio = [Slot(FIRST_FREE + 1), Slot(FIRST_FREE + 2), Slot(FIRST_FREE + 3)];
+    let spec = |guest: &GuestPlan, joins: Vec<Slot>| GuestSpec {
+        channel,
+        new_cgroup_root: !joins.is_empty(),
+        joins,
+        stdio,
+        result: None,
+        terminal: false,
+        nice: guest.nice,
+        affinity: guest.affinity.clone(),
+        rlimits: guest.rlimits.clone(),
+        open_files: guest.open_files,
+        cwd: guest.cwd.clone(),
+        landlock: guest.landlock,
+        landlock_rules: guest.landlock_rules.clone(),
+        uid: guest.uid,
+        gid: guest.gid,
+        change_ids: zygote.own_ids,
+        private_ids: true,
+        zygote: false,
+        filter: guest.filter.clone(),
+        listener: guest.listener,
+        program: guest.program.clone(),
+        exec_once: guest.exec_once,
+        args: guest.args.clone(),
+        env: guest.env.clone(),
+    };
+    let own_joins = (first_join..first_join + count(joins)).map(Slot).collect();
+    let own = GuestSpec { result: Some(Slot(orders)), zygote: true, ..spec(&zygote.guest, own_joins) };
+    let guest = spec(&plan.run.guest, Vec::new());
+    let slots = SlotsSpec {
+        namespaces: zygote.namespaces,
+        steps: plan.run.steps.encoded(),
+        guest,
+        seal: plan.seal.clone(),
+    };
+    wardian_init::encode(zygote.steps.encoded(), &own, &zygote.guest.init_filter, Some(&slots))
+}

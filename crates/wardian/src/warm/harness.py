@@ -1,0 +1,341 @@
+# The harness of a zygote; Python imports it as `sitecustomize`, before any program.
+#
+# Python is started as `python -m wardian`, and asks the module `runpy` for the function that runs it. A stand-in
+# answers: it loads what is to be preloaded, forks a child for each order, and returns in the child, with a C function
+# that runs the program. So nothing of the harness is below the program on the stack: C calls C calls the program, and
+# the interpreter ends as it always does.
+import sys
+
+DIRECTORY = "/opt/wardian-start"
+SOCKET = 3
+MESSAGE_BYTES = 96
+READY = (8).to_bytes(8, "little") + bytes(MESSAGE_BYTES - 8)
+IGNORE_COOKIE = 0x800  # PyCF_IGNORE_COOKIE, as for the code of `-c`
+REHEARSAL = """\
+import sys
+class Rehearsal:
+    def __init__(self, n):
+        self.n = n
+    def write(self, text):
+        self.n += len(text)
+    def flush(self):
+        pass
+def rehearse(to):
+    items = [i * i for i in range(50) if i % 3]
+    words = {str(i): f"{i:>4} {i / 7:.3f}" for i in items}
+    print("hello", *sorted(words.values()), sep=", ", file=to)
+    try:
+        raise ValueError(len(words))
+    except ValueError as error:
+        return error.args[0]
+rehearse(Rehearsal(0))
+"""
+
+
+def strings(frame):
+    """A frame is a count, then as many byte strings, each after its length."""
+    found, at = [], 4
+    for _ in range(int.from_bytes(frame[:4], "little")):
+        end = at + 4 + int.from_bytes(frame[at : at + 4], "little")
+        found.append(frame[at + 4 : end])
+        at = end
+    return found
+
+
+class Harness:
+    def __init__(self, os):
+        self.os = os
+
+    def refuse(self, reason):
+        self.os.write(2, reason.encode("utf-8", "backslashreplace"))
+        self.os._exit(3)
+
+    def vanish(self):
+        """Takes every trace of the harness's own import away, and does what `site` would have done instead."""
+        paths = self.os.environ["PYTHONPATH"].split(":")[1:]
+        if paths:
+            self.os.environ["PYTHONPATH"] = ":".join(paths)
+        else:
+            del self.os.environ["PYTHONPATH"]
+        sys.path[:] = [path for path in sys.path if path != DIRECTORY]
+        sys.path_importer_cache.pop(DIRECTORY, None)
+        for name in ("runpy", "sitecustomize"):
+            sys.modules.pop(name, None)
+        try:
+            import sitecustomize
+        except ImportError as error:
+            if error.name != "sitecustomize":
+                raise
+
+    def load_native(self):
+        try:
+            import ctypes
+        except ImportError as error:
+            self.refuse(f"this Python has no ctypes, which warm starts need: {error}")
+        api, libc = ctypes.pythonapi, ctypes.CDLL(None)
+        self.native = ctypes.PyDLL(DIRECTORY + "/wardian_zygote.so")
+        self.fopen = libc.fopen
+        self.fopen.argtypes, self.fopen.restype = [ctypes.c_char_p] * 2, ctypes.c_void_p
+        self.stdin = ctypes.c_void_p.in_dll(libc, "stdin")
+
+        def end(failed, function, args):
+            if failed:
+                raise SystemExit(1)
+
+        pointer = ctypes.c_void_p
+        self.run_file, self.run_code = api.PyRun_AnyFileExFlags, api.PyRun_SimpleStringFlags
+        self.run_file.argtypes = [pointer, ctypes.c_char_p, ctypes.c_int, pointer]
+        self.run_code.argtypes = [ctypes.c_char_p, pointer]
+        for run in (self.run_file, self.run_code):
+            run.restype, run.errcheck = ctypes.c_int, end
+        cookie = IGNORE_COOKIE if sys.version_info >= (3, 10) else 0
+        self.flags = (ctypes.c_int * 2)(cookie, sys.version_info.minor)
+        self.flags_at = ctypes.addressof(self.flags)
+        api.PyThreadState_Get.restype = pointer
+        self.state = (ctypes.c_int * 48).from_address(api.PyThreadState_Get())
+        import functools
+
+        self.partial = functools.partial
+
+    def find_depth(self):
+        """Until Python 3.11 calls from C to C count as recursion, and a program begins two deeper than it would cold.
+        Where the interpreter counts, and in which direction, shows by trying."""
+        self.depth = None
+        if sys.version_info >= (3, 12):
+            return
+
+        def deeper(n):
+            return deeper(n - 1) if n else list(self.state)
+
+        base, five, nine = deeper(0), deeper(5), deeper(9)
+        both = zip(base, five, nine)
+        found = [(at, b - a) for at, (a, b, c) in enumerate(both) if abs(b - a) == 5 and (c - a) * 5 == (b - a) * 9]
+        if len(found) == 1:
+            at, change = found[0]
+            self.depth = at, change // 5
+
+    def level(self):
+        """The two calls that lead to the program count for nothing."""
+        if self.depth:
+            at, step = self.depth
+            self.state[at] -= 2 * step
+
+    def preload(self, names):
+        for name in names:
+            try:
+                __import__(name)
+            except BaseException as error:
+                import traceback
+
+                last = traceback.format_exception_only(type(error), error)[-1].strip()
+                self.refuse(f"cannot preload `{name}`: {last}")
+
+    def check(self):
+        """A child gets what the zygote has: it must be nothing that runs, and nothing that children would share."""
+        os = self.os
+        # The handlers of a fork are where libraries stop their threads (OpenBLAS).
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+        if self.native.wardian_alone(0) != 0:
+            self.refuse("a preloaded module runs threads, which no fork survives")
+        for number in range(SOCKET, 1024):
+            if number in self.own:
+                continue
+            try:
+                os.fstat(number)
+            except OSError:
+                continue
+            try:
+                name = os.readlink(f"/proc/self/fd/{number}")
+            except OSError:
+                name = "unknown"
+            self.refuse(f"a preloaded module keeps a descriptor open, which runs would share: {name}")
+        try:
+            with open("/proc/self/maps") as maps:
+                shared = [line for line in maps if line.split()[1][1:4:2] == "ws"]
+        except OSError:
+            shared = []
+        if shared:
+            self.refuse(f"a preloaded module maps memory that runs would share: {shared[0].strip()}")
+
+    def serve(self):
+        """Returns in each child."""
+        os, native = self.os, None
+        before = set(sys.modules)
+        self.vanish()
+        self.load_native()
+        native = self.native
+        names = [name.decode() for name in strings(os.read(SOCKET, 1 << 16))]
+        error = native.wardian_start(SOCKET)
+        if error:
+            self.refuse(f"the zygote cannot begin: {os.strerror(-error)}")
+        self.own = (100, 101)
+        harness_only = () if names else set(sys.modules) - before - {"sitecustomize"}
+        self.preload(names)
+        self.check()
+        self.find_depth()
+        self.rehearse()
+        for name in harness_only:
+            del sys.modules[name]
+        places = ("/box", "/tmp", "/home/guest", "/dev/shm")
+        for path in [path for path in sys.path_importer_cache if path.startswith(places)]:
+            del sys.path_importer_cache[path]
+        had_gc = "gc" in sys.modules
+        import gc
+
+        if not had_gc:
+            del sys.modules["gc"]
+        gc.collect()
+        gc.freeze()
+        native.wardian_ready(0)
+        while True:
+            error = native.wardian_next(0)
+            if error:
+                os._exit(4)
+            try:
+                child = os.fork()
+            except OSError as failure:
+                native.wardian_forked(-failure.errno)
+                continue
+            if child == 0:
+                return self.become()
+            native.wardian_forked(child)
+
+    def become(self):
+        """In the child: everything up to the program."""
+        os = self.os
+        channel = self.native.wardian_enter(0)
+        if channel < 0:
+            os._exit(127)
+        self.renew()
+        self.rehearse()
+        self.new_main()
+        os.write(channel, READY)
+        mode, target, unbuffered, args, environment = strings(self.receive(channel))
+        run = self.begin(mode, target, strings(args), strings(environment))
+        if unbuffered:
+            self.unbuffer()
+        if mode != b"module":
+            self.level()
+        os.close(channel)
+        return run
+
+    def receive(self, channel):
+        packet = self.os.read(channel, 1 << 16)
+        if not packet:
+            # The sandbox is not needed.
+            self.os._exit(0)
+        left = int.from_bytes(packet[:8], "little") - len(packet) + 8
+        frame = packet[8:]
+        while left > 0:
+            packet = self.os.read(channel, 1 << 16)
+            if not packet:
+                self.os._exit(0)
+            left -= len(packet)
+            frame += packet
+        return frame
+
+    def new_main(self):
+        """A `__main__` that the garbage collector does not take for frozen: it is emptied at the end."""
+        old = sys.modules["__main__"].__dict__
+        new = type(sys)("__main__")
+        new.__dict__.clear()
+        new.__dict__.update(old)
+        if "__annotations__" in old:
+            new.__dict__["__annotations__"] = {}
+        sys.modules["__main__"] = new
+
+    def renew(self):
+        """What must not be the same in two children; `random` does it by itself."""
+        modules, urandom = sys.modules, self.os.urandom
+        if "numpy.random" in modules:
+            modules["numpy.random"].seed()
+        if "ssl" in modules:
+            modules["ssl"].RAND_add(urandom(32), 32.0)
+        if "tempfile" in modules:
+            modules["tempfile"]._name_sequence = None
+            modules["tempfile"].tempdir = None
+        if "multiprocessing.process" in modules:
+            process = modules["multiprocessing.process"]
+            process.current_process().authkey = urandom(32)
+
+    def rehearse(self):
+        """Touches what every program touches, ahead of time."""
+        exec(compile(REHEARSAL, "<rehearsal>", "exec"), {"__name__": "rehearsal"})
+
+    def begin(self, mode, target, args, environment):
+        """Makes everything what it would be at the start; answers what runs the program."""
+        os = self.os
+        for variable in environment:
+            name, _, value = os.fsdecode(variable).partition("=")
+            os.environ[name] = value
+        text = os.fsdecode(target)
+        start, path, shown = {
+            b"file": ([text], None, text),
+            b"code": (["-c", text], "", "-c"),
+            b"module": (["-m", text], None, "-m"),
+            b"stdin": (["-"], "", "-"),
+        }[mode]
+        args = [os.fsdecode(arg) for arg in args]
+        sys.argv[:] = [shown, *args]
+        if hasattr(sys, "orig_argv"):
+            sys.orig_argv[:] = [sys.orig_argv[0], *start, *args]
+        if not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
+            if mode == b"file":
+                path = os.path.dirname(os.path.realpath(text))
+            elif mode == b"module":
+                path = os.getcwd()
+            sys.path[0] = path
+        if mode == b"file":
+            file = self.fopen(target, b"rb")
+            return self.partial(self.run_file, file, target, 1, None)
+        if mode == b"stdin":
+            return self.partial(self.run_file, self.stdin, b"<stdin>", 0, None)
+        if mode == b"module":
+            return self.module(text)
+        if sys.version_info >= (3, 13):
+            import linecache
+
+            lines = (text + "\n").splitlines(True)
+            linecache.cache["<string>"] = (len(text), None, lines, "<string>")
+        return self.partial(self.run_code, target + b"\n", self.flags_at)
+
+    def module(self, name):
+        import runpy
+
+        find = runpy._get_module_details
+
+        def once(_, *error):
+            runpy._get_module_details = find
+            return find(name, *error)
+
+        runpy._get_module_details = once
+        return runpy._run_module_as_main
+
+    def unbuffer(self):
+        import io
+
+        for name, number in (("stdout", 1), ("stderr", 2)):
+            old = getattr(sys, name)
+            raw = io.open(number, "wb", buffering=0, closefd=False)
+            raw.name = f"<{name}>"
+            new = io.TextIOWrapper(raw, old.encoding, old.errors, "\n", False, True)
+            new.mode = "w"
+            setattr(sys, name, new)
+            setattr(sys, f"__{name}__", new)
+
+
+class Door:
+    """Stands in for `runpy` until the program begins."""
+
+    __spec__ = None
+
+    def __getattr__(self, name):
+        if name != "_run_module_as_main":
+            raise AttributeError(name)
+        return Harness(sys.modules["os"]).serve()
+
+
+sys.modules["runpy"] = Door()

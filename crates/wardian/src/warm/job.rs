@@ -1,0 +1,136 @@
+//! A job: a program for a sandbox that is ready, and what of the pool's policy it lowers.
+
+use super::WarmError;
+use crate::files::Input;
+use crate::plan::{BOX, Plan};
+use crate::policy::{Bytes, Duration};
+use crate::sandbox::ProgramFrame;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+
+/// What a job runs.
+#[derive(Clone, Debug)]
+pub enum JobProgram {
+    /// A Python file: one of the job's inputs, by its name.
+    Script(String),
+    /// Python code, as with `python -c`.
+    Code(OsString),
+    /// A Python module, as with `python -m`.
+    Module(OsString),
+    /// Python code from standard input, as with `python -`.
+    Stdin,
+}
+
+/// A program and what it gets; the pool has decided everything else.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// What is run.
+    pub program: JobProgram,
+    /// Files copied to `/box`, the script among them.
+    pub inputs: Vec<Input>,
+    /// Arguments.
+    pub args: Vec<OsString>,
+    /// Environment variables beside the policy's: none that Python reads when it starts.
+    pub env: Vec<(String, String)>,
+    /// Limits below the policy's.
+    pub limits: JobLimits,
+    /// Whether output is watched live, so that Python must not buffer it.
+    pub unbuffered: bool,
+}
+
+/// Limits that a job may lower; a value above the policy's is an error.
+#[derive(Clone, Debug, Default)]
+pub struct JobLimits {
+    /// Time on the clock.
+    pub wall: Option<Duration>,
+    /// CPU time.
+    pub cpu_time: Option<Duration>,
+    /// Bytes of each output stream.
+    pub output: Option<Bytes>,
+}
+
+impl Job {
+    /// A job that runs `program` with nothing else.
+    pub fn new(program: JobProgram) -> Job {
+        Job {
+            program,
+            inputs: Vec::new(),
+            args: Vec::new(),
+            env: Vec::new(),
+            limits: JobLimits::default(),
+            unbuffered: false,
+        }
+    }
+
+    /// Refuses what cannot be warm.
+    pub(super) fn check(&self) -> Result<(), WarmError> {
+        let refused = |problem: String| Err(WarmError::Job { problem });
+        for (name, value) in &self.env {
+            if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+                return refused(format!("`{}` is no environment variable", name.escape_default()));
+            }
+            if name.starts_with("PYTHON") {
+                return refused(format!("`{name}` is read when Python starts, which it has"));
+            }
+        }
+        if let JobProgram::Script(entry) = &self.program
+            && !self.inputs.iter().any(|input| input.name() == entry)
+        {
+            return refused(format!("its entry `{}` is none of its files", entry.escape_default()));
+        }
+        let strings = self.args.iter().map(|arg| arg.as_bytes());
+        let code = match &self.program {
+            JobProgram::Code(text) | JobProgram::Module(text) => text.as_bytes(),
+            JobProgram::Script(_) | JobProgram::Stdin => b"",
+        };
+        if strings.chain([code]).any(|bytes| bytes.contains(&0)) {
+            return refused("an argument or the code contains a NUL byte".into());
+        }
+        Ok(())
+    }
+
+    /// The plan of this run.
+    pub(super) fn plan(&self, base: &Plan) -> Result<Plan, WarmError> {
+        let mut plan = base.clone();
+        let limits = &mut plan.policy.limits;
+        lower("wall", &mut limits.wall, self.limits.wall)?;
+        lower("cpu_time", &mut limits.cpu_time, self.limits.cpu_time)?;
+        lower("output", &mut limits.output, self.limits.output)?;
+        Ok(plan)
+    }
+
+    /// Gives what the guest is told to `then`.
+    pub(super) fn with_frame<T>(&self, then: impl FnOnce(&ProgramFrame<'_>) -> T) -> T {
+        let path;
+        let (mode, target) = match &self.program {
+            JobProgram::Script(entry) => {
+                path = format!("{BOX}/{entry}");
+                ("file", path.as_bytes())
+            }
+            JobProgram::Code(code) => ("code", code.as_bytes()),
+            JobProgram::Module(name) => ("module", name.as_bytes()),
+            JobProgram::Stdin => ("stdin", &b""[..]),
+        };
+        then(&ProgramFrame {
+            mode,
+            target,
+            unbuffered: self.unbuffered,
+            args: &self.args,
+            environment: &self.env,
+        })
+    }
+}
+
+fn lower<T: Copy + PartialOrd + std::fmt::Display>(
+    name: &str,
+    limit: &mut T,
+    wanted: Option<T>,
+) -> Result<(), WarmError> {
+    let Some(wanted) = wanted else { return Ok(()) };
+    if wanted > *limit {
+        let problem = format!("`{name}` = {wanted} is above the policy's {limit}");
+        return Err(WarmError::Job { problem });
+    }
+    *limit = wanted;
+    Ok(())
+}

@@ -1,0 +1,12 @@
+//! Warm starts: a fresh, fully isolated Python with its imports loaded, for the price of sending it a program.
+//!
+//! A [`Pool`] keeps one zygote (an interpreter that has loaded what it is told to, and never sees a program) and
+//! some sandboxes that were forked from it, are confined, have rehearsed, and wait. Each is used once.
+
+mod error;
+mod job;
+mod pool;
+
+pub use error::WarmError;
+pub use job::{Job, JobLimits, JobProgram};
+pub use pool::{Levels, Pool, PoolOptions, Rotation};

@@ -1,0 +1,380 @@
+//! The pool: one zygote at a time, sandboxes ready ahead of demand, a bounded queue.
+
+use super::{Job, WarmError};
+use crate::host::Host;
+use crate::plan::{Harness, WarmPlan};
+use crate::policy::Policy;
+use crate::python;
+use crate::report::Report;
+use crate::sandbox::{Connections, ReadySlot, SandboxError, Zygote};
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+const HARNESS: Harness = Harness {
+    python: include_bytes!("harness.py"),
+    native: include_bytes!(concat!(env!("OUT_DIR"), "/shared/libwardian_zygote.so")),
+};
+/// How long the maker of sandboxes waits after a failure, at first and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// How often a job takes another sandbox when the one it has ended before it began.
+const ATTEMPTS: usize = 3;
+
+/// What a pool is.
+pub struct PoolOptions {
+    /// The policy of every run.
+    pub policy: Policy,
+    /// The interpreter.
+    pub python: python::Request,
+    /// Modules that are imported ahead, in order.
+    pub preload: Vec<String>,
+    /// Sandboxes that wait.
+    pub ready: usize,
+    /// Most runs at once.
+    pub running: usize,
+    /// Most jobs that wait.
+    pub queue: usize,
+    /// When a zygote makes place for a new one.
+    pub rotation: Rotation,
+}
+
+/// When a zygote makes place for a new one: what sandboxes of one zygote share (the hash seed, the places of things in
+/// memory) should not stay the same for ever.
+#[derive(Clone, Copy, Debug)]
+pub struct Rotation {
+    /// After so many sandboxes.
+    pub sandboxes: u64,
+    /// After so long.
+    pub age: Duration,
+}
+
+impl Default for Rotation {
+    fn default() -> Rotation {
+        Rotation { sandboxes: 1000, age: Duration::from_secs(3600) }
+    }
+}
+
+/// How a pool is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Levels {
+    /// Sandboxes that wait for a program.
+    pub ready: usize,
+    /// Runs under way.
+    pub running: usize,
+    /// Jobs that wait.
+    pub queued: usize,
+    /// How many zygotes there have been.
+    pub generation: u64,
+    /// Memory of the zygote, as its cgroup counts it; none without one.
+    pub zygote_bytes: Option<u64>,
+}
+
+/// Warm sandboxes of one policy, interpreter and set of imports. Shared by threads; nothing forks from the caller.
+///
+/// Dropping it ends every run.
+pub struct Pool {
+    shared: Arc<Shared>,
+    maker: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    options: PoolOptions,
+    host: Host,
+    state: Mutex<State>,
+    /// A sandbox is ready, or a run has ended.
+    changed: Condvar,
+    /// There is something to make.
+    wanted: Condvar,
+}
+
+struct State {
+    zygote: Option<Arc<Zygote>>,
+    ready: VecDeque<ReadySlot>,
+    running: usize,
+    /// Tickets of the jobs that wait, in order.
+    queue: VecDeque<u64>,
+    next_ticket: u64,
+    generation: u64,
+    /// Sandboxes made from this zygote.
+    made: u64,
+    born: Instant,
+    draining: bool,
+    ended: bool,
+    /// Why the last sandbox could not be made, while none has been since.
+    failure: Option<String>,
+}
+
+impl Pool {
+    /// Starts the zygote and the thread that makes sandboxes.
+    ///
+    /// # Errors
+    /// A policy that cannot be warm, a module that cannot be imported or cannot be forked, a host that cannot contain.
+    pub fn start(options: PoolOptions, host: &Host) -> Result<Pool, WarmError> {
+        if options.running == 0 || options.ready + options.running > MOST {
+            let what = format!(
+                "{} ready and {} running sandboxes; 1 to {MOST} in all",
+                options.ready, options.running
+            );
+            return Err(WarmError::Options { what });
+        }
+        let state = State {
+            zygote: None,
+            ready: VecDeque::new(),
+            running: 0,
+            queue: VecDeque::new(),
+            next_ticket: 0,
+            generation: 0,
+            made: 0,
+            born: Instant::now(),
+            draining: false,
+            ended: false,
+            failure: None,
+        };
+        let shared = Arc::new(Shared {
+            options,
+            host: host.clone(),
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            wanted: Condvar::new(),
+        });
+        let zygote = shared.new_zygote()?;
+        let first = ReadySlot::make(&zygote)?;
+        {
+            let mut state = shared.lock();
+            state.adopt(zygote);
+            state.made = 1;
+            state.ready.push_back(first);
+        }
+        let maker = {
+            let shared = Arc::clone(&shared);
+            let thread = std::thread::Builder::new().name("wardian-pool".into());
+            thread
+                .spawn(move || shared.make())
+                .map_err(|error| SandboxError::at("start the pool's thread")(error))?
+        };
+        Ok(Pool { shared, maker: Some(maker) })
+    }
+
+    /// Runs a job in the next sandbox that is ready; blocks until everything of it is gone.
+    ///
+    /// # Errors
+    /// A job that cannot be run, a full queue, failures of ours; whatever the program does is in the report.
+    pub fn run(&self, job: &Job, connections: Connections) -> Result<Report, WarmError> {
+        let accepted = Instant::now();
+        job.check()?;
+        let turn = self.shared.enter()?;
+        let mut connections = Some(connections);
+        for attempt in 1.. {
+            let slot = self.shared.take(&turn)?;
+            let plan = job.plan(slot.plan())?;
+            // A sandbox that has ended while it waited is not the job's.
+            match job.with_frame(|frame| slot.arm(&job.inputs, frame)) {
+                Ok(armed) => {
+                    let Some(connections) = connections.take() else { break };
+                    return Ok(armed.begin(plan, connections, accepted)?.wait()?);
+                }
+                Err(error) if attempt == ATTEMPTS => return Err(error.into()),
+                Err(_) => {}
+            }
+        }
+        Err(WarmError::Draining)
+    }
+
+    /// How it is doing.
+    pub fn levels(&self) -> Levels {
+        let state = self.shared.lock();
+        Levels {
+            ready: state.ready.len(),
+            running: state.running,
+            queued: state.queue.len(),
+            generation: state.generation,
+            zygote_bytes: state.zygote.as_ref().and_then(|zygote| zygote.memory_bytes()),
+        }
+    }
+
+    /// Takes no more jobs, and waits until those that there are have ended.
+    pub fn drain(&self) {
+        let mut state = self.shared.lock();
+        state.draining = true;
+        while state.running > 0 || !state.queue.is_empty() {
+            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Most sandboxes of a pool.
+const MOST: usize = 300;
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        {
+            let mut state = self.shared.lock();
+            (state.draining, state.ended) = (true, true);
+        }
+        self.shared.wanted.notify_all();
+        self.shared.changed.notify_all();
+        if let Some(maker) = self.maker.take() {
+            let _ = maker.join();
+        }
+        let (ready, zygote) = {
+            let mut state = self.shared.lock();
+            (std::mem::take(&mut state.ready), state.zygote.take())
+        };
+        drop((ready, zygote));
+    }
+}
+
+/// One of the runs that may be under way at once.
+struct Turn<'a>(&'a Shared);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.lock().running -= 1;
+        self.0.changed.notify_all();
+        self.0.wanted.notify_one();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn new_zygote(&self) -> Result<Arc<Zygote>, WarmError> {
+        let options = &self.options;
+        let plan = WarmPlan::build(options.policy.clone(), options.python.clone(), &HARNESS, &self.host)?;
+        // While one zygote makes place for the next, both have sandboxes.
+        let slots = options.ready + options.running + 2;
+        Ok(Arc::new(Zygote::start(plan, &options.preload, slots)?))
+    }
+
+    /// Waits for a turn, first come first served.
+    fn enter(&self) -> Result<Turn<'_>, WarmError> {
+        let mut state = self.lock();
+        if state.draining {
+            return Err(WarmError::Draining);
+        }
+        if state.running >= self.options.running || !state.queue.is_empty() {
+            if state.queue.len() >= self.options.queue {
+                return Err(WarmError::Busy { queue: self.options.queue });
+            }
+            let ticket = state.next_ticket;
+            state.next_ticket += 1;
+            state.queue.push_back(ticket);
+            while state.running >= self.options.running || state.queue.front() != Some(&ticket) {
+                if state.ended {
+                    state.queue.retain(|other| *other != ticket);
+                    return Err(WarmError::Draining);
+                }
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            state.queue.pop_front();
+            self.changed.notify_all();
+        }
+        state.running += 1;
+        Ok(Turn(self))
+    }
+
+    /// The next sandbox that is ready.
+    fn take(&self, _turn: &Turn<'_>) -> Result<ReadySlot, WarmError> {
+        let mut state = self.lock();
+        loop {
+            if let Some(slot) = state.ready.pop_front() {
+                self.wanted.notify_one();
+                if slot.is_alive() {
+                    return Ok(slot);
+                }
+                continue;
+            }
+            if state.ended {
+                return Err(WarmError::Draining);
+            }
+            if let Some(reason) = &state.failure {
+                let reason = reason.clone();
+                return Err(SandboxError::Zygote { reason }.into());
+            }
+            self.wanted.notify_one();
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The maker's thread: replaces what was used, and the zygote when it is old or gone.
+    fn make(&self) {
+        let mut pause = PAUSES.0;
+        while let Some(zygote) = self.next_order() {
+            let made = zygote.map_or_else(
+                || self.new_zygote().map(Made::Zygote),
+                |zygote| {
+                    ReadySlot::make(&zygote).map(|slot| Made::Slot(Box::new(slot))).map_err(WarmError::from)
+                },
+            );
+            let mut state = self.lock();
+            match made {
+                Ok(made) => {
+                    state.take_in(made);
+                    state.failure = None;
+                    pause = PAUSES.0;
+                }
+                Err(error) => {
+                    state.failure = Some(error.to_string());
+                    let waited = self.wanted.wait_timeout(state, pause);
+                    state = waited.unwrap_or_else(PoisonError::into_inner).0;
+                    pause = (pause * 2).min(PAUSES.1);
+                }
+            }
+            drop(state);
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits until there is something to make: a zygote (`None`), or a sandbox of one. None at the end.
+    fn next_order(&self) -> Option<Option<Arc<Zygote>>> {
+        let mut state = self.lock();
+        loop {
+            if state.ended {
+                return None;
+            }
+            let rotation = self.options.rotation;
+            let old = state.made >= rotation.sandboxes || state.born.elapsed() >= rotation.age;
+            match state.zygote.as_ref().filter(|zygote| zygote.is_alive() && !old) {
+                None => return Some(None),
+                Some(zygote) if state.ready.len() < self.options.ready.max(usize::from(state.waits())) => {
+                    let zygote = Arc::clone(zygote);
+                    state.made += 1;
+                    return Some(Some(zygote));
+                }
+                Some(_) => {}
+            }
+            // The zygote's age is looked at now and then.
+            let waited = self.wanted.wait_timeout(state, Duration::from_secs(1));
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+enum Made {
+    Zygote(Arc<Zygote>),
+    Slot(Box<ReadySlot>),
+}
+
+impl State {
+    /// Whether somebody may be waiting for a sandbox.
+    fn waits(&self) -> bool {
+        self.running > 0 && self.ready.is_empty()
+    }
+
+    fn adopt(&mut self, zygote: Arc<Zygote>) {
+        self.zygote = Some(zygote);
+        self.generation += 1;
+        self.made = 0;
+        self.born = Instant::now();
+    }
+
+    fn take_in(&mut self, made: Made) {
+        match made {
+            Made::Zygote(zygote) => self.adopt(zygote),
+            Made::Slot(slot) => self.ready.push_back(*slot),
+        }
+    }
+}

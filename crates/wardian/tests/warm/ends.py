@@ -1,0 +1,91 @@
+# The ways in which a program ends; its first argument names one.
+import atexit
+import os
+import signal
+import sys
+import threading
+import time
+
+how = sys.argv[1]
+atexit.register(print, "at exit")
+print("begin")
+print("error stream", file=sys.stderr)
+if how == "_exit":
+    os._exit(7)
+elif how == "exit":
+    sys.exit(3)
+elif how == "large":
+    sys.exit(300)
+elif how == "negative":
+    sys.exit(-1)
+elif how == "text":
+    sys.exit("a reason")
+elif how == "none":
+    sys.exit(None)
+elif how == "object":
+    raise SystemExit([1, 2])
+elif how == "interrupt":
+    raise KeyboardInterrupt
+elif how == "sigint":
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(10)
+elif how == "term":
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(10)
+elif how == "kill":
+    os.kill(os.getpid(), signal.SIGKILL)
+elif how == "segv":
+    os.kill(os.getpid(), signal.SIGSEGV)
+elif how == "abort":
+    os.abort()
+elif how == "uncaught":
+    def inner(n):
+        return inner(n - 1) if n else {}["missing"]
+    inner(3)
+elif how == "chained":
+    try:
+        1 / 0
+    except ZeroDivisionError as error:
+        raise ValueError("second") from error
+elif how == "hook":
+    def hook(kind, value, trace):
+        depth = 0
+        while trace:
+            depth, trace = depth + 1, trace.tb_next
+        print("hook", kind.__name__, value, depth)
+    sys.excepthook = hook
+    raise OSError(2, "no")
+elif how == "broken hook":
+    def broken(*_):
+        raise TypeError("in the hook")
+    sys.excepthook = broken
+    raise OSError(2, "no")
+elif how == "thread":
+    def late():
+        time.sleep(0.05)
+        print("late thread")
+    threading.Thread(target=late).start()
+elif how == "daemon":
+    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+elif how == "thread error":
+    worker = threading.Thread(target=lambda: 1 / 0, name="worker")
+    worker.start()
+    worker.join()
+elif how == "closed stdout":
+    os.close(1)
+elif how == "recursion":
+    def forever():
+        forever()
+    forever()
+elif how == "orphan":
+    if os.fork() == 0:
+        if os.fork() == 0:
+            time.sleep(60)
+        os._exit(0)
+    os.wait()
+elif how == "del":
+    class Late:
+        def __del__(self):
+            print("deleted")
+    kept = Late()
+print("end")
