@@ -27,3 +27,12 @@ pub(crate) fn man() -> ExitCode {
         }
     }
 }
+
+/// The help of a subcommand that takes `--help` for one of its own words.
+pub(crate) fn help(name: &str) -> ExitCode {
+    let mut command = Cli::command();
+    if let Some(command) = command.find_subcommand_mut(name) {
+        say::data(&command.render_help().to_string());
+    }
+    ExitCode::SUCCESS
+}

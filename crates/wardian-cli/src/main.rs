@@ -20,7 +20,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return say::usage(&error),
+        Err(error) => return run::wrong_usage(&error),
     };
     match cli.command {
         Command::Run(options) => run::main(*options),

@@ -11,3 +11,8 @@ pub mod python;
 pub mod report;
 pub mod sandbox;
 pub mod seccomp;
+
+/// The README's example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -5,12 +5,14 @@ mod mounts;
 mod nsjail;
 mod options;
 mod report_file;
+mod usage;
 
 use crate::cli::RunOptions;
 use crate::{cap, exit_code, say};
 pub(crate) use connections::cancel_on_signals;
 use report_file::ReportFile;
 use std::process::ExitCode;
+pub(crate) use usage::wrong_usage;
 use wardian::host::Host;
 use wardian::plan::Plan;
 use wardian::report::{Report, Verdict};

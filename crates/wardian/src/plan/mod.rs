@@ -74,6 +74,21 @@ pub struct Request {
     pub unbuffered: bool,
 }
 
+impl Request {
+    /// This program under this policy: no arguments, no files, the usual interpreter.
+    pub fn new(policy: Policy, program: Program) -> Request {
+        Request {
+            policy,
+            program,
+            args: Vec::new(),
+            inputs: Vec::new(),
+            cwd: None,
+            python: crate::python::Request::Default,
+            unbuffered: false,
+        }
+    }
+}
+
 impl Plan {
     /// Decides everything.
     ///
@@ -91,6 +106,7 @@ impl Plan {
             });
         }
         let program = program::resolve(&request)?;
+        covers::hide_nothing_needed(&request, &program)?;
         let mut steps = Steps::default();
         let root = root::build(&request, &program, host, &mut steps)?;
         let guest = guest::build(&request, &program, &root, host)?;
