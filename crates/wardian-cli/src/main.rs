@@ -18,7 +18,7 @@ use cli::{Cli, Command};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse_from(run::command_line()) {
         Ok(cli) => cli,
         Err(error) => return run::wrong_usage(&error),
     };

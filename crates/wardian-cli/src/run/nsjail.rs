@@ -139,7 +139,7 @@ fn run(options: &RunOptions, config: &NsjailConfig, import: Import) -> Result<Do
     };
     let plan = Plan::build(request, &host).map_err(|error| Failure::new(&error, error.hint()))?;
     if options.explain_plan {
-        say::data(&plan.explain());
+        say::put(&plan.explain())?;
         return Ok(Done::Explained);
     }
     let mut connections = connections::connect(options, false)?;
