@@ -1,7 +1,6 @@
 //! `wardian run`: from options to an exit code.
 
 mod connections;
-mod mounts;
 mod nsjail;
 mod options;
 mod report_file;

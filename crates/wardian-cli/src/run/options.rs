@@ -1,6 +1,6 @@
 //! From options to a request: the program, its files, and the policy with the command line laid over it.
 
-use super::{Failure, mounts};
+use super::Failure;
 use crate::cli::RunOptions;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -160,7 +160,10 @@ pub(super) fn lay_over(mut policy: Policy, options: &RunOptions) -> Result<Polic
     policy.level = options.level.unwrap_or(policy.level);
     policy.require.extend(&options.require);
     for text in &options.mounts {
-        policy.files.mounts.push(mounts::parse(text)?);
+        let mount = text.parse().map_err(|error: policy::MountError| {
+            Failure::new(format!("`--mount {text}`: {error}"), Some(error.hint().into()))
+        })?;
+        policy.files.mounts.push(mount);
     }
     for text in &options.env {
         let (name, value) = text.split_once('=').ok_or_else(|| {
