@@ -113,7 +113,11 @@ pub(crate) fn restrict(
 
 /// cgroup v1: a single-threaded process that writes 0 moves itself, without the grace period a pid costs.
 fn join_cgroups(guest: &Guest<'static>) -> Result<()> {
-    Guest::slots(&guest.joins).try_for_each(|tasks| file::write_all(tasks.fd(), b"0"))
+    Guest::slots(&guest.joins).try_for_each(|tasks| {
+        file::write_all(tasks.fd(), b"0")?;
+        // The descriptor that the seccomp listener will need may be the last one that the limit allows.
+        file::close(tasks.fd())
+    })
 }
 
 fn take_streams(guest: &Guest<'static>) -> Result<()> {

@@ -12,3 +12,8 @@ pub mod report;
 pub mod sandbox;
 pub mod seccomp;
 pub mod warm;
+
+/// The README's example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

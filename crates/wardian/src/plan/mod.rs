@@ -79,6 +79,21 @@ pub struct Request {
     pub unbuffered: bool,
 }
 
+impl Request {
+    /// This program under this policy: no arguments, no files, the usual interpreter.
+    pub fn new(policy: Policy, program: Program) -> Request {
+        Request {
+            policy,
+            program,
+            args: Vec::new(),
+            inputs: Vec::new(),
+            cwd: None,
+            python: crate::python::Request::Default,
+            unbuffered: false,
+        }
+    }
+}
+
 impl Plan {
     /// Decides everything.
     ///
@@ -106,6 +121,7 @@ impl Plan {
         }
         let mut program = program::resolve(&request)?;
         alter(&mut program);
+        covers::hide_nothing_needed(&request, &program)?;
         let mut steps = Steps::default();
         let root = root::build(&request, &program, host, &mut steps)?;
         let guest = guest::build(&request, &program, &root, host)?;

@@ -104,13 +104,13 @@ pub(super) fn build(
     };
     builder.identity()?;
     builder.new_root()?;
-    if request.policy.files.root == RootKind::Program {
-        builder.program(program, &paths)?;
-    }
     if request.policy.files.dev {
         builder.devices()?;
     }
-    builder.scratch()?;
+    builder.scratch()?; // Before the program, which may lie below /tmp, as may its interpreter.
+    if request.policy.files.root == RootKind::Program {
+        builder.program(program, &paths)?;
+    }
     for mount in &request.policy.files.mounts {
         builder.mount(mount)?;
     }

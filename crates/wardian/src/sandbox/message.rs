@@ -1,5 +1,6 @@
 //! What happened, in a sentence that a student understands.
 
+use super::error;
 use super::outcome::Ending;
 use crate::plan::Plan;
 use crate::policy::{Bytes, Duration};
@@ -132,8 +133,8 @@ pub(super) fn stage(stage: Stage) -> &'static str {
         Stage::Streams => "take its streams and start a session",
         Stage::CgroupNamespace => "enter its cgroup namespace",
         Stage::Scheduling => "set its nice value and CPUs",
-        Stage::Limits => "set its resource limits",
-        Stage::WorkingDirectory => "change to its working directory",
+        Stage::Limits => error::LIMITS,
+        Stage::WorkingDirectory => error::CHDIR,
         Stage::Landlock => "restrict itself with Landlock",
         Stage::Identity => "change its ids and drop its capabilities",
         Stage::NoNewPrivs => "set no_new_privs",

@@ -47,6 +47,14 @@ pub struct Connections {
     pub collect: Option<Collect>,
 }
 
+impl Connections {
+    /// Nothing on standard input; both output streams kept for the report, up to the policy's limit.
+    pub fn capture() -> Connections {
+        let keep = || Output { pass_to: None, keep: true };
+        Connections { stdin: StdinSource::Empty, stdout: keep(), stderr: keep(), cancel: None, collect: None }
+    }
+}
+
 /// Files to be collected.
 pub struct Collect {
     /// Which.
