@@ -267,12 +267,12 @@ mod tests {
         let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
         fs::write(at("large"), "12345678").unwrap();
         let error = |path: &Path| Input::open(path, Some("x"), 7).unwrap_err().to_string();
-        let shown = |name: &str| at(name).display().to_string();
-        assert_eq!(error(&at("none")), format!("there is no file `{}`", shown("none")));
-        assert_eq!(error(&at("large")), format!("`{}` has 8 bytes, more than the 7 allowed", shown("large")));
-        assert_eq!(error(&at("fifo")), format!("`{}` is a FIFO, not a regular file", shown("fifo")));
-        assert_eq!(error(&at("socket")), format!("`{}` is a socket, not a regular file", shown("socket")));
-        assert_eq!(error(dir.path()), format!("`{}` is a directory, not a regular file", dir.path().display()));
+        let shown = |name: &str| format!("`{}`", at(name).display());
+        assert_eq!(error(&at("none")), format!("there is no file {}", shown("none")));
+        assert_eq!(error(&at("large")), format!("{} has 8 bytes, more than the 7 allowed", shown("large")));
+        assert_eq!(error(&at("fifo")), format!("{} is a FIFO, not a regular file", shown("fifo")));
+        assert_eq!(error(&at("socket")), format!("{} is a socket, not a regular file", shown("socket")));
+        assert_eq!(error(&at("")), format!("{} is a directory, not a regular file", shown("")));
         assert_eq!(error(Path::new("/dev/null")), "`/dev/null` is a character device, not a regular file");
     }
 

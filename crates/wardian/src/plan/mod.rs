@@ -5,6 +5,7 @@
 //! child-side code, and the launch and the supervision outside by [`crate::sandbox`].
 
 mod covers;
+mod devices;
 mod error;
 mod etc;
 mod filter;

@@ -46,6 +46,7 @@ pub use compile::compile;
 pub use explain::{Refused, describe};
 pub use init::init_program;
 pub use ruling::{Decision, Reason};
+pub(crate) use table::is_never_allowed;
 
 use serde::Serialize;
 

@@ -223,6 +223,13 @@ pub(super) fn rulings(profile: &Profile, arch: Arch) -> impl Iterator<Item = (u3
     arch.calls().iter().zip(groups).map(|(&(_, number), &group)| (number, GROUPS[group].0.ruling(profile)))
 }
 
+/// Whether the system call of this name is refused or not there, whatever the policy and the arguments; false for
+/// a name that no call has.
+pub(crate) fn is_never_allowed(name: &str) -> bool {
+    let mut groups = GROUPS.iter().filter(|(_, names)| names.contains(&name));
+    groups.next().is_some_and(|(class, _)| matches!(class, Refuse(_) | Absent)) && groups.next().is_none()
+}
+
 /// What becomes of the system call of this name.
 pub(super) fn ruling_of(name: &str, profile: &Profile) -> Ruling {
     group_of(name).map_or(Absent, |group| GROUPS[group].0).ruling(profile)
