@@ -135,7 +135,8 @@ pub(crate) struct RunOptions {
     /// Refuse to run unless these are enforced by the kernel: memory, cpu, processes, landlock, denials, proc
     #[arg(long, value_parser = layer, value_delimiter = ',', value_name = "LAYER,...", help_heading = "Policy")]
     pub(crate) require: Vec<Layer>,
-    /// How strongly to contain; landlock (without namespaces) is refused by this version
+    /// How strongly to contain; landlock is weaker, for containers that forbid user namespaces: no namespaces, files stay
+    /// at their own paths, limits are watched unless there is a cgroup. `wardian doctor` says what it does not stop
     #[arg(long, value_parser = level, value_name = "namespaces|landlock", help_heading = "Policy")]
     pub(crate) level: Option<Level>,
 

@@ -15,6 +15,7 @@ use std::process::ExitCode;
 pub(crate) use usage::wrong_usage;
 use wardian::host::Host;
 use wardian::plan::Plan;
+use wardian::policy::Level;
 use wardian::report::{Report, Verdict};
 use wardian::sandbox::{self, HeadStart, Running};
 pub(crate) use words::command_line;
@@ -53,7 +54,8 @@ pub(crate) fn main(options: RunOptions) -> ExitCode {
 
 fn run(options: &RunOptions) -> Result<Option<Report>, Failure> {
     let host = Host::detect_with(cap::from_environment().map_err(|error| Failure::new(error, None))?);
-    let head_start = (!options.explain_plan).then(|| HeadStart::begin(&host));
+    let needs_namespaces = !options.explain_plan && options.level != Some(Level::Landlock);
+    let head_start = needs_namespaces.then(|| HeadStart::begin(&host));
     let prepared = options::prepare(options)?;
     let plan = Plan::build(prepared.request, &host).map_err(|error| Failure::new(&error, error.hint()))?;
     if options.explain_plan {

@@ -7,7 +7,7 @@ use super::program::HOOK_DIRECTORY;
 use super::steps::{Steps, c_string};
 use super::{BOX, GuestPlan, HOME, Plan, PlanError, Program, Request};
 use crate::host::Host;
-use crate::policy::{ExecMode, MountKind, Network, Outside, Policy, ProcMode, RootKind, Scratch};
+use crate::policy::{ExecMode, Level, MountKind, Network, Outside, Policy, ProcMode, RootKind, Scratch};
 use crate::seccomp::{Exec, Profile};
 use std::ffi::CString;
 use std::sync::Arc;
@@ -79,6 +79,9 @@ fn suits(policy: &Policy) -> Result<(), PlanError> {
         let fix = "run it cold, or change the policy".into();
         Err(PlanError::Unenforceable { what: "a warm start", reason, fix })
     };
+    if policy.level != Level::Namespaces {
+        return unfit("it needs namespaces".into());
+    }
     if policy.files.root != RootKind::Program {
         return unfit("it needs a root that the interpreter makes".into());
     }

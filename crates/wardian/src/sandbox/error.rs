@@ -112,8 +112,8 @@ impl SandboxError {
                  kernel.apparmor_restrict_unprivileged_userns); `wardian doctor` tells, with a profile to install"
             }
             SandboxError::Guest { errno: Errno::BUSY, .. } => {
-                "wardian itself runs under a seccomp listener, and there can be but one: `denials = false` in the \
-                 policy's `[syscalls]` does without"
+                "wardian itself runs under a seccomp listener, and there can be but one: do not require \
+                 `denials` here, and where starts are warm set `denials = false` under [syscalls]"
             }
             SandboxError::Guest { errno: Errno::NOENT | Errno::ACCES, stage } if *stage == CHDIR => {
                 "the working directory (`--cwd`) must be a directory inside the sandbox: /box, or what a mount shows"

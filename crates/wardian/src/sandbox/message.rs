@@ -39,6 +39,12 @@ pub(super) fn sentence(ending: &Ending, limits: &EffectiveLimits, usage: &Usage,
             "The program wrote a file larger than {} and was stopped; `--file-size` allows more.",
             Bytes(limits.file_size_bytes)
         ),
+        Reason::Disk if plan.in_place.is_some() => format!(
+            "The program filled the {} of disk space or the {} files it may use, or nested directories too deep to look \
+             into, and was stopped; `--disk` allows more.",
+            Bytes(limits.disk_bytes),
+            limits.disk_inodes
+        ),
         Reason::Disk => format!(
             "The program filled the {} of disk space it may use; `--disk` allows more.",
             Bytes(limits.disk_bytes)

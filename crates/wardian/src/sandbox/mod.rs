@@ -7,6 +7,7 @@ mod accounting;
 mod artefacts;
 mod cancel;
 mod denials;
+mod disk_watch;
 mod enforcement;
 mod error;
 mod head_start;
@@ -16,6 +17,7 @@ mod launch;
 mod live;
 mod message;
 mod outcome;
+mod private;
 mod slot;
 mod streams;
 mod supervise;
@@ -25,9 +27,12 @@ pub use cancel::Cancel;
 pub use error::SandboxError;
 pub use head_start::HeadStart;
 pub use launch::{Running, launch};
+pub use private::sweep_scratch;
 pub(crate) use slot::{ProgramFrame, ReadySlot};
 pub use streams::{Output, StdinSource};
 pub(crate) use zygote::Zygote;
+
+pub(crate) use private::PREFIX as SCRATCH_PREFIX;
 
 use crate::files::{CollectLimits, Globs, OutDir};
 use crate::plan::Plan;

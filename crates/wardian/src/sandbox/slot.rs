@@ -231,7 +231,13 @@ impl Armed {
         let (guest, _pidfd) = slot.guest;
         accounting.guest_is(guest);
         let parts = Parts {
-            held: Held { plan, _ids: None, slot: Some(slot.lease), collect: connections.collect },
+            held: Held {
+                plan,
+                _ids: None,
+                slot: Some(slot.lease),
+                collect: connections.collect,
+                private: None,
+            },
             init: slot.init,
             control: slot.control,
             channel: None,
