@@ -10,7 +10,7 @@ use crate::host::{Host, Privilege};
 use crate::policy::{Mount, MountKind, Outside, ProcMode, RootKind, Scratch};
 use std::collections::BTreeSet;
 use std::ffi::CString;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use wardian_init::{FIRST_FREE, Slot, Step};
 use wardian_sys::mount::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY};
