@@ -11,6 +11,8 @@ SOCKET = 3
 MESSAGE_BYTES = 96
 READY = (8).to_bytes(8, "little") + bytes(MESSAGE_BYTES - 8)
 IGNORE_COOKIE = 0x800  # PyCF_IGNORE_COOKIE, as for the code of `-c`
+# Before, what a finaliser prints at the end would not be written out.
+KEEPS_MODULES = sys.version_info >= (3, 11)
 REHEARSAL = """\
 import sys
 class Rehearsal:
@@ -235,7 +237,8 @@ class Harness:
 
         for name in {"atexit", "gc", "_weakref"} - had:
             del sys.modules[name]
-        self.keep_modules(atexit, gc, _weakref.ref)
+        if KEEPS_MODULES:
+            self.keep_modules(atexit, gc, _weakref.ref)
         gc.collect()
         gc.freeze()
         native.wardian_ready(0)
@@ -266,7 +269,8 @@ class Harness:
         run = self.begin(mode, target, strings(args), strings(environment))
         if unbuffered:
             self.unbuffer()
-        self.streams = sys.stdout, sys.stderr
+        if KEEPS_MODULES:
+            self.streams = sys.stdout, sys.stderr
         if mode != b"module":
             self.level()
         os.close(channel)
