@@ -228,6 +228,14 @@ fn it_ends_the_same() {
         "orphan",
         "del",
         "plain",
+        "open file",
+        "slots",
+        "weak",
+        "finalize",
+        "generator",
+        "replaced stdout",
+        "libc",
+        "full",
         "recursion",
     ];
     let mut cases: Vec<Case> =

@@ -1,5 +1,6 @@
 //! Ending a run from outside: from another thread, or a signal handler.
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -32,6 +33,12 @@ impl Cancel {
     pub fn cancel(&self) {
         // A full pipe has been written to before.
         let _ = rustix::io::write(&self.writer, &[0]);
+    }
+
+    /// Whether it has been called.
+    pub(crate) fn is_called(&self) -> bool {
+        let mut set = [PollFd::new(&self.reader, PollFlags::IN)];
+        !matches!(poll(&mut set, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0))
     }
 
     /// For a signal handler: where it notes its signal's number, then a descriptor to write one byte to.

@@ -61,8 +61,13 @@ impl Zygote {
     pub(crate) fn start(plan: WarmPlan, preload: &[String], slots: usize) -> Result<Zygote, SandboxError> {
         let leases = lease(&plan.zygote, slots)?;
         let base = &plan.zygote;
-        // Its memory is limited as a run's is, and all else it does is to make slots.
-        let limits = CgroupLimits { processes: None, cpus: None, ..head_start::limits(&base.policy) };
+        // Counted, not limited: it is trusted, and what a fork costs before the child has moved is charged to it.
+        let limits = CgroupLimits {
+            memory_bytes: None,
+            processes: None,
+            cpus: None,
+            ..head_start::limits(&base.policy)
+        };
         let joined = match base.cgroups.version() {
             Some(Version::V1) => Some(base.cgroups.create(&limits)?),
             _ => None,

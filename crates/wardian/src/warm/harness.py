@@ -11,6 +11,8 @@ SOCKET = 3
 MESSAGE_BYTES = 96
 READY = (8).to_bytes(8, "little") + bytes(MESSAGE_BYTES - 8)
 IGNORE_COOKIE = 0x800  # PyCF_IGNORE_COOKIE, as for the code of `-c`
+# Before, what a finaliser prints at the end would not be written out.
+KEEPS_MODULES = sys.version_info >= (3, 11)
 REHEARSAL = """\
 import sys
 class Rehearsal:
@@ -74,13 +76,21 @@ class Harness:
             self.refuse(f"this Python has no ctypes, which warm starts need: {error}")
         api, libc = ctypes.pythonapi, ctypes.CDLL(None)
         self.native = ctypes.PyDLL(DIRECTORY + "/wardian_zygote.so")
+        # A reference that is never given back.
+        self.hold = api.Py_IncRef
+        self.hold.argtypes, self.hold.restype = [ctypes.py_object], None
         self.fopen = libc.fopen
         self.fopen.argtypes, self.fopen.restype = [ctypes.c_char_p] * 2, ctypes.c_void_p
+        self.fflush = libc.fflush
+        self.fflush.argtypes = [ctypes.c_void_p]
         self.stdin = ctypes.c_void_p.in_dll(libc, "stdin")
+
+        self.ended_well = False
 
         def end(failed, function, args):
             if failed:
                 raise SystemExit(1)
+            self.ended_well = True
 
         pointer = ctypes.c_void_p
         self.run_file, self.run_code = api.PyRun_AnyFileExFlags, api.PyRun_SimpleStringFlags
@@ -160,6 +170,44 @@ class Harness:
         if shared:
             self.refuse(f"a preloaded module maps memory that runs would share: {shared[0].strip()}")
 
+    def keep_modules(self, atexit, gc, ref):
+        """At the end of a program the interpreter takes every module apart, and so writes to most of the memory that
+        it shares with the zygote: that would be most of what a short program costs. Nobody needs that of the zygote's
+        own modules. The first callback registered is the last one called; the program's modules go as always."""
+        kept = {name: module for name, module in sys.modules.items() if name not in ("sys", "builtins", "__main__")}
+        self.hold(kept)
+
+        def leave(modules=sys.modules):
+            if self.may_leave_at_once(gc, ref):
+                self.fflush(None)
+                self.os._exit(0)
+            # What is written from here on goes out when the streams go.
+            self.streams = None
+            for name, module in kept.items():
+                if modules.get(name) is module:
+                    del modules[name]
+
+        atexit.register(leave)
+
+    def may_leave_at_once(self, gc, ref):
+        """Whether nothing is left to happen: the program has ended well, its threads and callbacks are done, its
+        output is out, nothing that it made has a finaliser, and no C library but ours was loaded by hand."""
+        out, err = self.streams
+        if not self.ended_well or sys.stdout is not out or sys.stderr is not err or "ctypes" in sys.modules:
+            return False
+        try:
+            out.flush()
+            err.flush()
+        except BaseException:
+            # The interpreter tries again, and complains.
+            return False
+        made = gc.get_objects()
+        kinds = {type(thing) for thing in made}
+        kinds.update(thing for thing in made if isinstance(thing, type))
+        if any(hasattr(kind, "__del__") for kind in kinds):
+            return False
+        return not any(type(thing) is ref and thing.__callback__ for thing in made)
+
     def serve(self):
         """Returns in each child."""
         os, native = self.os, None
@@ -182,11 +230,15 @@ class Harness:
         places = ("/box", "/tmp", "/home/guest", "/dev/shm")
         for path in [path for path in sys.path_importer_cache if path.startswith(places)]:
             del sys.path_importer_cache[path]
-        had_gc = "gc" in sys.modules
+        had = set(sys.modules)
+        import _weakref
+        import atexit
         import gc
 
-        if not had_gc:
-            del sys.modules["gc"]
+        for name in {"atexit", "gc", "_weakref"} - had:
+            del sys.modules[name]
+        if KEEPS_MODULES:
+            self.keep_modules(atexit, gc, _weakref.ref)
         gc.collect()
         gc.freeze()
         native.wardian_ready(0)
@@ -217,6 +269,8 @@ class Harness:
         run = self.begin(mode, target, strings(args), strings(environment))
         if unbuffered:
             self.unbuffer()
+        if KEEPS_MODULES:
+            self.streams = sys.stdout, sys.stderr
         if mode != b"module":
             self.level()
         os.close(channel)

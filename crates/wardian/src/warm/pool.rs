@@ -6,7 +6,7 @@ use crate::plan::{Harness, WarmPlan};
 use crate::policy::Policy;
 use crate::python;
 use crate::report::Report;
-use crate::sandbox::{Connections, ReadySlot, SandboxError, Zygote};
+use crate::sandbox::{Cancel, Connections, ReadySlot, SandboxError, Zygote};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -20,6 +20,9 @@ const HARNESS: Harness = Harness {
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 /// How often a job takes another sandbox when the one it has ended before it began.
 const ATTEMPTS: usize = 3;
+
+/// How often a waiting job looks whether it was cancelled.
+const CANCEL_LOOK: Duration = Duration::from_millis(20);
 
 /// What a pool is.
 pub struct PoolOptions {
@@ -163,10 +166,11 @@ impl Pool {
     pub fn run(&self, job: &Job, connections: Connections) -> Result<Report, WarmError> {
         let accepted = Instant::now();
         job.check()?;
-        let turn = self.shared.enter()?;
+        let cancel = connections.cancel.clone();
+        let turn = self.shared.enter(cancel.as_ref())?;
         let mut connections = Some(connections);
         for attempt in 1.. {
-            let slot = self.shared.take(&turn)?;
+            let slot = self.shared.take(&turn, cancel.as_ref())?;
             let plan = job.plan(slot.plan())?;
             // A sandbox that has ended while it waited is not the job's.
             match job.with_frame(|frame| slot.arm(&job.inputs, frame)) {
@@ -250,7 +254,7 @@ impl Shared {
     }
 
     /// Waits for a turn, first come first served.
-    fn enter(&self) -> Result<Turn<'_>, WarmError> {
+    fn enter(&self, cancel: Option<&Cancel>) -> Result<Turn<'_>, WarmError> {
         let mut state = self.lock();
         if state.draining {
             return Err(WarmError::Draining);
@@ -263,11 +267,12 @@ impl Shared {
             state.next_ticket += 1;
             state.queue.push_back(ticket);
             while state.running >= self.options.running || state.queue.front() != Some(&ticket) {
-                if state.ended {
+                if state.ended || is_cancelled(cancel) {
                     state.queue.retain(|other| *other != ticket);
-                    return Err(WarmError::Draining);
+                    self.changed.notify_all();
+                    return Err(if state.ended { WarmError::Draining } else { WarmError::Cancelled });
                 }
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = self.wait(state, cancel);
             }
             state.queue.pop_front();
             self.changed.notify_all();
@@ -277,7 +282,7 @@ impl Shared {
     }
 
     /// The next sandbox that is ready.
-    fn take(&self, _turn: &Turn<'_>) -> Result<ReadySlot, WarmError> {
+    fn take(&self, _turn: &Turn<'_>, cancel: Option<&Cancel>) -> Result<ReadySlot, WarmError> {
         let mut state = self.lock();
         loop {
             if let Some(slot) = state.ready.pop_front() {
@@ -294,8 +299,21 @@ impl Shared {
                 let reason = reason.clone();
                 return Err(SandboxError::Zygote { reason }.into());
             }
+            if is_cancelled(cancel) {
+                return Err(WarmError::Cancelled);
+            }
             self.wanted.notify_one();
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.wait(state, cancel);
+        }
+    }
+
+    /// Waits for a change; a job that can be cancelled looks now and then whether it was.
+    fn wait<'a>(&self, state: MutexGuard<'a, State>, cancel: Option<&Cancel>) -> MutexGuard<'a, State> {
+        match cancel {
+            None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Some(_) => {
+                self.changed.wait_timeout(state, CANCEL_LOOK).unwrap_or_else(PoisonError::into_inner).0
+            }
         }
     }
 
@@ -351,6 +369,10 @@ impl Shared {
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
+}
+
+fn is_cancelled(cancel: Option<&Cancel>) -> bool {
+    cancel.is_some_and(Cancel::is_called)
 }
 
 enum Made {

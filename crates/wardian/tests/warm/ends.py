@@ -83,6 +83,44 @@ elif how == "orphan":
             time.sleep(60)
         os._exit(0)
     os.wait()
+elif how == "open file":
+    kept_file = open("/dev/stdout", "w")
+    kept_file.write("buffered until the end\n")
+elif how == "slots":
+    class Slots:
+        __slots__ = ()
+        def __del__(self):
+            os.write(1, b"slots deleted\n")
+    kept_slots = Slots()
+elif how == "weak":
+    import weakref
+    class Weak:
+        pass
+    kept_weak = Weak()
+    kept_ref = weakref.ref(kept_weak, lambda _: print("gone"))
+elif how == "finalize":
+    import weakref
+    class Final:
+        pass
+    kept_final = Final()
+    weakref.finalize(kept_final, print, "finalized")
+elif how == "generator":
+    def generate():
+        try:
+            yield 1
+        finally:
+            print("generator closed")
+    kept_generator = generate()
+    next(kept_generator)
+elif how == "replaced stdout":
+    import io
+    sys.stdout = io.TextIOWrapper(open(1, "wb", closefd=False))
+    print("through another stream")
+elif how == "libc":
+    import ctypes
+    ctypes.CDLL(None).printf(b"from C\n")
+elif how == "full":
+    sys.stdout = open("/dev/full", "w")
 elif how == "del":
     class Late:
         def __del__(self):
