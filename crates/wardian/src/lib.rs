@@ -11,6 +11,7 @@ pub mod python;
 pub mod report;
 pub mod sandbox;
 pub mod seccomp;
+mod signals;
 pub mod warm;
 
 /// The README's example, compiled and run.

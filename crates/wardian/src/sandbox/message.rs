@@ -5,6 +5,7 @@ use super::outcome::Ending;
 use crate::plan::Plan;
 use crate::policy::{Bytes, Duration};
 use crate::report::{EffectiveLimits, Reason, Usage};
+use crate::signals;
 use wardian_init::Stage;
 
 /// The report's `message`.
@@ -78,44 +79,7 @@ fn human_bytes(bytes: u64) -> String {
 
 /// The signal's name.
 pub(super) fn signal_name(number: i32) -> String {
-    const NAMES: [&str; 31] = [
-        "SIGHUP",
-        "SIGINT",
-        "SIGQUIT",
-        "SIGILL",
-        "SIGTRAP",
-        "SIGABRT",
-        "SIGBUS",
-        "SIGFPE",
-        "SIGKILL",
-        "SIGUSR1",
-        "SIGSEGV",
-        "SIGUSR2",
-        "SIGPIPE",
-        "SIGALRM",
-        "SIGTERM",
-        "SIGSTKFLT",
-        "SIGCHLD",
-        "SIGCONT",
-        "SIGSTOP",
-        "SIGTSTP",
-        "SIGTTIN",
-        "SIGTTOU",
-        "SIGURG",
-        "SIGXCPU",
-        "SIGXFSZ",
-        "SIGVTALRM",
-        "SIGPROF",
-        "SIGWINCH",
-        "SIGIO",
-        "SIGPWR",
-        "SIGSYS",
-    ];
-    let index = usize::try_from(number - 1).ok();
-    match index.and_then(|index| NAMES.get(index)) {
-        Some(name) => (*name).to_owned(),
-        None => format!("signal {number}"),
-    }
+    signals::name(number).map_or_else(|| format!("signal {number}"), str::to_owned)
 }
 
 fn signal_meaning(number: i32) -> &'static str {
