@@ -1,6 +1,6 @@
 //! A warm run is a cold run: the same report, and nothing of another run.
 
-#![allow(clippy::print_stderr, reason = "a test that skips says so")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -64,9 +64,9 @@ impl Case {
     fn cold(&self, policy: &Policy, python: &Path, host: &Host) -> Report {
         let inputs = self.inputs();
         let program = match &self.program {
-            JobProgram::Script(name) => Program::Script(
-                inputs.iter().find(|input| input.name().to_string() == *name).unwrap().clone(),
-            ),
+            JobProgram::Script(name) => {
+                Program::Script(inputs.iter().find(|input| input.name() == name.as_str()).unwrap().clone())
+            }
             JobProgram::Code(text) => Program::Code(text.clone()),
             JobProgram::Module(name) => Program::Module(name.clone()),
             JobProgram::Stdin => Program::Stdin,
@@ -253,7 +253,6 @@ fn however_it_is_given() {
     let module = "import sys, traceback\nprint(sys.argv, __name__, __spec__, __package__, sys.path[0], sys.orig_argv if hasattr(sys, 'orig_argv') else '')\ntraceback.print_stack()\nif len(sys.argv) > 2: 1/0\n";
     let module_case = |name: &str| case(JobProgram::Module(name.into())).file("mod.py", module);
     let same_code = include_str!("warm/same.py").replace(", __file__", "").replace("__file__", "'-'");
-    let same_code = same_code.replace("\"/proc/self/fd\"):", "\"/proc/self/fd\"):");
     let cases = [
         code("print('hello')"),
         code("import os, sys; print(sys.argv, sys.path, os.getcwd(), sorted(globals()), __name__)")
