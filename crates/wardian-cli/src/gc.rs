@@ -1,12 +1,19 @@
 //! `wardian gc`: remove what a killed wardian left.
 
-use crate::say;
+use crate::{cap, say};
 use std::process::ExitCode;
-use wardian::limits::cgroup::{Cap, CgroupHost, gc};
+use wardian::limits::cgroup::{CgroupHost, gc};
 
 /// Removes cgroup directories, and private directories of level `landlock`, whose owner is gone.
 pub(crate) fn main() -> ExitCode {
-    let report = gc(&CgroupHost::locate(Cap::Any));
+    let cap = match cap::from_environment() {
+        Ok(cap) => cap,
+        Err(error) => {
+            say::error(&error.to_string(), None);
+            return ExitCode::from(say::FAILURE);
+        }
+    };
+    let report = gc(&CgroupHost::locate(cap.cgroup));
     let mut removed = report.removed.clone();
     removed.extend(wardian::sandbox::sweep_scratch());
     let removed: String = removed.iter().map(|path| format!("removed {}\n", path.display())).collect();
