@@ -286,7 +286,10 @@ impl Shared {
         let mut state = self.lock();
         loop {
             if let Some(slot) = state.ready.pop_front() {
-                self.wanted.notify_one();
+                // While others are ready, the next one is made when this run has ended: making it needs the same cores.
+                if state.ready.is_empty() || !slot.is_alive() {
+                    self.wanted.notify_one();
+                }
                 if slot.is_alive() {
                     return Ok(slot);
                 }
