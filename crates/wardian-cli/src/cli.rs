@@ -22,7 +22,10 @@ pub(crate) enum Command {
     #[command(
         disable_help_flag = true,
         override_usage = "wardian safeexec [OPTIONS] --exec <COMMAND> [ARGS]...",
-        after_help = "The options are safeexec's; see docs/safeexec.md."
+        after_help = "safeexec's options: --cpu --clock (seconds), --mem --stack --fsize (KiB), --nproc --nfile --niceness,\n\
+                      --uid --uidplus --gid, --chroot_dir --exec_dir, --env_vars, --report_file --report_fd --silent.\n\
+                      docs/safeexec.md tells what each does.\n\n\
+                      Example: wardian safeexec --cpu 6 --mem 250000 --exec /usr/bin/python3 hello.py"
     )]
     Safeexec {
         /// safeexec's options, then --exec, the command and its arguments
@@ -132,7 +135,8 @@ pub(crate) struct RunOptions {
     /// Refuse to run unless these are enforced by the kernel: memory, cpu, processes, landlock, denials, proc
     #[arg(long, value_parser = layer, value_delimiter = ',', value_name = "LAYER,...", help_heading = "Policy")]
     pub(crate) require: Vec<Layer>,
-    /// How strongly to contain; landlock (without namespaces) is refused by this version
+    /// How strongly to contain; landlock is weaker, for containers that forbid user namespaces: no namespaces, files stay
+    /// at their own paths, limits are watched unless there is a cgroup. `wardian doctor` says what it does not stop
     #[arg(long, value_parser = level, value_name = "namespaces|landlock", help_heading = "Policy")]
     pub(crate) level: Option<Level>,
 
@@ -149,13 +153,13 @@ pub(crate) struct RunOptions {
     )]
     pub(crate) cpu_time: Option<Duration>,
     /// Cores used at once
-    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = "Limits")]
+    #[arg(long, value_parser = cores, value_name = "N", allow_hyphen_values = true, help_heading = "Limits")]
     pub(crate) cpus: Option<f64>,
     /// Memory, all processes together
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true, help_heading = "Limits")]
     pub(crate) memory: Option<Bytes>,
     /// Processes and threads
-    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = "Limits")]
+    #[arg(long, value_parser = whole::<u32>, value_name = "N", allow_hyphen_values = true, help_heading = "Limits")]
     pub(crate) processes: Option<u32>,
     /// Scratch space; counts as memory too
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true, help_heading = "Limits")]
@@ -164,7 +168,7 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true, help_heading = "Limits")]
     pub(crate) output: Option<Bytes>,
     /// Open files of each process
-    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = "Limits")]
+    #[arg(long, value_parser = whole::<u64>, value_name = "N", allow_hyphen_values = true, help_heading = "Limits")]
     pub(crate) open_files: Option<u64>,
     /// Bytes of each file
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true, help_heading = "Limits")]
@@ -218,6 +222,17 @@ pub(crate) struct RunOptions {
 /// A value of one of the policy's enumerations, by its name in policy files.
 fn named<T: for<'de> serde::Deserialize<'de>>(text: &str) -> Result<T, String> {
     serde_json::from_value(serde_json::Value::String(text.to_owned())).map_err(|error| error.to_string())
+}
+
+/// A number of things.
+fn whole<T: std::str::FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| {
+        format!("`{text}` is not a whole number above 0 that a limit can have; write for example 64")
+    })
+}
+
+fn cores(text: &str) -> Result<f64, String> {
+    text.parse().map_err(|_| format!("`{text}` is not a number of cores; write for example 1 or 0.5"))
 }
 
 fn network(text: &str) -> Result<Network, String> {

@@ -15,12 +15,16 @@ pub(crate) fn main(options: &DoctorOptions) -> ExitCode {
         }
     };
     let examination = Host::examine(cap);
-    match text(&examination, options.json) {
-        Ok(text) => say::data(&text),
+    let text = match text(&examination, options.json) {
+        Ok(text) => text,
         Err(error) => {
             say::error(&format!("cannot write the findings: {error}"), None);
             return ExitCode::from(say::FAILURE);
         }
+    };
+    if let Err(failure) = say::put(&text) {
+        say::error(&failure.text, None);
+        return ExitCode::from(say::FAILURE);
     }
     if examination.default_policy_can_be_met { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

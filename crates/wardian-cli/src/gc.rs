@@ -4,14 +4,15 @@ use crate::say;
 use std::process::ExitCode;
 use wardian::limits::cgroup::{Cap, CgroupHost, gc};
 
-/// Removes cgroup directories whose owner is gone.
+/// Removes cgroup directories, and private directories of level `landlock`, whose owner is gone.
 pub(crate) fn main() -> ExitCode {
     let report = gc(&CgroupHost::locate(Cap::Any));
-    for path in &report.removed {
-        say::data(&format!("removed {}\n", path.display()));
-    }
+    let mut removed = report.removed.clone();
+    removed.extend(wardian::sandbox::sweep_scratch());
+    let removed: String = removed.iter().map(|path| format!("removed {}\n", path.display())).collect();
+    let code = say::data(&removed);
     for (path, error) in &report.failed {
         say::error(&format!("cannot remove {}: {error}", path.display()), error.hint().as_deref());
     }
-    if report.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(say::FAILURE) }
+    if report.failed.is_empty() { code } else { ExitCode::from(say::FAILURE) }
 }

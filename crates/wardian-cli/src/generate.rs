@@ -9,21 +9,24 @@ use std::process::ExitCode;
 pub(crate) fn completions(shell: clap_complete::Shell) -> ExitCode {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "wardian", &mut script);
-    say::data(&String::from_utf8_lossy(&script));
-    ExitCode::SUCCESS
+    say::data(&String::from_utf8_lossy(&script))
 }
 
 /// The manual page, in roff.
 pub(crate) fn man() -> ExitCode {
     let mut page = Vec::new();
     match clap_mangen::Man::new(Cli::command()).render(&mut page) {
-        Ok(()) => {
-            say::data(&String::from_utf8_lossy(&page));
-            ExitCode::SUCCESS
-        }
+        Ok(()) => say::data(&String::from_utf8_lossy(&page)),
         Err(error) => {
             say::error(&format!("cannot make the manual page: {error}"), None);
             ExitCode::from(say::FAILURE)
         }
     }
+}
+
+/// The help of a subcommand that takes `--help` for one of its own words.
+pub(crate) fn help(name: &str) -> ExitCode {
+    let mut command = Cli::command();
+    let help = command.find_subcommand_mut(name).map(|command| command.render_help().to_string());
+    say::data(&help.unwrap_or_default())
 }

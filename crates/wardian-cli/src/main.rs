@@ -18,9 +18,9 @@ use cli::{Cli, Command};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse_from(run::command_line()) {
         Ok(cli) => cli,
-        Err(error) => return say::usage(&error),
+        Err(error) => return run::wrong_usage(&error),
     };
     match cli.command {
         Command::Run(options) => run::main(*options),

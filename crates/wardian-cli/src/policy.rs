@@ -17,10 +17,7 @@ pub(crate) fn main(command: &PolicyCommand) -> ExitCode {
         PolicyCommand::ImportNsjail { file, best_effort } => import_nsjail(file, *best_effort),
     };
     match done {
-        Ok(text) => {
-            say::data(&text);
-            ExitCode::SUCCESS
-        }
+        Ok(text) => say::data(&text),
         Err((error, hint)) => {
             say::error(&error, hint.as_deref());
             ExitCode::from(say::FAILURE)

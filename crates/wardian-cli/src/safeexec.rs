@@ -1,7 +1,7 @@
 //! `wardian safeexec`: safeexec's options and report.
 
 use crate::run::{Failure, cancel_on_signals};
-use crate::{caller_fd, cap, say};
+use crate::{caller_fd, cap, generate, say};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
@@ -20,6 +20,10 @@ const NOT_OK: u8 = 1;
 
 /// Runs, reports; 0 only for a program that ended well.
 pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
+    // After `--exec` it would be the program's.
+    if args.first().is_some_and(|first| first == "--help" || first == "-h") {
+        return generate::help("safeexec");
+    }
     match prepare(args) {
         Ok((options, report)) => {
             let outcome = run(&options).unwrap_or_else(|failure| {
@@ -48,7 +52,7 @@ enum Sink {
 
 fn prepare(args: Vec<OsString>) -> Result<(Options, Sink), Failure> {
     let options = safeexec::parse(args)
-        .map_err(|error| Failure::new(error, Some("docs/safeexec.md lists the options".into())))?;
+        .map_err(|error| Failure::new(error, Some("`wardian safeexec --help` lists the options".into())))?;
     let sink = match &options.report {
         ReportTo::Stderr => Sink::Stderr,
         ReportTo::Nowhere => Sink::Nowhere,

@@ -1,7 +1,8 @@
 //! Our own words: data on standard output, talk on standard error, each line of talk starting with `wardian: `.
 //!
-//! A reader that has gone away is no failure of ours: write errors are ignored on purpose.
+//! A reader that has gone away is no failure of ours.
 
+use crate::run::Failure;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -9,9 +10,25 @@ use std::process::ExitCode;
 pub(crate) const FAILURE: u8 = 125;
 
 /// Data, on standard output.
-pub(crate) fn data(text: &str) {
+pub(crate) fn put(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(format!("cannot write to standard output: {error}"), None))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The same as all that there is to do.
+pub(crate) fn data(text: &str) -> ExitCode {
+    match put(text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            error(&failure.text, failure.hint.as_deref());
+            ExitCode::from(FAILURE)
+        }
+    }
 }
 
 /// A word to the caller, on standard error.
@@ -35,7 +52,6 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
         note(text.trim_end());
         ExitCode::from(FAILURE)
     } else {
-        data(&error.to_string());
-        ExitCode::SUCCESS
+        data(&error.to_string())
     }
 }

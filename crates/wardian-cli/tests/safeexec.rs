@@ -53,24 +53,6 @@ fn a_good_run_is_ok_with_its_figures() {
 }
 
 #[test]
-fn the_document_s_example_is_true() {
-    let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/safeexec.md");
-    let document = std::fs::read_to_string(document).unwrap();
-    let (_, example) = document.split_once("$ wardian safeexec ").unwrap();
-    let (command, rest) = example.split_once('\n').unwrap();
-    let (shown, _) = rest.split_once("```").unwrap();
-    let directory = directory();
-    std::fs::write(directory.path().join("hello.py"), "print('hello', flush=True)").unwrap();
-    let (options, command) = command.split_once(" --exec ").unwrap();
-    let words = |text: &'static str| text.split(' ').collect::<Vec<_>>();
-    let (options, command) = (words(options.to_owned().leak()), words(command.to_owned().leak()));
-    let output = safeexec(directory.path(), &options, &command);
-    let without_digits = |text: &str| text.split(|c: char| c.is_ascii_digit()).collect::<Vec<_>>().concat();
-    let seen = [output.stdout, output.stderr].concat();
-    assert_eq!(without_digits(&String::from_utf8_lossy(&seen)), without_digits(shown));
-}
-
-#[test]
 fn every_ending_has_its_line_and_is_no_success() {
     for (options, code, line) in [
         (&[][..], "raise SystemExit(7)", "Command exited with non-zero status (7)"),

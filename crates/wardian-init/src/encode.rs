@@ -30,6 +30,7 @@ pub struct GuestSpec {
     pub zygote: bool,
     pub filter: Vec<u8>,
     pub listener: bool,
+    pub unobserved_filter: Vec<u8>,
     pub program: CString,
     /// Descriptor and address of the empty path, if nothing else may be executed later.
     pub exec_once: Option<(u32, u64)>,
@@ -69,12 +70,13 @@ pub fn encode(
     steps: &EncodedSteps,
     guest: &GuestSpec,
     init_filter: &[u8],
+    in_place: bool,
     slots: Option<&SlotsSpec<'_>>,
 ) -> Vec<u8> {
     let mut w = Writer::default();
     steps.encode(&mut w);
     guest.encode(&mut w);
-    w.bytes(init_filter).flag(slots.is_some());
+    w.bytes(init_filter).flag(in_place).flag(slots.is_some());
     if let Some(slots) = slots {
         w.u64(slots.namespaces);
         slots.steps.encode(&mut w);
@@ -117,7 +119,7 @@ impl GuestSpec {
         });
         w.u32(self.uid).u32(self.gid).flag(self.change_ids).flag(self.private_ids);
         w.flag(self.zygote);
-        w.bytes(&self.filter).flag(self.listener);
+        w.bytes(&self.filter).flag(self.listener).bytes(&self.unobserved_filter);
         let (fd, address) = self.exec_once.unwrap_or((0, 0));
         w.string(&self.program).u32(fd).u64(address);
         for strings in [&self.args, &self.env] {

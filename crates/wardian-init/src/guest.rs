@@ -18,16 +18,19 @@ struct Prepared {
     guest: Guest<'static>,
     args: StringList,
     env: StringList,
+    /// Init, where the guest must end with it by itself.
+    parent: Option<i32>,
 }
 
 /// Starts the guest; returns its pid.
-pub(crate) fn start(guest: &Guest<'static>) -> Result<i32> {
+pub(crate) fn start(guest: &Guest<'static>, in_place: bool) -> Result<i32> {
     // SIGCHLD waits for the watch; it must be blocked before there is a child.
     signal::set_blocked(SignalSet::ALL)?;
     let prepared = Prepared {
         guest: guest.clone(),
         args: string_list(guest.args.len(), Guest::strings(&guest.args))?,
         env: string_list(guest.env.len(), Guest::strings(&guest.env))?,
+        parent: in_place.then(process::getpid),
     };
     let stack = memory::allocate_pages(STACK_BYTES)?;
     let child = wardian_sys::clone::start_sharing(stack, SIGCHLD, in_child, memory::keep(prepared)?)?;
@@ -60,6 +63,7 @@ fn become_guest(prepared: &Prepared) -> (Stage, Errno) {
             let opened = open_program(guest).and_then(|fd| Ok((fd, empty_path(guest)?)));
             let (program, empty_path) = opened.map_err(|errno| (Stage::OpenProgram, errno))?;
             restrict(guest, ruleset)?;
+            prepared.parent.map_or(Ok(()), end_with).map_err(|errno| (Stage::Identity, errno))?;
             close_doors(guest).map_err(|errno| (Stage::Limits, errno))?;
             let first_closed = if guest.result.is_some() { 4 } else { 3 };
             file::cloexec_from(first_closed).map_err(|errno| (Stage::Limits, errno))?;
@@ -113,7 +117,11 @@ pub(crate) fn restrict(
 
 /// cgroup v1: a single-threaded process that writes 0 moves itself, without the grace period a pid costs.
 fn join_cgroups(guest: &Guest<'static>) -> Result<()> {
-    Guest::slots(&guest.joins).try_for_each(|tasks| file::write_all(tasks.fd(), b"0"))
+    Guest::slots(&guest.joins).try_for_each(|tasks| {
+        file::write_all(tasks.fd(), b"0")?;
+        // The descriptor that the seccomp listener will need may be the last one that the limit allows.
+        file::close(tasks.fd())
+    })
 }
 
 fn take_streams(guest: &Guest<'static>) -> Result<()> {
@@ -204,6 +212,12 @@ fn take_identity(guest: &Guest<'static>) -> Result<()> {
     caps::drop_effective()
 }
 
+/// The guest ends when init does, however that comes. After the ids: a change of them undoes it.
+fn end_with(parent: i32) -> Result<()> {
+    process::die_with_parent()?;
+    if process::getppid() == parent { Ok(()) } else { Err(Errno::SRCH) }
+}
+
 /// Limits the number of descriptors; from here on signals come through.
 pub(crate) fn close_doors(guest: &Guest<'static>) -> Result<()> {
     const RLIMIT_NOFILE: u32 = 7;
@@ -221,6 +235,7 @@ pub(crate) fn filter(guest: &Guest<'static>) -> core::result::Result<(), (Stage,
     }
     let listener = match seccomp::install_filter_with_listener(guest.filter) {
         Ok(listener) => listener,
+        Err(Errno::BUSY) if !guest.unobserved_filter.is_empty() => return filter_unobserved(guest),
         Err(errno) => return Err((Stage::Seccomp, errno)),
     };
     // The filter is on: whatever it refuses is for sendmsg(2) not to be. The kernel keeps what the guest is refused
@@ -229,4 +244,10 @@ pub(crate) fn filter(guest: &Guest<'static>) -> core::result::Result<(), (Stage,
         .send(guest.channel.fd(), Some(listener.fd()))
         .and_then(|()| file::close(listener.fd()))
         .map_err(|errno| (Stage::Listener, errno))
+}
+
+/// A process has one listener at the most, and one of our ancestors has it.
+fn filter_unobserved(guest: &Guest<'static>) -> core::result::Result<(), (Stage, Errno)> {
+    seccomp::install_filter(guest.unobserved_filter).map_err(|errno| (Stage::Seccomp, errno))?;
+    Message::Unobserved.send(guest.channel.fd(), None).map_err(|errno| (Stage::Listener, errno))
 }

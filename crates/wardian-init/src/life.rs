@@ -2,8 +2,9 @@
 
 use crate::message::Message;
 use crate::plan::Plan;
+use crate::watch::Reach;
 use crate::{CONTROL, PLAN, STEP_CONFINE, STEP_GUEST, STEP_PLAN, guest, setup, watch, zygote_init};
-use wardian_sys::{Errno, Fd, memory, process, signal, socket};
+use wardian_sys::{Errno, Fd, file, memory, process, signal, socket};
 
 /// The whole life of init.
 pub fn main() -> ! {
@@ -33,11 +34,22 @@ fn run(control: Fd) -> Result<(), Failure> {
         return zygote_init::run(&plan, slots, control);
     }
     setup::execute(&plan.steps, control)?;
-    let guest = guest::start(&plan.guest).map_err(at(STEP_GUEST))?;
+    let reach = reach(&plan).map_err(at(STEP_CONFINE))?;
+    let guest = guest::start(&plan.guest, plan.in_place).map_err(at(STEP_GUEST))?;
     // On one core, the guest's way to its program is what somebody waits for.
     process::yield_now();
     confine(&plan).map_err(at(STEP_CONFINE))?;
-    watch::until_the_end(Some(guest), !plan.guest.change_ids, control).map_err(at(STEP_CONFINE))
+    watch::until_the_end(Some(guest), reach, control).map_err(at(STEP_CONFINE))
+}
+
+/// Whom init can kill, and how.
+fn reach(plan: &Plan<'_>) -> Result<Reach, Errno> {
+    if plan.in_place {
+        process::become_subreaper()?;
+        let list = file::openat(Fd::CWD, c"/proc/thread-self/children", file::O_RDONLY | file::O_CLOEXEC, 0)?;
+        return Ok(Reach::Children(list.fd()));
+    }
+    Ok(if plan.guest.change_ids { Reach::Nobody } else { Reach::Everybody })
 }
 
 /// Messages from the supervisor bring the descriptors of the slots after the control socket, in order. Each is
@@ -63,6 +75,10 @@ pub(crate) fn wait_for_go(control: Fd) -> Result<usize, Errno> {
 /// From here on init can read, write, wait, poll and exit.
 fn confine(plan: &Plan<'_>) -> Result<(), Errno> {
     process::set_dumpable(false)?;
+    if plan.in_place && plan.guest.change_ids {
+        process::become_user(plan.guest.uid, plan.guest.gid, true)?;
+        process::set_dumpable(false)?;
+    }
     wardian_sys::caps::drop_effective()?;
     process::no_new_privs()?;
     wardian_sys::seccomp::install_filter(plan.init_filter)

@@ -94,6 +94,9 @@ pub enum Message {
     Fork,
     /// From the guest's child-side code: carries the seccomp listener.
     Listener,
+    /// From the guest's child-side code: there is a seccomp listener above us already, and can be but one; the filter
+    /// without one is on.
+    Unobserved,
 }
 
 impl Message {
@@ -115,6 +118,7 @@ impl Message {
             Message::Plan { bytes } => &[14, *bytes],
             Message::Fork => &[15],
             Message::Child { pid } => &[16, word_of(*pid)],
+            Message::Unobserved => &[7],
         };
         for (word, field) in words.iter_mut().zip(fields) {
             *word = *field;
@@ -170,6 +174,7 @@ impl Message {
             14 => Message::Plan { bytes: next() },
             15 => Message::Fork,
             16 => Message::Child { pid: int(next())? },
+            7 => Message::Unobserved,
             _ => return None,
         })
     }

@@ -227,6 +227,8 @@ pub struct Guest<'a> {
     pub filter: &'a [u8],
     /// Whether the filter notifies.
     pub listener: bool,
+    /// The seccomp program for where there is a listener already; empty if the guest must not start without its own.
+    pub unobserved_filter: &'a [u8],
     /// What to execute.
     pub exec: Exec<'a>,
     /// Arguments, the program's own name first.
@@ -244,6 +246,8 @@ pub struct Plan<'a> {
     pub guest: Guest<'a>,
     /// The seccomp program of init itself.
     pub init_filter: &'a [u8],
+    /// There are no namespaces: init gathers orphans itself, and takes the guest's ids.
+    pub in_place: bool,
     /// What the slots of a zygote are like, if the guest is one.
     pub slots: Option<Slots<'a>>,
 }
@@ -270,6 +274,7 @@ impl<'a> Plan<'a> {
             steps: List::read(r)?,
             guest: Guest::decode(r)?,
             init_filter: r.bytes()?,
+            in_place: r.flag()?,
             slots: if r.flag()? { Some(Slots::decode(r)?) } else { None },
         };
         // A step that does not decode would end the list early: every one must be there before the first is done.
@@ -321,6 +326,7 @@ impl<'a> Guest<'a> {
             zygote: r.flag()?,
             filter: r.bytes()?,
             listener: r.flag()?,
+            unobserved_filter: r.bytes()?,
             exec: Exec::decode(r)?,
             args: List::read(r)?,
             env: List::read(r)?,

@@ -59,7 +59,11 @@ impl Setup {
             }
             Step::Symlink { path, target } => file::symlinkat(target, base, relative(path)),
             Step::Owner { path, uid, gid } => file::chownat(base, relative(path), uid, gid),
-            Step::Attach { slot, path } => mount::attach(slot.fd(), base, relative(path)),
+            Step::Attach { slot, path } => {
+                mount::attach(slot.fd(), base, relative(path))?;
+                // The guest starts with copies of init's descriptors, and its limit may be low.
+                file::close(slot.fd())
+            }
             Step::Bind { source, path, attributes, .. } => bind(Fd::CWD, source, base, path, attributes),
             Step::BindInside { source, path, attributes } => {
                 bind(base, relative(source), base, path, attributes)

@@ -49,7 +49,8 @@ fn live(context: &Context, control: Fd) -> core::result::Result<(), Failure> {
     }
     Message::Armed.send(own, None).map_err(at(STEP_SLOT))?;
     confine(context).map_err(at(STEP_CONFINE))?;
-    watch::until_the_end(None, !context.slots.guest.change_ids, own).map_err(at(STEP_CONFINE))
+    let reach = if context.slots.guest.change_ids { watch::Reach::Nobody } else { watch::Reach::Everybody };
+    watch::until_the_end(None, reach, own).map_err(at(STEP_CONFINE))
 }
 
 /// Brings the inputs in until there are no more; whether there is something to be made read-only then.

@@ -32,7 +32,7 @@ pub(crate) fn run(
     setup::execute(&plan.steps, control)?;
     process::set_dumpable(false).map_err(at(STEP_SLOT))?;
     skip_a_pid().map_err(at(STEP_GUEST))?;
-    let zygote = guest::start(&plan.guest).map_err(at(STEP_GUEST))?;
+    let zygote = guest::start(&plan.guest, false).map_err(at(STEP_GUEST))?;
     let context = slot::Context { slots: slots.clone(), init_filter: plan.init_filter };
     let context = memory::keep(context).map_err(at(STEP_SLOT))?;
     let mut keeper = Keeper {

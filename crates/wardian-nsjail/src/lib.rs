@@ -10,6 +10,7 @@
 mod config;
 mod json;
 mod message;
+mod multiline;
 mod parse;
 
 pub use config::{Exe, IdMap, LogLevel, Mode, MountPt, NsjailConfig, RLimit};

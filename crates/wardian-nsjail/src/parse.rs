@@ -9,7 +9,7 @@ use prost_reflect::{
 };
 use serde::{Deserialize as _, de::DeserializeSeed as _};
 
-use crate::{NsjailConfig, json::UniqueKeys};
+use crate::{NsjailConfig, json::UniqueKeys, multiline};
 
 /// The largest file read, in bytes. nsjail's own samples are below 10 KiB.
 const MAX_BYTES: usize = 1 << 20;
@@ -104,10 +104,12 @@ struct Fault {
 }
 
 fn from_text(text: &str) -> Result<DynamicMessage, Fault> {
-    DynamicMessage::parse_text_format(descriptor(), text).map_err(|error| {
+    let (escaped, added) = multiline::escaped(text);
+    DynamicMessage::parse_text_format(descriptor(), &escaped).map_err(|error| {
         let span = error.labels().and_then(|mut labels| labels.next());
         // The only error without a span is the unexpected end of the file.
-        let offset = span.map_or(text.len(), |label| label.offset());
+        let offset = span.map_or(escaped.len(), |label| label.offset());
+        let offset = offset - added.partition_point(|at| *at < offset);
         let detail = std::error::Error::source(&error).map(ToString::to_string);
         Fault { at: position(text, offset), message: detail.unwrap_or_else(|| error.to_string()) }
     })
@@ -288,7 +290,8 @@ mod tests {
 
     #[test]
     fn broken_syntax_is_placed() {
-        assert_eq!(syntax("name: \"unterminated\ncwd: \"/\"").1, 1);
+        // Strings may have lines: this one ends where the next should have begun.
+        assert_eq!(syntax("name: \"unterminated\ncwd: \"/\"").1, 2);
         let (_, line, column, message) = syntax("name: 'x'\nmount {\n  dst: '/é' ");
         assert_eq!((line, column), (3, 13), "{message}");
         assert!(message.contains("end of input"), "{message}");

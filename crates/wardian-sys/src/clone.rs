@@ -1,10 +1,10 @@
-//! `clone3` into a child that shares our memory until it executes a program.
+//! `clone3`, or `clone` where that is hidden, into a child that shares our memory until it executes a program.
 //!
 //! A child that shares memory costs the same whatever the size of the parent (a copy of a 2 GiB parent takes
 //! tens of milliseconds). It runs on a stack of its own, and only code of this crate and of `wardian-init`,
 //! none of which allocates, locks, or uses thread-local storage.
 
-use crate::arch::clone3_on_stack;
+use crate::arch::clone_on_stack;
 use crate::{Errno, NewFd, Result, nr};
 
 /// `CLONE_VFORK`: the parent's thread waits until the child has executed a program or ended.
@@ -83,11 +83,19 @@ pub unsafe fn start(request: Request<'_>, entry: extern "C" fn(usize) -> !, arg:
         cgroup: if request.flags & INTO_CGROUP == 0 { 0 } else { u64::from(request.cgroup.cast_unsigned()) },
         ..CloneArgs::default()
     };
+    let new = [(&raw const args).addr(), size_of::<CloneArgs>(), 0, 0];
     // SAFETY: `args` is the kernel's `struct clone_args`; the stack ends 16-byte aligned; the rest is the
     // caller's contract.
-    let answer =
-        unsafe { clone3_on_stack(nr::CLONE3, (&raw const args).addr(), size_of::<CloneArgs>(), entry, arg) };
-    let pid = crate::errno::check(answer)?;
+    let answer = unsafe { clone_on_stack(nr::CLONE3, new, entry, arg) };
+    let pid = match (crate::errno::check(answer), usize::try_from(args.flags | args.exit_signal)) {
+        // Containers' filters cannot look into a structure, and answer so.
+        (Err(Errno::NOSYS), Ok(flags)) if args.flags & INTO_CGROUP == 0 => {
+            let old = [flags, top, (&raw mut pidfd).addr(), 0];
+            // SAFETY: as above; with `CLONE_PIDFD` the third argument is where the pidfd goes.
+            crate::errno::check(unsafe { clone_on_stack(nr::CLONE, old, entry, arg) })?
+        }
+        (answer, _) => answer?,
+    };
     let pid = i32::try_from(pid).map_err(|_| Errno::IO)?;
     Ok(Child { pid, pidfd: NewFd::from_answer(usize::try_from(pidfd).map_err(|_| Errno::IO)?) })
 }

@@ -47,6 +47,12 @@ pub fn read(fd: Fd, buffer: &mut [u8]) -> Result<usize> {
     unsafe { syscall!(nr::READ, fd.number(), buffer.as_mut_ptr(), buffer.len()) }
 }
 
+/// Reads at most `buffer.len()` bytes from `offset` on.
+pub fn pread(fd: Fd, buffer: &mut [u8], offset: usize) -> Result<usize> {
+    // SAFETY: the kernel writes at most `len` bytes into the exclusively borrowed buffer.
+    unsafe { syscall!(nr::PREAD64, fd.number(), buffer.as_mut_ptr(), buffer.len(), offset) }
+}
+
 /// Writes at most `bytes.len()` bytes.
 pub fn write(fd: Fd, bytes: &[u8]) -> Result<usize> {
     // SAFETY: the kernel reads at most `len` bytes of the borrowed slice.

@@ -11,7 +11,10 @@ mod table {
     pub const RT_SIGPROCMASK: usize = 14;
     pub const IOCTL: usize = 16;
     pub const SCHED_YIELD: usize = 24;
+    pub const PREAD64: usize = 17;
     pub const GETPID: usize = 39;
+    pub const CLONE: usize = 56;
+    pub const GETPPID: usize = 110;
     pub const SENDFILE: usize = 40;
     pub const SOCKET: usize = 41;
     pub const SENDMSG: usize = 46;
@@ -68,6 +71,7 @@ mod table {
     pub const CLOSE: usize = 57;
     pub const READ: usize = 63;
     pub const WRITE: usize = 64;
+    pub const PREAD64: usize = 67;
     pub const SENDFILE: usize = 71;
     pub const PPOLL: usize = 73;
     pub const SIGNALFD4: usize = 74;
@@ -88,6 +92,8 @@ mod table {
     pub const UMASK: usize = 166;
     pub const PRCTL: usize = 167;
     pub const GETPID: usize = 172;
+    pub const CLONE: usize = 220;
+    pub const GETPPID: usize = 173;
     pub const SOCKET: usize = 198;
     pub const SENDMSG: usize = 211;
     pub const RECVMSG: usize = 212;
@@ -127,7 +133,7 @@ mod tests {
         }
         same!(
             READ SYS_read, WRITE SYS_write, CLOSE SYS_close, MMAP SYS_mmap, RT_SIGACTION SYS_rt_sigaction,
-            RT_SIGPROCMASK SYS_rt_sigprocmask, IOCTL SYS_ioctl, GETPID SYS_getpid, SENDFILE SYS_sendfile,
+            RT_SIGPROCMASK SYS_rt_sigprocmask, IOCTL SYS_ioctl, GETPID SYS_getpid, GETPPID SYS_getppid, PREAD64 SYS_pread64, SENDFILE SYS_sendfile,
             SOCKET SYS_socket, SENDMSG SYS_sendmsg, RECVMSG SYS_recvmsg, WAIT4 SYS_wait4, KILL SYS_kill, FCNTL SYS_fcntl,
             FCHDIR SYS_fchdir, CHDIR SYS_chdir, UMASK SYS_umask, SETSID SYS_setsid, SETGROUPS SYS_setgroups,
             SETRESUID SYS_setresuid, SETRESGID SYS_setresgid, CAPSET SYS_capset, SETPRIORITY SYS_setpriority,
@@ -137,7 +143,8 @@ mod tests {
             FCHMODAT SYS_fchmodat, PPOLL SYS_ppoll, UNSHARE SYS_unshare, SIGNALFD4 SYS_signalfd4,
             DUP3 SYS_dup3, PRLIMIT64 SYS_prlimit64, SETNS SYS_setns, SECCOMP SYS_seccomp,
             EXECVEAT SYS_execveat, OPEN_TREE SYS_open_tree, MOVE_MOUNT SYS_move_mount, FSOPEN SYS_fsopen,
-            FSCONFIG SYS_fsconfig, FSMOUNT SYS_fsmount, PIDFD_OPEN SYS_pidfd_open, CLONE3 SYS_clone3, CLOSE_RANGE SYS_close_range,
+            FSCONFIG SYS_fsconfig, FSMOUNT SYS_fsmount, PIDFD_OPEN SYS_pidfd_open, CLONE SYS_clone, CLONE3 SYS_clone3,
+            CLOSE_RANGE SYS_close_range,
             MOUNT_SETATTR SYS_mount_setattr, LANDLOCK_CREATE_RULESET SYS_landlock_create_ruleset,
             LANDLOCK_ADD_RULE SYS_landlock_add_rule, LANDLOCK_RESTRICT_SELF SYS_landlock_restrict_self,
         );

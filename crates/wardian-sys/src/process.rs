@@ -32,6 +32,12 @@ pub fn getpid() -> i32 {
     unsafe { syscall!(nr::GETPID) }.ok().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(-1)
 }
 
+/// The process id of our parent.
+pub fn getppid() -> i32 {
+    // SAFETY: no memory is passed; the call cannot fail.
+    unsafe { syscall!(nr::GETPPID) }.ok().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(-1)
+}
+
 /// Starts a new session.
 pub fn setsid() -> Result<()> {
     // SAFETY: no memory is passed.
@@ -232,6 +238,16 @@ pub fn kill_all() -> Result<()> {
     const SIGKILL: usize = 9;
     // SAFETY: no memory is passed. Only pid 1 of a namespace calls this, so everybody is everybody inside.
     unsafe { syscall!(nr::KILL, EVERYBODY, SIGKILL) }.map(drop)
+}
+
+/// Kills one process. Only a child that is not reaped yet: nobody else can have its pid.
+pub fn kill_child(pid: i32) -> Result<()> {
+    const SIGKILL: usize = 9;
+    if pid < 1 {
+        return Err(Errno::INVAL);
+    }
+    // SAFETY: no memory is passed.
+    unsafe { syscall!(nr::KILL, pid, SIGKILL) }.map(drop)
 }
 
 /// Reaps one child that has ended, if there is one now.

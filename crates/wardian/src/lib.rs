@@ -11,4 +11,10 @@ pub mod python;
 pub mod report;
 pub mod sandbox;
 pub mod seccomp;
+mod signals;
 pub mod warm;
+
+/// The README's example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

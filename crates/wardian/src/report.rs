@@ -3,6 +3,7 @@
 //! Nothing in it is taken from what the guest says about itself; the guest's words are in `stdout`, `stderr`
 //! and `files`, and nowhere else.
 
+use crate::policy::Level;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -54,6 +55,9 @@ pub struct Report {
     /// Why there are no denials to see, where the kernel could not tell us.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub denials_unavailable: Option<String>,
+    /// How strongly the host contained it: a weaker level than `namespaces` was named by the caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<Level>,
     /// Which layer enforced what.
     pub enforced_by: BTreeMap<String, Enforcement>,
     /// When, in microseconds since the run was accepted.
@@ -348,6 +352,7 @@ impl Report {
             files_omitted: Vec::new(),
             denials: Vec::new(),
             denials_unavailable: None,
+            level: None,
             enforced_by: BTreeMap::new(),
             timeline_us: Timeline::default(),
         }

@@ -10,7 +10,9 @@ use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::{Command, Output};
-use wardian::seccomp::{Arch, Exec, Processes, Profile, Refusal, RefusedErrno, Sockets, compile, describe};
+use wardian::seccomp::{
+    Arch, Exec, Processes, Profile, Refusal, RefusedErrno, Sockets, Surroundings, compile, describe,
+};
 
 const PYTHON: &str = "/usr/bin/python3.11";
 
@@ -39,6 +41,7 @@ fn python_profile() -> Profile {
         named_sockets: true,
         memfd: true,
         sysv_shm: true,
+        surroundings: Surroundings::Own,
         affinity: true,
         refusal: Refusal::Errno,
         refused_errno: RefusedErrno::Eperm,

@@ -1,20 +1,24 @@
 //! `wardian run`: from options to an exit code.
 
 mod connections;
-mod mounts;
 mod nsjail;
 mod options;
 mod report_file;
+mod usage;
+mod words;
 
 use crate::cli::RunOptions;
 use crate::{cap, exit_code, say};
 pub(crate) use connections::cancel_on_signals;
 use report_file::ReportFile;
 use std::process::ExitCode;
+pub(crate) use usage::wrong_usage;
 use wardian::host::Host;
 use wardian::plan::Plan;
+use wardian::policy::Level;
 use wardian::report::{Report, Verdict};
 use wardian::sandbox::{self, HeadStart, Running};
+pub(crate) use words::command_line;
 
 /// An error of ours: what, and what to do about it.
 pub(crate) struct Failure {
@@ -50,11 +54,12 @@ pub(crate) fn main(options: RunOptions) -> ExitCode {
 
 fn run(options: &RunOptions) -> Result<Option<Report>, Failure> {
     let host = Host::detect_with(cap::from_environment().map_err(|error| Failure::new(error, None))?);
-    let head_start = (!options.explain_plan).then(|| HeadStart::begin(&host));
+    let needs_namespaces = !options.explain_plan && options.level != Some(Level::Landlock);
+    let head_start = needs_namespaces.then(|| HeadStart::begin(&host));
     let prepared = options::prepare(options)?;
     let plan = Plan::build(prepared.request, &host).map_err(|error| Failure::new(&error, error.hint()))?;
     if options.explain_plan {
-        say::data(&plan.explain());
+        say::put(&plan.explain())?;
         return Ok(None);
     }
     let connections = connections::connect(options, prepared.program_from_stdin)?;
@@ -107,14 +112,11 @@ fn deliver(report: &Report, file: Option<&mut ReportFile>, json: bool) -> Option
             return Some(ExitCode::from(say::FAILURE));
         }
     };
-    if json {
-        say::data(&text);
-    }
-    if let Some(Err(failure)) = file.map(|file| file.write(&text)) {
-        say::error(&failure.text, failure.hint.as_deref());
-        return Some(ExitCode::from(say::FAILURE));
-    }
-    None
+    let printed = if json { say::put(&text) } else { Ok(()) };
+    let written = file.map_or(Ok(()), |file| file.write(&text));
+    let failure = printed.and(written).err()?;
+    say::error(&failure.text, failure.hint.as_deref());
+    Some(ExitCode::from(say::FAILURE))
 }
 
 fn fail(failure: &Failure, file: Option<&mut ReportFile>, json: bool) -> ExitCode {

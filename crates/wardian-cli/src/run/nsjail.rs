@@ -81,7 +81,8 @@ fn fail(
 /// The config in wardian's words, with what was dropped or left out said.
 fn import(options: &RunOptions, file: &Path) -> Result<(NsjailConfig, Import), Failure> {
     let named = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
-    let text = read(file).map_err(|error| Failure::new(named(&error), None))?;
+    let text = read(file)
+        .map_err(|error| Failure::new(format!("`--nsjail-config {}`: {error}", file.display()), None))?;
     let config = nsjail::parse(&text).map_err(|error| Failure::new(named(&error), None))?;
     let dropped = nsjail::check(&config, options.best_effort)
         .map_err(|error| Failure::new(named(&error), error.hint()))?;
@@ -138,7 +139,7 @@ fn run(options: &RunOptions, config: &NsjailConfig, import: Import) -> Result<Do
     };
     let plan = Plan::build(request, &host).map_err(|error| Failure::new(&error, error.hint()))?;
     if options.explain_plan {
-        say::data(&plan.explain());
+        say::put(&plan.explain())?;
         return Ok(Done::Explained);
     }
     let mut connections = connections::connect(options, false)?;

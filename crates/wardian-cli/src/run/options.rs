@@ -1,11 +1,11 @@
 //! From options to a request: the program, its files, and the policy with the command line laid over it.
 
-use super::{Failure, mounts};
+use super::Failure;
 use crate::cli::RunOptions;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use wardian::files::{Input, InputSet};
+use wardian::files::{GuestPath, Input, InputSet};
 use wardian::plan::{Program, Request};
 use wardian::policy::{self, Policy, PolicyError, Scratch};
 use wardian::python;
@@ -35,6 +35,11 @@ pub(super) fn prepare(options: &RunOptions) -> Result<Prepared, Failure> {
             "`--collect`: the policy gives no scratch space to collect from",
             Some(hint.into()),
         ));
+    }
+    if let Some(cwd) = &options.cwd {
+        let hint = "a directory inside the sandbox, such as /box or what `--mount` shows";
+        cwd.parse::<GuestPath>()
+            .map_err(|error| Failure::new(format!("`--cwd`: {error}"), Some(hint.into())))?;
     }
     let program_from_stdin = matches!(program, Program::Stdin);
     let request = Request {
@@ -71,6 +76,7 @@ fn program(options: &RunOptions) -> Result<(Program, Vec<OsString>), Failure> {
         return Err(Failure::new("no program to run", Some(hint.into())));
     };
     let args = args.to_vec();
+    unless_option(first)?;
     if options.exec {
         return Ok((Program::Exec(in_path(first)?), args));
     }
@@ -80,6 +86,16 @@ fn program(options: &RunOptions) -> Result<(Program, Vec<OsString>), Failure> {
     let script = Input::open(Path::new(first), None, LARGEST_PROGRAM)
         .map_err(|error| Failure::new(format!("cannot run the script: {error}"), error.hint()))?;
     Ok((Program::Script(script), args))
+}
+
+/// A program's arguments may look like options, so the first word may too: a misspelt one is not taken for a script.
+fn unless_option(first: &OsStr) -> Result<(), Failure> {
+    let bytes = first.as_bytes();
+    if bytes.first() != Some(&b'-') || bytes == b"-" || Path::new(first).exists() {
+        return Ok(());
+    }
+    let hint = "`wardian run --help` lists the options; they stand before the program";
+    Err(Failure::new(format!("there is no option `{}`", first.display()), Some(hint.into())))
 }
 
 /// A program for `--exec`: a path, or a name that PATH knows.
@@ -92,7 +108,10 @@ fn in_path(name: &OsStr) -> Result<PathBuf, Failure> {
     std::env::split_paths(&path)
         .map(|directory| directory.join(name))
         .find(|candidate| candidate.is_absolute() && candidate.is_file())
-        .ok_or_else(|| Failure::new(format!("no program `{}` in PATH", name.display()), None))
+        .ok_or_else(|| {
+            let hint = "name one that PATH knows, or write a path: `--exec ./program`";
+            Failure::new(format!("`--exec`: no program `{}` in PATH", name.display()), Some(hint.into()))
+        })
 }
 
 /// `HOST[:NAME]`; a host path with a colon is one if it exists.
@@ -141,7 +160,10 @@ pub(super) fn lay_over(mut policy: Policy, options: &RunOptions) -> Result<Polic
     policy.level = options.level.unwrap_or(policy.level);
     policy.require.extend(&options.require);
     for text in &options.mounts {
-        policy.files.mounts.push(mounts::parse(text)?);
+        let mount = text.parse().map_err(|error: policy::MountError| {
+            Failure::new(format!("`--mount {text}`: {error}"), Some(error.hint().into()))
+        })?;
+        policy.files.mounts.push(mount);
     }
     for text in &options.env {
         let (name, value) = text.split_once('=').ok_or_else(|| {
@@ -149,8 +171,29 @@ pub(super) fn lay_over(mut policy: Policy, options: &RunOptions) -> Result<Polic
         })?;
         policy.environment.set.insert(name.to_owned(), value.to_owned());
     }
-    policy::check(&policy, "with the command line's options").map_err(|error| wrong(&error))?;
+    policy::check(&policy, "with the command line's options")
+        .map_err(|error| wrong_value(&error, options))?;
     Ok(policy)
+}
+
+/// The same error in the command line's words, where an option gave the value.
+fn wrong_value(error: &PolicyError, options: &RunOptions) -> Failure {
+    let PolicyError::Invalid { key, problem, .. } = error else { return wrong(error) };
+    let flag = match *key {
+        "limits.wall" if options.wall.is_some() => "--wall",
+        "limits.cpu_time" if options.cpu_time.is_some() => "--cpu-time",
+        "limits.cpus" if options.cpus.is_some() => "--cpus",
+        "limits.memory" if options.memory.is_some() => "--memory",
+        "limits.processes" if options.processes.is_some() => "--processes",
+        "limits.disk" if options.disk.is_some() => "--disk",
+        "limits.output" if options.output.is_some() => "--output",
+        "limits.open_files" if options.open_files.is_some() => "--open-files",
+        "limits.stack" if options.stack.is_some() => "--stack",
+        "files.mounts" if !options.mounts.is_empty() => "--mount",
+        "environment.set" if !options.env.is_empty() => "--env",
+        _ => return wrong(error),
+    };
+    Failure::new(format!("`{flag}`: {problem}"), error.hint())
 }
 
 fn wrong(error: &PolicyError) -> Failure {

@@ -1,6 +1,5 @@
 //! `docs/nsjail.md` says of every field what the code does.
 
-use crate::machine::{Machine, skip};
 use std::fmt::Write as _;
 use std::path::Path;
 use wardian::compat::nsjail::{FIELDS, Treatment};
@@ -31,20 +30,4 @@ fn the_document_has_the_table_of_fields() {
         return;
     }
     assert_eq!(written, table(), "WARDIAN_BLESS=1 writes the table anew");
-}
-
-#[test]
-fn the_document_s_example_runs() {
-    if skip() {
-        return;
-    }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/nsjail.md");
-    let document = std::fs::read_to_string(path).unwrap();
-    let (_, example) = document.split_once("```sh\nwardian ").unwrap();
-    let (example, _) = example.split_once("\n```").unwrap();
-    let machine = Machine::new();
-    machine.write("sandbox.cfg", crate::SEED);
-    machine.write("sandbox/hello.py", "print('hello')");
-    let output = machine.shell(&format!("/wardian {example}"));
-    assert_eq!(output.stdout, b"hello\n", "{}", String::from_utf8_lossy(&output.stderr));
 }

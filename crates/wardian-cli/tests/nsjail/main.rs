@@ -214,16 +214,25 @@ fn streams_and_log_go_where_the_config_sends_them() {
 
 #[test]
 fn what_is_dropped_or_left_out_is_said() {
-    let more = "seccomp_string: 'DEFAULT ALLOW' mount { src: '/x' dst: '/proc/x' is_symlink: true mandatory: false }";
+    let more = "seccomp_string: 'KILL { geteuid } DEFAULT ALLOW' mount { src: '/x' dst: '/proc/x' is_symlink: true mandatory: false }";
     let Some(machine) = machine(&format!("{SEED} {more}")) else { return };
     let refused = run(&machine, "print(1)", &[]);
     expect(&refused, 255, "");
-    assert!(text(&refused.stderr).contains("`seccomp_string`: Kafel is not read"));
+    assert!(text(&refused.stderr).contains("`seccomp_string`: `geteuid`: a config cannot take away"));
     let output = run(&machine, "print(1)", &["--best-effort"]);
     expect(&output, 0, "1\n");
     let said = text(&output.stderr);
     assert!(said.contains("wardian: dropped `seccomp_string`: "), "{said}");
     assert!(said.contains("wardian: left out mount `/proc/x`: "), "{said}");
+}
+
+#[test]
+fn calls_that_are_refused_anyway_may_be_named() {
+    let policy =
+        "seccomp_string: 'POLICY p { KILL { ptrace, syslog } }' seccomp_string: 'USE p DEFAULT ALLOW'";
+    let Some(machine) = machine(&format!("{SEED} {policy}")) else { return };
+    let code = "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\nprint(libc.ptrace(0, 0, 0, 0), ctypes.get_errno())";
+    expect(&run(&machine, code, &[]), 0, "-1 1\n");
 }
 
 #[test]

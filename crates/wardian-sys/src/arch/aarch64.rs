@@ -25,19 +25,18 @@ pub(crate) unsafe fn syscall6(
     ret
 }
 
-/// `clone3` whose child starts `entry(arg)` on the stack named in `args` and never returns here.
+/// `clone3` or `clone` whose child starts `entry(arg)` on the stack named in `args` and never returns here.
 ///
 /// # Safety
-/// `args` points to a `struct clone_args` of `size` bytes whose stack is unused and 16-byte aligned at its
-/// end; `entry` never returns; whatever `arg` points to outlives the child's use of it.
-pub(crate) unsafe fn clone3_on_stack(
+/// `args` are what the call expects, with a stack that is unused and 16-byte aligned at its end; `entry` never returns; whatever `arg` points to outlives the child's use of it.
+pub(crate) unsafe fn clone_on_stack(
     nr: usize,
-    args: usize,
-    size: usize,
+    args: [usize; 4],
     entry: extern "C" fn(usize) -> !,
     arg: usize,
 ) -> isize {
     let ret: isize;
+    let [a0, a1, a2, a3] = args;
     // SAFETY: in the parent only x0 changes. The child runs on its own stack from the first instruction
     // after `svc` and leaves this frame for `entry`, which never returns.
     unsafe {
@@ -50,7 +49,7 @@ pub(crate) unsafe fn clone3_on_stack(
             "blr x21",
             "brk 1",
             "2:",
-            in("x8") nr, inlateout("x0") args.cast_signed() => ret, in("x1") size,
+            in("x8") nr, inlateout("x0") a0.cast_signed() => ret, in("x1") a1, in("x2") a2, in("x3") a3,
             in("x20") arg, in("x21") entry,
             lateout("x30") _,
         );

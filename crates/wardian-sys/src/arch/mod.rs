@@ -6,9 +6,9 @@ mod aarch64;
 mod x86_64;
 
 #[cfg(target_arch = "aarch64")]
-pub(crate) use aarch64::{clone3_on_stack, syscall6};
+pub(crate) use aarch64::{clone_on_stack, syscall6};
 #[cfg(target_arch = "x86_64")]
-pub(crate) use x86_64::{clone3_on_stack, syscall6};
+pub(crate) use x86_64::{clone_on_stack, syscall6};
 
 /// Makes a system call and splits its answer into value and error.
 macro_rules! syscall {

@@ -27,19 +27,18 @@ pub(crate) unsafe fn syscall6(
     ret
 }
 
-/// `clone3` whose child starts `entry(arg)` on the stack named in `args` and never returns here.
+/// `clone3` or `clone` whose child starts `entry(arg)` on the stack named in `args` and never returns here.
 ///
 /// # Safety
-/// `args` points to a `struct clone_args` of `size` bytes whose stack is unused and 16-byte aligned at its
-/// end; `entry` never returns; whatever `arg` points to outlives the child's use of it.
-pub(crate) unsafe fn clone3_on_stack(
+/// `args` are what the call expects, with a stack that is unused and 16-byte aligned at its end; `entry` never returns; whatever `arg` points to outlives the child's use of it.
+pub(crate) unsafe fn clone_on_stack(
     nr: usize,
-    args: usize,
-    size: usize,
+    args: [usize; 4],
     entry: extern "C" fn(usize) -> !,
     arg: usize,
 ) -> isize {
     let ret: isize;
+    let [a0, a1, a2, a3] = args;
     // SAFETY: in the parent only rax, rcx and r11 change. The child runs on its own stack from the first
     // instruction after `syscall` and leaves this frame for `entry`, which never returns.
     unsafe {
@@ -53,7 +52,7 @@ pub(crate) unsafe fn clone3_on_stack(
             "ud2",
             "2:",
             inlateout("rax") nr.cast_signed() => ret,
-            in("rdi") args, in("rsi") size, in("r12") arg, in("r13") entry,
+            in("rdi") a0, in("rsi") a1, in("rdx") a2, in("r10") a3, in("r12") arg, in("r13") entry,
             lateout("rcx") _, lateout("r11") _,
         );
     }

@@ -2,4 +2,3 @@
 
 pub mod nsjail;
 pub mod safeexec;
-mod signals;

@@ -28,7 +28,7 @@ pub struct Input {
 #[derive(Debug, Error)]
 pub enum InputError {
     /// Nothing is at that path.
-    #[error("no file {}", path.display())]
+    #[error("there is no file `{}`", path.display())]
     Missing {
         /// The host path.
         path: PathBuf,
@@ -37,7 +37,7 @@ pub enum InputError {
         source: io::Error,
     },
     /// It is there and we may not read it.
-    #[error("cannot open {}: {source}", path.display())]
+    #[error("cannot open `{}`: {source}", path.display())]
     Open {
         /// The host path.
         path: PathBuf,
@@ -46,7 +46,7 @@ pub enum InputError {
         source: io::Error,
     },
     /// A directory, FIFO, device or socket.
-    #[error("{} is {kind}, not a regular file", path.display())]
+    #[error("`{}` is {kind}, not a regular file", path.display())]
     NotRegular {
         /// The host path.
         path: PathBuf,
@@ -54,7 +54,7 @@ pub enum InputError {
         kind: &'static str,
     },
     /// Larger than allowed.
-    #[error("{} has {bytes} bytes, more than the {max} allowed", path.display())]
+    #[error("`{}` has {bytes} bytes, more than the {max} allowed", path.display())]
     TooLarge {
         /// The host path.
         path: PathBuf,
@@ -64,7 +64,7 @@ pub enum InputError {
         max: u64,
     },
     /// Its name cannot be one inside.
-    #[error("cannot name {} inside: {source}", path.display())]
+    #[error("cannot name `{}` inside: {source}", path.display())]
     Name {
         /// The host path.
         path: PathBuf,
@@ -267,13 +267,13 @@ mod tests {
         let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
         fs::write(at("large"), "12345678").unwrap();
         let error = |path: &Path| Input::open(path, Some("x"), 7).unwrap_err().to_string();
-        let shown = |name: &str| at(name).display().to_string();
-        assert_eq!(error(&at("none")), format!("no file {}", shown("none")));
+        let shown = |name: &str| format!("`{}`", at(name).display());
+        assert_eq!(error(&at("none")), format!("there is no file {}", shown("none")));
         assert_eq!(error(&at("large")), format!("{} has 8 bytes, more than the 7 allowed", shown("large")));
         assert_eq!(error(&at("fifo")), format!("{} is a FIFO, not a regular file", shown("fifo")));
         assert_eq!(error(&at("socket")), format!("{} is a socket, not a regular file", shown("socket")));
-        assert_eq!(error(dir.path()), format!("{} is a directory, not a regular file", dir.path().display()));
-        assert_eq!(error(Path::new("/dev/null")), "/dev/null is a character device, not a regular file");
+        assert_eq!(error(&at("")), format!("{} is a directory, not a regular file", shown("")));
+        assert_eq!(error(Path::new("/dev/null")), "`/dev/null` is a character device, not a regular file");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What an examination of the host found: the data behind `wardian doctor`, in words and as JSON.
 
+use super::Privilege;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -70,34 +71,33 @@ pub struct PythonFound {
 /// The level `landlock`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LandlockLevel {
-    /// Whether this kernel has what it needs.
+    /// Whether a program ran so.
     pub available: bool,
+    /// What was in the way, if it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// What it does not stop, and the level `namespaces` does.
     pub does_not_stop: Vec<String>,
 }
 
 impl LandlockLevel {
-    /// With this ABI; below 2 files could not be renamed across directories.
-    pub(super) fn with_abi(abi: u32) -> LandlockLevel {
+    /// As what a probe met, and as whom runs would be made.
+    pub(super) fn of(privilege: Privilege, reason: Option<String>) -> LandlockLevel {
         let mut open = vec![
-            "seeing that host paths exist (stat and the like), and other processes in /proc",
-            "sharing the user's id with everything else that the user runs",
-            "System V and POSIX message queues and semaphores of others",
-            "a private host name, and a private list of mounts",
-            "memory, processes and CPU time, which are watched and not enforced unless there is a cgroup",
+            "seeing that host paths exist, and their size, owner and times (stat, access, readlink)",
+            "learning which process ids are in use; the host's own name, load and mounted file systems",
+            "filling the host's disk for a moment: files are counted every 50 ms, deleted open ones not at all",
+            "memory, processes and CPU time beyond their limits for a moment, unless there is a cgroup",
+            "outliving a wardian-init that somebody outside kills: only the program itself dies with it then",
         ];
-        if abi < 4 {
-            open.push("TCP by anything but the seccomp filter (Landlock does from ABI 4)");
+        match privilege {
+            Privilege::Root => open.push("kernel holes: nothing but the system call filter lies before them"),
+            Privilege::User => open.push(
+                "a hole in Landlock or the filter: the program has the user's own id, with all that it owns",
+            ),
         }
-        if abi < 5 {
-            open.push("ioctl on device files that may be opened (Landlock does from ABI 5)");
-        }
-        if abi < 6 {
-            open.push(
-                "signals to the user's processes and others' abstract sockets (Landlock does from ABI 6)",
-            );
-        }
-        LandlockLevel { available: abi >= 2, does_not_stop: open.into_iter().map(String::from).collect() }
+        let does_not_stop = open.into_iter().map(String::from).collect();
+        LandlockLevel { available: reason.is_none(), reason, does_not_stop }
     }
 }
 
@@ -150,6 +150,10 @@ impl Examination {
         };
         match failed {
             0 => format!("\nThe default policy `python` can be met here{weaker}.\n"),
+            _ if self.landlock_level.available => format!(
+                "\nThe default policy `python` cannot be met here: see FAIL above{weaker}. With `--level landlock` it can be \
+                 met in part.\n"
+            ),
             _ => format!("\nThe default policy `python` cannot be met here: see FAIL above{weaker}.\n"),
         }
     }
@@ -157,11 +161,13 @@ impl Examination {
 
 impl LandlockLevel {
     fn to_text(&self) -> String {
-        let mut text = match self.available {
-            true => "\n`--level landlock` (weaker; not in this version yet) would be possible here. It does not stop:\n",
-            false => "\n`--level landlock` (weaker; not in this version yet) needs Landlock ABI 2. It does not stop:\n",
-        }
-        .to_owned();
+        let mut text = match &self.reason {
+            None => "\n`--level landlock` (weaker, without namespaces) works here.".to_owned(),
+            Some(reason) => {
+                format!("\n`--level landlock` (weaker, without namespaces) does not work here: {reason}.")
+            }
+        };
+        text += " It does not stop:\n";
         for open in &self.does_not_stop {
             let _ = writeln!(text, "  - {open}");
         }
@@ -181,7 +187,7 @@ mod tests {
             default_policy_can_be_met: true,
             findings,
             pythons: Vec::new(),
-            landlock_level: LandlockLevel::with_abi(7),
+            landlock_level: LandlockLevel::of(Privilege::User, Some("no Landlock".into())),
             settings: BTreeMap::new(),
         }
     }
@@ -212,9 +218,15 @@ mod tests {
     }
 
     #[test]
-    fn the_weaker_level_says_more_the_older_the_kernel() {
-        let open = |abi| LandlockLevel::with_abi(abi).does_not_stop.len();
-        assert!(open(6) < open(5) && open(5) < open(4) && open(4) < open(3));
-        assert!(LandlockLevel::with_abi(2).available && !LandlockLevel::with_abi(1).available);
+    fn the_weaker_level_says_what_it_leaves_open() {
+        let works = LandlockLevel::of(Privilege::User, None);
+        assert!(works.available && works.to_text().contains("works here"));
+        assert!(works.to_text().contains("the user's own id"));
+        let fails = LandlockLevel::of(Privilege::Root, Some("it needs ABI 6".into()));
+        assert!(!fails.available && fails.to_text().contains("does not work here: it needs ABI 6."));
+        assert!(!fails.to_text().contains("the user's own id"));
+        let mut hopeful = examination(vec![Finding::fail("namespaces", "refused", "allow them")]);
+        hopeful.landlock_level = works;
+        assert!(hopeful.to_text().contains("With `--level landlock` it can be met in part"));
     }
 }

@@ -1,6 +1,8 @@
 //! What covers a path of the new root while it is being made.
 
-use super::PlanError;
+use super::program::Resolved;
+use super::{BOX, PlanError, Request};
+use crate::policy::{MountKind, RootKind};
 use std::path::{Path, PathBuf};
 
 /// What was put at a path.
@@ -62,6 +64,43 @@ impl Covers {
         let path = Path::new(path);
         self.0.iter().rev().find_map(|(above, cover)| Some((path.strip_prefix(above).ok()?, cover)))
     }
+}
+
+/// Where time zones, the locale and certificates are, which a program starts without.
+const CONVENIENT: [&str; 3] = ["/etc", "/usr/share", "/usr/lib/locale"];
+
+/// Refuses mounts that would hide the program, its files or what it needs: it would end with a riddle.
+pub(super) fn hide_nothing_needed(request: &Request, program: &Resolved) -> Result<(), PlanError> {
+    if request.policy.files.root != RootKind::Program {
+        return Ok(());
+    }
+    for mount in &request.policy.files.mounts {
+        let source = match (mount.kind, &mount.src) {
+            (MountKind::Bind, Some(source)) => Some(Path::new(source)),
+            (MountKind::Tmpfs, _) => None,
+            _ => continue,
+        };
+        let refused = |problem| Err(PlanError::MountTarget { path: mount.dst.clone(), problem });
+        if mount.dst == BOX {
+            return refused("the program and its files are there; choose another place, such as /data");
+        }
+        let convenient = |needed: &PathBuf| CONVENIENT.iter().any(|above| needed.starts_with(above));
+        // A mount may well show the same again, and more of it.
+        let hides = |needed: &&PathBuf| match (needed.strip_prefix(&mount.dst), source) {
+            (Err(_), _) => false,
+            (Ok(_), None) => true,
+            (Ok(rest), Some(source)) => source.exists() && !source.join(rest).exists(),
+        };
+        if program
+            .directories
+            .iter()
+            .chain(&program.files)
+            .any(|needed| !convenient(needed) && hides(&needed))
+        {
+            return refused("it would hide what the program needs to start");
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,12 +1,17 @@
 //! The seccomp programs.
 
-use crate::host::Host;
-use crate::policy::{MountKind, Network, Outside, Policy};
-use crate::seccomp::{Arch, Exec, Processes, Profile, Refusal, RefusedErrno, Sockets, compile};
+use crate::host::{Host, Privilege};
+use crate::policy::{Layer, Level, MountKind, Network, Outside, Policy};
+use crate::seccomp::{Arch, Exec, Processes, Profile, Refusal, RefusedErrno, Sockets, Surroundings, compile};
 
 /// What the policy grants the guest, as far as system calls are concerned.
 pub(super) fn profile(policy: &Policy, exec: Exec, host: &Host) -> Profile {
     let memory_is_enforced = host.cgroups().controllers().memory;
+    let surroundings = match (policy.level, host.privilege) {
+        (Level::Namespaces, _) => Surroundings::Own,
+        (Level::Landlock, Privilege::Root) => Surroundings::Host,
+        (Level::Landlock, Privilege::User) => Surroundings::HostAsCaller,
+    };
     Profile {
         exec,
         processes: if policy.limits.processes == 1 { Processes::Single } else { Processes::Any },
@@ -14,9 +19,11 @@ pub(super) fn profile(policy: &Policy, exec: Exec, host: &Host) -> Profile {
             Network::None => Sockets::Unix,
             Network::Loopback => Sockets::Loopback,
         },
-        named_sockets: !policy.files.mounts.iter().any(|mount| mount.kind == MountKind::Bind),
+        named_sockets: surroundings == Surroundings::Own
+            && !policy.files.mounts.iter().any(|mount| mount.kind == MountKind::Bind),
         memfd: memory_is_enforced,
         sysv_shm: memory_is_enforced,
+        surroundings,
         affinity: policy.limits.cpus.is_none(),
         refusal: if policy.syscalls.denials && host.notify { Refusal::Notify } else { Refusal::Errno },
         refused_errno: match policy.outside {
@@ -24,6 +31,12 @@ pub(super) fn profile(policy: &Policy, exec: Exec, host: &Host) -> Profile {
             Outside::Denied => RefusedErrno::Eacces,
         },
     }
+}
+
+/// The same program with plain refusals, for where there is a listener already and there can be but one.
+pub(super) fn unobserved(policy: &Policy, profile: &Profile) -> Option<Vec<u8>> {
+    let may_go_without = profile.refusal == Refusal::Notify && !policy.require.contains(&Layer::Denials);
+    may_go_without.then(|| guest(&Profile { refusal: Refusal::Errno, ..profile.clone() }))
 }
 
 /// The guest's program.

@@ -3,9 +3,9 @@
 use super::program::{HOOK_DIRECTORY, Resolved};
 use super::root::Root;
 use super::steps::c_string;
-use super::{BOX, HOME, PlanError, Request};
-use crate::host::Host;
-use crate::policy::{ExecMode, Outside, Policy, Scratch};
+use super::{Places, PlanError, Request};
+use crate::host::{Host, Privilege};
+use crate::policy::{ExecMode, Level, Policy, Scratch};
 use crate::seccomp::{Arch, Exec, Profile, Refusal};
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -28,6 +28,8 @@ pub(crate) struct GuestPlan {
     pub(crate) filter: Vec<u8>,
     pub(crate) init_filter: Vec<u8>,
     pub(crate) listener: bool,
+    /// The filter where an ancestor of ours has a listener already; none where denials are required.
+    pub(crate) unobserved_filter: Option<Vec<u8>>,
     pub(crate) program: CString,
     pub(crate) exec_once: Option<(u32, u64)>,
     pub(crate) args: Vec<CString>,
@@ -49,6 +51,7 @@ pub(super) fn build(
     request: &Request,
     program: &Resolved,
     root: &Root,
+    places: &Places,
     host: &Host,
 ) -> Result<GuestPlan, PlanError> {
     let policy = &request.policy;
@@ -61,7 +64,7 @@ pub(super) fn build(
     let args = program.args.iter().cloned().map(OsStringExt::into_vec);
     Ok(GuestPlan {
         cwd: c_string(root.cwd.as_str())?,
-        rlimits: rlimits(policy),
+        rlimits: rlimits(policy, host),
         open_files: policy.limits.open_files,
         affinity: affinity(policy, host),
         nice: policy.scheduling.nice.map(i32::from),
@@ -70,7 +73,8 @@ pub(super) fn build(
         uid: policy.identity.uid,
         gid: policy.identity.gid,
         filter: super::filter::guest(&profile),
-        init_filter: crate::seccomp::init_program(),
+        init_filter: crate::seccomp::init_program(policy.level == Level::Landlock),
+        unobserved_filter: super::filter::unobserved(policy, &profile),
         listener: profile.refusal == Refusal::Notify,
         profile,
         program: c_string(program.path.as_os_str().as_bytes())?,
@@ -79,7 +83,7 @@ pub(super) fn build(
             Exec::Any | Exec::Never => None,
         },
         args: args.map(c_string).collect::<Result<_, _>>()?,
-        env: environment(request, program, host)?,
+        env: environment(request, program, places, host)?,
     })
 }
 
@@ -89,7 +93,7 @@ fn exec_descriptor(policy: &Policy) -> u32 {
 }
 
 /// 64 random bits.
-fn random() -> u64 {
+pub(super) fn random() -> u64 {
     let mut bytes = [0u8; 8];
     // The call fails only before the machine has gathered any randomness at all, and then waits.
     while rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) != Ok(bytes.len()) {}
@@ -97,7 +101,7 @@ fn random() -> u64 {
 }
 
 /// Backstops of each process; the tree as a whole is limited by cgroup and supervisor.
-fn rlimits(policy: &Policy) -> Vec<Rlimit> {
+fn rlimits(policy: &Policy, host: &Host) -> Vec<Rlimit> {
     let limits = &policy.limits;
     let both = |resource, value| Rlimit { resource, soft: value, hard: value };
     // The whole tree's limit comes first, by the supervisor; a process that outlives it by a second dies here.
@@ -118,7 +122,7 @@ fn rlimits(policy: &Policy) -> Vec<Rlimit> {
         ),
         both(RLIMIT_STACK, limits.stack.0),
         // Init shares the id with the guest where there is only one.
-        both(RLIMIT_NPROC, u64::from(limits.processes) + 1),
+        both(RLIMIT_NPROC, u64::from(limits.processes) + 1 + others_of_its_id(policy, host)),
         both(RLIMIT_MEMLOCK, policy.rlimits.locked_memory.map_or(64 << 10, |bytes| bytes.0)),
         both(RLIMIT_MSGQUEUE, policy.rlimits.message_queues.map_or(0, |bytes| bytes.0)),
         both(RLIMIT_NICE, 0),
@@ -135,6 +139,16 @@ fn rlimits(policy: &Policy) -> Vec<Rlimit> {
         }
     }
     all
+}
+
+/// Processes and threads that count against the guest's limit beside its own: without a user namespace, as an ordinary
+/// user, those of the user's. There the limit is watched, and this is only a backstop against what is faster.
+fn others_of_its_id(policy: &Policy, host: &Host) -> u64 {
+    const ROOM: u64 = 1024;
+    if policy.level == Level::Namespaces || host.privilege == Privilege::Root {
+        return 0;
+    }
+    ROOM + crate::limits::watched::tasks_of(rustix::process::geteuid().as_raw())
 }
 
 /// The CPUs of the guest: the first of ours, as many as it has cores.
@@ -156,17 +170,19 @@ pub(super) fn cores(cpus: f64) -> usize {
     cpus.ceil() as usize
 }
 
-fn environment(request: &Request, program: &Resolved, host: &Host) -> Result<Vec<CString>, PlanError> {
+fn environment(
+    request: &Request,
+    program: &Resolved,
+    places: &Places,
+    host: &Host,
+) -> Result<Vec<CString>, PlanError> {
     let environment = &request.policy.environment;
     let mut all = BTreeMap::new();
     if environment.defaults {
         let mut set = |name: &str, value: String| all.insert(name.to_owned(), value);
-        let (home, tmp) = match request.policy.outside {
-            Outside::Absent => (HOME, "/tmp"),
-            Outside::Denied => (BOX, "/box/tmp"),
-        };
-        set("HOME", home.into());
-        set("TMPDIR", tmp.into());
+        let home = &places.home;
+        set("HOME", home.clone());
+        set("TMPDIR", places.tmp.clone());
         set("LOGNAME", "guest".into());
         set("USER", "guest".into());
         set("MPLCONFIGDIR", format!("{home}/.config/matplotlib"));

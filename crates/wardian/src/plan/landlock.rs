@@ -4,8 +4,10 @@ use super::PlanError;
 use super::root::Root;
 use super::steps::c_string;
 use crate::host::Host;
-use crate::policy::{Network, Outside, Policy};
+use crate::policy::{Level, Network, Outside, Policy, Scratch};
+use crate::sandbox::SCRATCH_PREFIX;
 use std::ffi::CString;
+use std::path::Path;
 use wardian_init::Handled;
 
 const EXECUTE: u64 = 1 << 0;
@@ -59,6 +61,8 @@ pub(super) fn rules(
         scoped: if host.landlock_abi >= 6 { ABSTRACT_SOCKET_SIGNAL } else { 0 },
     };
     let mut rules = match policy.outside {
+        // Of the host's own root nothing is listed.
+        _ if policy.level == Level::Landlock => Vec::new(),
         Outside::Absent => vec![(c_string("/")?, READ_DIR)],
         Outside::Denied => Vec::new(),
     };
@@ -70,14 +74,26 @@ pub(super) fn rules(
             (false, true) => READ & !READ_DIR,
             (false, false) => READ,
         };
-        rules.push((c_string(path.as_str())?, on(path, root, allowed) & fs));
+        rules.push((c_string(path.as_str())?, on(path, root, allowed & !unexecutable(policy, path)) & fs));
     }
     for path in &root.writable {
         let device = is_device(path, root);
         let allowed = if device { READ_FILE | WRITE_FILE | IOCTL_DEV } else { fs | REFER };
-        rules.push((c_string(path.as_str())?, on(path, root, allowed) & fs));
+        rules.push((c_string(path.as_str())?, on(path, root, allowed & !unexecutable(policy, path)) & fs));
     }
     Ok((handled, rules))
+}
+
+/// What a mount with `noexec` would refuse, where there are no mounts.
+fn unexecutable(policy: &Policy, path: &str) -> u64 {
+    let mount = policy.files.mounts.iter().find(|mount| mount.dst == path);
+    let is_scratch =
+        || Path::new(path).iter().any(|part| part.as_encoded_bytes().starts_with(SCRATCH_PREFIX.as_bytes()));
+    let noexec = match mount {
+        Some(mount) => !mount.exec,
+        None => policy.files.scratch == Scratch::Noexec && is_scratch(),
+    };
+    if policy.level == Level::Landlock && noexec { EXECUTE } else { 0 }
 }
 
 /// A directory below `/dev` is one like any other.

@@ -5,10 +5,12 @@
 //! child-side code, and the launch and the supervision outside by [`crate::sandbox`].
 
 mod covers;
+mod devices;
 mod error;
 mod etc;
 mod filter;
 mod guest;
+mod in_place;
 mod landlock;
 mod program;
 mod require;
@@ -20,12 +22,13 @@ pub use error::PlanError;
 pub use program::Program;
 
 pub(crate) use guest::GuestPlan;
+pub(crate) use in_place::InPlace;
 pub(crate) use root::HostTree;
 pub(crate) use warm::{Harness, WarmPlan};
 
 use crate::host::{Host, Privilege};
 use crate::limits::cgroup::CgroupHost;
-use crate::policy::{self, Level, Policy};
+use crate::policy::{self, Level, Outside, Policy};
 use program::Resolved;
 use std::sync::Arc;
 use steps::Steps;
@@ -35,6 +38,34 @@ use wardian_sys::clone;
 pub const BOX: &str = "/box";
 /// Home directory.
 pub const HOME: &str = "/home/guest";
+
+/// Where the guest finds its scratch space.
+pub(crate) struct Places {
+    /// What programs start in, and where inputs are.
+    pub(crate) work: String,
+    /// `HOME`
+    pub(crate) home: String,
+    /// `TMPDIR`
+    pub(crate) tmp: String,
+}
+
+impl Places {
+    /// In a root of its own.
+    fn inside(outside: Outside) -> Places {
+        let (home, tmp) = match outside {
+            Outside::Absent => (HOME, "/tmp"),
+            Outside::Denied => (BOX, "/box/tmp"),
+        };
+        Places { work: BOX.into(), home: home.into(), tmp: tmp.into() }
+    }
+
+    /// In a private directory of the host.
+    fn below(in_place: &InPlace) -> Result<Places, PlanError> {
+        let top = in_place.top.to_str().ok_or_else(|| PlanError::NotUtf8 { path: in_place.top.clone() })?;
+        let [work, home, tmp] = ["box", "home", "tmp"].map(|name| format!("{top}/{name}"));
+        Ok(Places { work, home, tmp })
+    }
+}
 
 /// What will be done, in order.
 #[derive(Clone)]
@@ -59,6 +90,8 @@ pub struct Plan {
     /// Cores that the guest may use at once.
     pub(crate) cores: usize,
     pub(crate) landlock_abi: u32,
+    /// Level `landlock`: the private directory.
+    pub(crate) in_place: Option<InPlace>,
 }
 
 /// What to run, and what it gets.
@@ -79,6 +112,21 @@ pub struct Request {
     pub unbuffered: bool,
 }
 
+impl Request {
+    /// This program under this policy: no arguments, no files, the usual interpreter.
+    pub fn new(policy: Policy, program: Program) -> Request {
+        Request {
+            policy,
+            program,
+            args: Vec::new(),
+            inputs: Vec::new(),
+            cwd: None,
+            python: crate::python::Request::Default,
+            unbuffered: false,
+        }
+    }
+}
+
 impl Plan {
     /// Decides everything.
     ///
@@ -97,21 +145,33 @@ impl Plan {
         let accepted = std::time::Instant::now();
         policy::check(&request.policy, "policy")?;
         require::require(&mut request.policy, host)?;
-        if request.policy.level == Level::Landlock {
-            return Err(PlanError::Unenforceable {
-                what: "level = \"landlock\"",
-                reason: "this version of wardian contains with namespaces only".into(),
-                fix: "`wardian doctor` says how to get user namespaces here".into(),
-            });
-        }
-        let mut program = program::resolve(&request)?;
+        let in_place = match request.policy.level {
+            Level::Namespaces => None,
+            Level::Landlock => {
+                in_place::require(&request.policy, host)?;
+                Some(in_place::private_directory(&request.policy)?)
+            }
+        };
+        let places = match &in_place {
+            None => Places::inside(request.policy.outside),
+            Some(in_place) => Places::below(in_place)?,
+        };
+        let mut program = program::resolve(&request, &places)?;
         alter(&mut program);
+        covers::hide_nothing_needed(&request, &program)?;
         let mut steps = Steps::default();
-        let root = root::build(&request, &program, host, &mut steps)?;
-        let guest = guest::build(&request, &program, &root, host)?;
+        let root = if in_place.is_none() {
+            root::build(&request, &program, host, &mut steps)?
+        } else {
+            // There is nowhere to put the file that trims the start.
+            program.start_files.clear();
+            let cwd = request.cwd.as_deref();
+            in_place::root(&request.policy, &program, &request.inputs, cwd, &places, host)?
+        };
+        let guest = guest::build(&request, &program, &root, &places, host)?;
         Ok(Plan {
             accepted,
-            namespaces: NAMESPACES,
+            namespaces: if in_place.is_some() { 0 } else { NAMESPACES },
             steps: Arc::new(steps),
             trees: root.trees,
             inputs: root.inputs,
@@ -122,6 +182,7 @@ impl Plan {
             cgroups: host.cgroups().clone(),
             cores: request.policy.limits.cpus.map_or(host.cpus.len(), guest::cores).min(host.cpus.len()),
             landlock_abi: host.landlock_abi,
+            in_place,
             policy: request.policy,
         })
     }
@@ -132,8 +193,19 @@ impl Plan {
         for tree in &self.trees {
             text += &format!("  open {}\n", tree.source.display());
         }
-        text += "  clone wardian-init into new namespaces: user, pid, mount, ipc, uts";
-        text += if self.namespaces & clone::NEWNET == 0 { "\n" } else { ", net\n" };
+        match &self.in_place {
+            Some(in_place) => {
+                text += &format!(
+                    "  make the private directory {} and copy inputs there\n",
+                    in_place.top.display()
+                );
+                text += "  start wardian-init, without namespaces\n";
+            }
+            None => {
+                text += "  clone wardian-init into new namespaces: user, pid, mount, ipc, uts";
+                text += if self.namespaces & clone::NEWNET == 0 { "\n" } else { ", net\n" };
+            }
+        }
         text += "wardian-init:\n";
         for line in self.steps.lines() {
             text += &format!("  {line}\n");

@@ -1,6 +1,6 @@
 //! The program: what is executed, with which arguments, and what of the host it needs to start.
 
-use super::{BOX, PlanError, Request};
+use super::{Places, PlanError, Request};
 use crate::files::Input;
 use crate::python::layout::Needs;
 use crate::python::{self, Hook, Interpreter};
@@ -54,9 +54,9 @@ pub(super) struct Resolved {
 pub(super) const HOOK_DIRECTORY: &str = "/opt/wardian-start";
 
 /// Finds interpreter and libraries.
-pub(super) fn resolve(request: &Request) -> Result<Resolved, PlanError> {
+pub(super) fn resolve(request: &Request, places: &Places) -> Result<Resolved, PlanError> {
     match &request.program {
-        Program::Script(input) => python(request, &[format!("{BOX}/{}", input.name()).into()]),
+        Program::Script(input) => python(request, &[format!("{}/{}", places.work, input.name()).into()]),
         Program::Code(code) => python(request, &["-c".into(), code.clone()]),
         Program::Module(name) => python(request, &["-m".into(), name.clone()]),
         Program::Stdin => python(request, &["-".into()]),

@@ -1,6 +1,7 @@
 //! The new root: which directories, files, links and mounts, in which order.
 
 use super::covers::{Cover, Covers};
+use super::devices::{DEVICES, is_given_device};
 use super::program::{HOOK_DIRECTORY, Resolved};
 use super::steps::{Steps, c_string};
 use super::{BOX, HOME, PlanError, Request, etc};
@@ -9,8 +10,7 @@ use crate::host::{Host, Privilege};
 use crate::policy::{Mount, MountKind, Outside, ProcMode, RootKind, Scratch};
 use std::collections::BTreeSet;
 use std::ffi::CString;
-use std::fs::{File, Metadata};
-use std::os::unix::fs::FileTypeExt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use wardian_init::{FIRST_FREE, Slot, Step};
 use wardian_sys::mount::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY};
@@ -18,7 +18,6 @@ use wardian_sys::mount::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY};
 /// Where the scratch file system is while the root is being made.
 const SCRATCH: &str = "/.scratch";
 const READ_ONLY: u64 = ATTR_RDONLY | ATTR_NOSUID | ATTR_NODEV;
-const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
 /// Slots before the plan's own: control, plan, channel, three streams.
 pub(super) const FIRST_INPUT: u32 = FIRST_FREE + 4;
 
@@ -104,13 +103,13 @@ pub(super) fn build(
     };
     builder.identity()?;
     builder.new_root()?;
-    if request.policy.files.root == RootKind::Program {
-        builder.program(program, &paths)?;
-    }
     if request.policy.files.dev {
         builder.devices()?;
     }
-    builder.scratch()?;
+    builder.scratch()?; // Before the program, which may lie below /tmp, as may its interpreter.
+    if request.policy.files.root == RootKind::Program {
+        builder.program(program, &paths)?;
+    }
     for mount in &request.policy.files.mounts {
         builder.mount(mount)?;
     }
@@ -490,26 +489,6 @@ impl Builder<'_> {
             self.steps.push(&Step::Attributes { path: c"/", attributes: READ_ONLY });
         }
         Ok(())
-    }
-}
-
-/// Whether a source is one of the devices that hold no state of the host; what would give the host away is an
-/// error, whatever links lead there.
-fn is_given_device(source: &Path, metadata: &Metadata, target: &str) -> Result<bool, PlanError> {
-    let refused = |problem| Err(PlanError::MountTarget { path: target.into(), problem });
-    let real = source
-        .canonicalize()
-        .map_err(|error| PlanError::MountSource { path: source.into(), source: error })?;
-    if real == Path::new("/") || real.starts_with("/proc") {
-        return refused("neither the host's whole file system nor its /proc is given away");
-    }
-    let kind = metadata.file_type();
-    if !kind.is_char_device() && !kind.is_block_device() {
-        return Ok(false);
-    }
-    match DEVICES.iter().any(|name| real == Path::new("/dev").join(name)) {
-        true => Ok(true),
-        false => refused("of devices only /dev/null, zero, full, random and urandom are given"),
     }
 }
 

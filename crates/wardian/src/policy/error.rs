@@ -30,7 +30,7 @@ pub enum PolicyError {
         limit: u64,
     },
     /// Not TOML, an unknown key, or a value of the wrong kind.
-    #[error("{origin}: {source}")]
+    #[error("{origin}: {}", source.to_string().trim_end())]
     Syntax {
         /// The file's name.
         origin: String,

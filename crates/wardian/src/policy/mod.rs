@@ -5,6 +5,7 @@
 mod error;
 mod file;
 mod model;
+mod mount;
 mod presets;
 mod units;
 
@@ -14,5 +15,6 @@ pub use model::{
     Environment, ExecMode, Files, HashSeed, Identity, Layer, Level, Limits, Mount, MountKind, Network, OnOom,
     OnOutput, Outside, Policy, ProcMode, Rlimits, RootKind, Scheduling, Scratch, Syscalls,
 };
+pub use mount::MountError;
 pub use presets::{PRESETS, Preset, preset};
 pub use units::{Bytes, Duration, UnitError};

@@ -230,6 +230,7 @@ number_or_string!(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn sizes_are_binary() {
@@ -268,6 +269,32 @@ mod tests {
         for n in [0, 1, 1023, 1024, 1536, 1 << 20, (1 << 30) + 1] {
             assert_eq!(Bytes(n).to_string().parse(), Ok(Bytes(n)));
             assert_eq!(Duration(n).to_string().parse(), Ok(Duration(n)));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_value_reads_back(n in 0..=MAX_BYTES, micros in 0..=MAX_MICROS) {
+            prop_assert_eq!(Bytes(n).to_string().parse(), Ok(Bytes(n)));
+            prop_assert_eq!(Duration(micros).to_string().parse(), Ok(Duration(micros)));
+        }
+
+        #[test]
+        fn any_text_is_a_value_or_an_error(text in "[-0-9._ ]{0,40}[a-zA-Zµ]{0,4}|.{0,20}") {
+            if let Ok(Bytes(n)) = text.parse() {
+                prop_assert!(n <= MAX_BYTES);
+            }
+            if let Ok(Duration(micros)) = text.parse() {
+                prop_assert!(micros <= MAX_MICROS);
+            }
+        }
+
+        #[test]
+        fn more_is_more(a in 0u32..1 << 29, b in 0u32..1 << 29, tenths in 0u32..10, unit in "(K|M|G|)") {
+            let bytes = |n: u32| format!("{n}.{tenths}{unit}").parse::<Bytes>().unwrap();
+            prop_assert_eq!(bytes(a).cmp(&bytes(b)), a.cmp(&b));
         }
     }
 }

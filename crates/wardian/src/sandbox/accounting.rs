@@ -1,6 +1,7 @@
 //! What the sandbox consumes: asked of its cgroup, or watched where there is none.
 
 use super::SandboxError;
+use super::disk_watch::DiskWatch;
 use super::outcome::Killed;
 use crate::limits::cgroup::{Cgroup, Controllers, CpuUsage, OomWatch, Version};
 use crate::limits::watched::{Memory, WatchLimits, WatchSample, Watcher, tmpfs_bytes};
@@ -12,6 +13,8 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+/// Watched processes multiply quickly.
+const LONGEST_BETWEEN_FORKS: Duration = Duration::from_millis(10);
 /// CPU time is looked at no more often than this.
 const SHORTEST_LOOK: Duration = Duration::from_millis(1);
 
@@ -19,12 +22,18 @@ const SHORTEST_LOOK: Duration = Duration::from_millis(1);
 pub(super) struct Accounting {
     pub(super) cgroup: Option<Cgroup>,
     pub(super) controllers: Controllers,
+    /// Level `landlock`: what its private directory holds is looked at.
+    disk: Option<DiskWatch>,
+    /// The most processes and threads, init included, where they are only watched.
+    most_tasks: Option<u64>,
     pub(super) version: Option<Version>,
     /// Processes of ours that are born into the group.
     inits: u64,
     /// What was used before the program began.
     before: CpuUsage,
     limits: WatchLimits,
+    /// Bytes and files.
+    disk_limits: Option<(u64, u64)>,
     watcher: Option<Watcher>,
     /// The guest, where it is not below init.
     beside: Option<u32>,
@@ -38,8 +47,18 @@ impl Accounting {
         let wanted = limits.on_oom == OnOom::End;
         // Without the watch an out-of-memory kill is still seen when the program has ended.
         let oom = cgroup.as_ref().filter(|_| wanted).and_then(|cgroup| cgroup.oom_watch().ok());
+        let controllers = if cgroup.is_some() { plan.cgroups.controllers() } else { Controllers::default() };
+        // As root the guest has an id of its own, whose processes the kernel counts.
+        let watches_tasks = plan.in_place.is_some() && !plan.own_ids && !controllers.pids;
         Accounting {
-            controllers: if cgroup.is_some() { plan.cgroups.controllers() } else { Controllers::default() },
+            disk: None,
+            most_tasks: watches_tasks.then(|| u64::from(limits.processes) + 1),
+            disk_limits: plan
+                .in_place
+                .as_ref()
+                .filter(|in_place| in_place.writable)
+                .map(|_| (limits.disk.0, limits.inodes)),
+            controllers,
             version: plan.cgroups.version().filter(|_| cgroup.is_some()),
             // Version 2: init was born into the group.
             inits: u64::from(plan.cgroups.version() == Some(Version::V2)),
@@ -66,6 +85,11 @@ impl Accounting {
     /// The guest of a slot is its zygote's child; what it loses becomes its init's.
     pub(super) fn guest_is(&mut self, pid: i32) {
         self.beside = u32::try_from(pid).ok();
+    }
+
+    /// Whether the number of processes is only watched.
+    pub(super) fn watches_tasks(&self) -> bool {
+        self.most_tasks.is_some()
     }
 
     /// A job may have less CPU time than its policy gives.
@@ -98,12 +122,17 @@ impl Accounting {
         now: Instant,
         init: i32,
         scratch: Option<&OwnedFd>,
+        private: Option<OwnedFd>,
     ) -> Result<(), SandboxError> {
         if let Some(cgroup) = &mut self.cgroup {
             cgroup.close_join_files();
         }
-        if !self.controllers.memory || !self.controllers.cpu_usage {
-            let scratch = scratch.map(OwnedFd::try_clone).transpose();
+        let in_place = private.is_some();
+        self.disk =
+            private.zip(self.disk_limits).map(|(top, (bytes, files))| DiskWatch::new(top, bytes, files, now));
+        if !self.controllers.memory || !self.controllers.cpu_usage || self.most_tasks.is_some() {
+            // A private directory of the host's own is no memory.
+            let scratch = scratch.filter(|_| !in_place).map(OwnedFd::try_clone).transpose();
             let scratch = scratch.map_err(SandboxError::at("watch its scratch space"))?;
             let disk = move || scratch.as_ref().and_then(|scratch| tmpfs_bytes(scratch).ok()).unwrap_or(0);
             let init = u32::try_from(init).unwrap_or(0);
@@ -124,18 +153,23 @@ impl Accounting {
 
     /// When to look again.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.next_look
+        self.next_look.into_iter().chain(self.disk.as_ref().map(DiskWatch::due)).min()
     }
 
     /// Looks if it is time, and says whether a limit is reached.
     pub(super) fn look(&mut self, now: Instant) -> Option<Killed> {
+        if self.disk.as_mut().is_some_and(|disk| disk.is_full(now)) {
+            return Some(Killed::Disk);
+        }
         if self.next_look.is_none_or(|due| now < due) {
             return None;
         }
         match &mut self.watcher {
             Some(watcher) => {
                 let sample = watcher.sample()?;
-                self.next_look = Some(now + watcher.next_interval(&sample));
+                let interval = watcher.next_interval(&sample);
+                let longest = self.most_tasks.map_or(interval, |_| LONGEST_BETWEEN_FORKS.max(sample.cost));
+                self.next_look = Some(now + interval.min(longest));
                 self.judge(sample)
             }
             None => self.look_at_cgroup(now),
@@ -143,8 +177,12 @@ impl Accounting {
     }
 
     fn judge(&self, sample: WatchSample) -> Option<Killed> {
-        if sample.memory == Memory::Exceeded || !sample.complete {
+        let memory = sample.memory == Memory::Exceeded && !self.controllers.memory;
+        if memory || !sample.complete {
             return Some(Killed::MemoryWatch);
+        }
+        if self.most_tasks.is_some_and(|most| sample.tasks > most) {
+            return Some(Killed::Processes);
         }
         (sample.cpu_us >= self.limits.cpu_us).then_some(Killed::Cpu)
     }
@@ -182,6 +220,10 @@ impl Accounting {
                 sources.insert(name.to_owned(), source);
             }
         };
+        if let Some((bytes, files)) = self.disk.as_ref().and_then(DiskWatch::measure) {
+            set("disk_bytes", &mut usage.disk_bytes, Some(bytes), Source::Sampled);
+            set("disk_inodes", &mut usage.disk_inodes, Some(files), Source::Sampled);
+        }
         if let Some(peaks) = self.watcher.as_ref().map(Watcher::peaks) {
             // What one reaped process had at its peak, the kernel knows; together they may have had more.
             let memory = peaks.memory_bytes.max(max_rss_bytes);

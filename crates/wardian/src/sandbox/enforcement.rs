@@ -16,6 +16,9 @@ pub(super) fn enforced_by(
     facts: &Facts,
     accounting: &Accounting,
 ) -> BTreeMap<String, Enforcement> {
+    if held.plan.in_place.is_some() {
+        return in_place(held, facts, accounting);
+    }
     let policy = &held.plan.policy;
     let landlock = landlock(held);
     let mut all = BTreeMap::new();
@@ -46,6 +49,53 @@ pub(super) fn enforced_by(
         add("proc", proc);
     }
     all
+}
+
+/// Level `landlock`: what is weaker than with namespaces says so.
+fn in_place(held: &Held, facts: &Facts, accounting: &Accounting) -> BTreeMap<String, Enforcement> {
+    let landlock =
+        |note: &str| Enforcement { abi: abi(held), note: Some(note.to_owned()), ..kernel("landlock") };
+    let absent = |note: &str| Enforcement {
+        level: EnforcementLevel::Absent,
+        note: Some(note.to_owned()),
+        ..kernel("none")
+    };
+    let identity = if held.plan.own_ids {
+        "an id of its own, without a user namespace"
+    } else {
+        "identity: caller; host files are refused by Landlock, not by id"
+    };
+    let mut all = BTreeMap::from([
+        (
+            "files",
+            landlock("what is not given is refused, but can be seen to exist (stat, access, readlink)"),
+        ),
+        (
+            "processes_visible",
+            absent("without a pid namespace numbers of others are known; there is no /proc"),
+        ),
+        ("signals", landlock("only to its own processes")),
+        ("ipc", Enforcement { note: Some("refused altogether".into()), ..kernel("seccomp") }),
+        ("privileges", Enforcement { note: Some(identity.into()), ..kernel("no_new_privs") }),
+        ("syscalls", Enforcement { note: facts.denials_unavailable.clone(), ..kernel("seccomp") }),
+        ("network", Enforcement { also: Some("landlock (TCP)".into()), ..kernel("seccomp") }),
+        ("wall", kernel("supervisor")),
+        ("output", kernel("supervisor")),
+    ]);
+    if held.plan.policy.files.scratch != Scratch::None {
+        let note = "looked at every 50 ms or more; each file limited by RLIMIT_FSIZE; files that are deleted while open \
+                    are not seen";
+        all.insert("disk", watched(note));
+    }
+    all.extend(counted(accounting));
+    if accounting.watches_tasks() {
+        all.insert("processes", watched("counted every 10 ms or so; RLIMIT_NPROC, far above, is the user's"));
+    }
+    all.into_iter().map(|(what, enforcement)| (what.to_owned(), enforcement)).collect()
+}
+
+fn abi(held: &Held) -> Option<String> {
+    Some(held.plan.landlock_abi.to_string())
 }
 
 fn kernel(layer: &str) -> Enforcement {

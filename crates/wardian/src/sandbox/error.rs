@@ -112,8 +112,14 @@ impl SandboxError {
                  kernel.apparmor_restrict_unprivileged_userns); `wardian doctor` tells, with a profile to install"
             }
             SandboxError::Guest { errno: Errno::BUSY, .. } => {
-                "wardian itself runs under a seccomp listener, and there can be but one: `denials = false` in the \
-                 policy's `[syscalls]` does without"
+                "wardian itself runs under a seccomp listener, and there can be but one: do not require \
+                 `denials` here, and where starts are warm set `denials = false` under [syscalls]"
+            }
+            SandboxError::Guest { errno: Errno::NOENT | Errno::ACCES, stage } if *stage == CHDIR => {
+                "the working directory (`--cwd`) must be a directory inside the sandbox: /box, or what a mount shows"
+            }
+            SandboxError::Guest { errno: Errno::PERM, stage } if *stage == LIMITS => {
+                "a limit is above the one that wardian itself was started with: `ulimit -Ha` shows those"
             }
             SandboxError::Supervisor { source, .. } if source.kind() == std::io::ErrorKind::InvalidInput => {
                 "as root in a container: the policy's `identity.uid_range` must lie within /proc/self/uid_map"
@@ -124,6 +130,10 @@ impl SandboxError {
         Some(hint.into())
     }
 }
+
+/// Stages of the guest's start with a known remedy, in the words of [`super::message::stage`].
+pub(super) const CHDIR: &str = "change to its working directory";
+pub(super) const LIMITS: &str = "set its resource limits";
 
 const CLONE: &str = "create the sandbox's namespaces (clone3)";
 

@@ -59,6 +59,8 @@ impl HeadStart {
         let begun = self.0.take()?.join().ok()?;
         match begun {
             Ok(begun) if begun.namespaces != namespaces => None,
+            // What could not be begun is not what this plan wants.
+            Err(_) if namespaces != plan::NAMESPACES => None,
             other => Some(other),
         }
     }
@@ -96,7 +98,10 @@ impl Begun {
             capabilities,
             control: inits.as_fd(),
         };
-        let init = Live::new(spawn::start_init(&spec)?);
+        // Without a pid namespace init's death would leave the others alive: it is asked to end them.
+        let lifeline = (namespaces == 0).then(|| control.try_clone()).transpose();
+        let lifeline = lifeline.map_err(SandboxError::at("keep the sandbox's lifeline"))?;
+        let init = Live::new(spawn::start_init(&spec)?, lifeline);
         Ok(Begun { init, control, cgroup, namespaces })
     }
 

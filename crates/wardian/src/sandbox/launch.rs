@@ -4,6 +4,7 @@ use super::accounting::Accounting;
 use super::head_start::{self, Begun, HeadStart, packet_pair};
 use super::ids::{self, IdLease};
 use super::outcome::Facts;
+use super::private::Private;
 use super::slot::GuestLease;
 use super::streams::{Feeder, Taker, guest_pipe};
 use super::supervise::{Parts, Supervision};
@@ -59,6 +60,8 @@ pub(super) struct Held {
     /// Of a slot.
     pub(super) slot: Option<GuestLease>,
     pub(super) collect: Option<Collect>,
+    /// Level `landlock`: goes last, when nobody inside is left.
+    pub(super) private: Option<Private>,
 }
 
 /// The slots after control and plan, in order.
@@ -87,6 +90,10 @@ pub fn launch(
     let (channel, guest_channel) = packet_pair()?;
     let trees = plan.trees.iter().map(open_tree).collect::<Result<Vec<_>, _>>()?;
     // Each with an offset of its own: the same input may be on its way into another sandbox.
+    let private = match &plan.in_place {
+        Some(in_place) => Some(Private::make(in_place, &plan.inputs, owner)?),
+        None => None,
+    };
     let inputs = plan.inputs.iter().map(Input::reopen).collect::<Result<Vec<_>, _>>();
     let inputs = inputs.map_err(SandboxError::Input)?;
 
@@ -98,7 +105,7 @@ pub fn launch(
     };
     let joins = joined.as_ref().map_or(&[][..], Cgroup::join_files);
     let first_join = CHANNEL.0 + 4 + count(plan.inputs.len() + plan.copies.len() + trees.len());
-    let bytes = encode(&plan, first_join, joins.len());
+    let bytes = encode(&plan, ids.as_ref(), first_join, joins.len());
     let plan_file =
         init::sealed("wardian-plan", &bytes, false).map_err(SandboxError::at("put the plan in memory"))?;
     let mut slots: Vec<BorrowedFd<'_>> = vec![
@@ -124,7 +131,7 @@ pub fn launch(
     let prepared = Instant::now();
     go(&control, &slots, bytes.len())?;
     drop(slots);
-    let held = Held { plan, _ids: ids, slot: None, collect: connections.collect };
+    let held = Held { plan, _ids: ids, slot: None, collect: connections.collect, private };
 
     let limit = held.plan.policy.limits.output.0;
     let accounting = Accounting::new(born_into.or(joined), &held.plan);
@@ -191,15 +198,19 @@ pub(super) fn open_tree(tree: &HostTree) -> Result<OwnedFd, SandboxError> {
     Ok(detached)
 }
 
-fn encode(plan: &Plan, first_join: u32, joins: usize) -> Vec<u8> {
+fn encode(plan: &Plan, ids: Option<&IdLease>, first_join: u32, joins: usize) -> Vec<u8> {
     let guest = &plan.guest;
+    let in_place = plan.in_place.is_some();
+    // Without a user namespace ids are the host's, and an ordinary user has no rights over the bounding set.
+    let private_ids = !in_place || ids.is_some();
+    let own_id = ids.filter(|_| in_place).map(|ids| ids.guest);
     let spec = GuestSpec {
         channel: CHANNEL,
         joins: (first_join..first_join + count(joins)).map(Slot).collect(),
         stdio: STDIO,
         result: None,
         terminal: false,
-        new_cgroup_root: joins > 0,
+        new_cgroup_root: joins > 0 && !in_place,
         nice: guest.nice,
         affinity: guest.affinity.clone(),
         rlimits: guest.rlimits.clone(),
@@ -207,23 +218,27 @@ fn encode(plan: &Plan, first_join: u32, joins: usize) -> Vec<u8> {
         cwd: guest.cwd.clone(),
         landlock: guest.landlock,
         landlock_rules: guest.landlock_rules.clone(),
-        uid: guest.uid,
-        gid: guest.gid,
+        uid: own_id.unwrap_or(guest.uid),
+        gid: own_id.unwrap_or(guest.gid),
         change_ids: plan.own_ids,
-        private_ids: true,
+        private_ids,
         zygote: false,
         filter: guest.filter.clone(),
         listener: guest.listener,
+        unobserved_filter: guest.unobserved_filter.clone().unwrap_or_default(),
         program: guest.program.clone(),
         exec_once: guest.exec_once,
         args: guest.args.clone(),
         env: guest.env.clone(),
     };
-    wardian_init::encode(plan.steps.encoded(), &spec, &guest.init_filter, None)
+    wardian_init::encode(plan.steps.encoded(), &spec, &guest.init_filter, in_place, None)
 }
 
-/// Writes the id maps of a new user namespace (user_namespaces(7)).
+/// Writes the id maps of a new user namespace (user_namespaces(7)), if there is one.
 fn map_ids(pid: i32, plan: &Plan, ids: Option<&IdLease>) -> Result<(), SandboxError> {
+    if plan.in_place.is_some() {
+        return Ok(());
+    }
     let identity = &plan.policy.identity;
     let write = |file: &str, text: &str| {
         let path = format!("/proc/{pid}/{file}");

@@ -2,6 +2,7 @@
 
 use super::SandboxError;
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::{Shutdown, shutdown};
 use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use wardian_sys::spawn::StartedInit;
@@ -9,20 +10,22 @@ use wardian_sys::spawn::StartedInit;
 /// Init from its start to its reaping.
 pub(super) struct Live {
     init: StartedInit,
+    /// Our end of its control socket, where it is no pid 1: its death alone would not be everybody's.
+    lifeline: Option<OwnedFd>,
     status: Option<i32>,
     /// Whether it is ours to reap.
     is_child: bool,
 }
 
 impl Live {
-    pub(super) fn new(init: StartedInit) -> Live {
-        Live { init, status: None, is_child: true }
+    pub(super) fn new(init: StartedInit, lifeline: Option<OwnedFd>) -> Live {
+        Live { init, lifeline, status: None, is_child: true }
     }
 
     /// One that a zygote's init started, and reaps.
     pub(super) fn of_another(pidfd: OwnedFd) -> Result<Live, SandboxError> {
         let pid = pid_of(&pidfd)?;
-        Ok(Live { init: StartedInit { pid, pidfd }, status: None, is_child: false })
+        Ok(Live { init: StartedInit { pid, pidfd }, lifeline: None, status: None, is_child: false })
     }
 
     /// Its pid in our namespace; a number nobody else has until it is reaped.
@@ -35,9 +38,14 @@ impl Live {
         self.init.pidfd.as_fd()
     }
 
-    /// Its death takes the whole pid namespace with it. It may be dead already.
+    /// Ends it and everything inside: its death takes a pid namespace with it; without one it does what it does when we
+    /// are gone. It may be dead already.
     pub(super) fn kill(&self) {
-        let _ = pidfd_send_signal(&self.init.pidfd, Signal::KILL);
+        // What fails here has ended.
+        match &self.lifeline {
+            Some(lifeline) => drop(shutdown(lifeline, Shutdown::Both)),
+            None => drop(pidfd_send_signal(&self.init.pidfd, Signal::KILL)),
+        }
     }
 
     /// Waits until everything inside is gone; its exit code, or the signal that ended it.

@@ -1,9 +1,11 @@
 //! What happened, in a sentence that a student understands.
 
+use super::error;
 use super::outcome::Ending;
 use crate::plan::Plan;
 use crate::policy::{Bytes, Duration};
 use crate::report::{EffectiveLimits, Reason, Usage};
+use crate::signals;
 use wardian_init::Stage;
 
 /// The report's `message`.
@@ -38,6 +40,12 @@ pub(super) fn sentence(ending: &Ending, limits: &EffectiveLimits, usage: &Usage,
             "The program wrote a file larger than {} and was stopped; `--file-size` allows more.",
             Bytes(limits.file_size_bytes)
         ),
+        Reason::Disk if plan.in_place.is_some() => format!(
+            "The program filled the {} of disk space or the {} files it may use, or nested directories too deep to look \
+             into, and was stopped; `--disk` allows more.",
+            Bytes(limits.disk_bytes),
+            limits.disk_inodes
+        ),
         Reason::Disk => format!(
             "The program filled the {} of disk space it may use; `--disk` allows more.",
             Bytes(limits.disk_bytes)
@@ -71,44 +79,7 @@ fn human_bytes(bytes: u64) -> String {
 
 /// The signal's name.
 pub(super) fn signal_name(number: i32) -> String {
-    const NAMES: [&str; 31] = [
-        "SIGHUP",
-        "SIGINT",
-        "SIGQUIT",
-        "SIGILL",
-        "SIGTRAP",
-        "SIGABRT",
-        "SIGBUS",
-        "SIGFPE",
-        "SIGKILL",
-        "SIGUSR1",
-        "SIGSEGV",
-        "SIGUSR2",
-        "SIGPIPE",
-        "SIGALRM",
-        "SIGTERM",
-        "SIGSTKFLT",
-        "SIGCHLD",
-        "SIGCONT",
-        "SIGSTOP",
-        "SIGTSTP",
-        "SIGTTIN",
-        "SIGTTOU",
-        "SIGURG",
-        "SIGXCPU",
-        "SIGXFSZ",
-        "SIGVTALRM",
-        "SIGPROF",
-        "SIGWINCH",
-        "SIGIO",
-        "SIGPWR",
-        "SIGSYS",
-    ];
-    let index = usize::try_from(number - 1).ok();
-    match index.and_then(|index| NAMES.get(index)) {
-        Some(name) => (*name).to_owned(),
-        None => format!("signal {number}"),
-    }
+    signals::name(number).map_or_else(|| format!("signal {number}"), str::to_owned)
 }
 
 fn signal_meaning(number: i32) -> &'static str {
@@ -132,8 +103,8 @@ pub(super) fn stage(stage: Stage) -> &'static str {
         Stage::Streams => "take its streams and start a session",
         Stage::CgroupNamespace => "enter its cgroup namespace",
         Stage::Scheduling => "set its nice value and CPUs",
-        Stage::Limits => "set its resource limits",
-        Stage::WorkingDirectory => "change to its working directory",
+        Stage::Limits => error::LIMITS,
+        Stage::WorkingDirectory => error::CHDIR,
         Stage::Landlock => "restrict itself with Landlock",
         Stage::Identity => "change its ids and drop its capabilities",
         Stage::NoNewPrivs => "set no_new_privs",

@@ -7,6 +7,7 @@ mod accounting;
 mod artefacts;
 mod cancel;
 mod denials;
+mod disk_watch;
 mod enforcement;
 mod error;
 mod head_start;
@@ -16,6 +17,7 @@ mod launch;
 mod live;
 mod message;
 mod outcome;
+mod private;
 mod slot;
 mod streams;
 mod supervise;
@@ -25,9 +27,12 @@ pub use cancel::Cancel;
 pub use error::SandboxError;
 pub use head_start::HeadStart;
 pub use launch::{Running, launch};
+pub use private::sweep_scratch;
 pub(crate) use slot::{ProgramFrame, ReadySlot};
 pub use streams::{Output, StdinSource};
 pub(crate) use zygote::Zygote;
+
+pub(crate) use private::PREFIX as SCRATCH_PREFIX;
 
 use crate::files::{CollectLimits, Globs, OutDir};
 use crate::plan::Plan;
@@ -45,6 +50,14 @@ pub struct Connections {
     pub cancel: Option<Cancel>,
     /// What is collected from the working directory when everything inside is dead.
     pub collect: Option<Collect>,
+}
+
+impl Connections {
+    /// Nothing on standard input; both output streams kept for the report, up to the policy's limit.
+    pub fn capture() -> Connections {
+        let keep = || Output { pass_to: None, keep: true };
+        Connections { stdin: StdinSource::Empty, stdout: keep(), stderr: keep(), cancel: None, collect: None }
+    }
 }
 
 /// Files to be collected.

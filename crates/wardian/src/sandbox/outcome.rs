@@ -27,6 +27,8 @@ pub(super) enum Killed {
     Oom,
     MemoryWatch,
     Output,
+    Disk,
+    Processes,
     Cancelled(Option<i32>),
     SetUpTimeout,
 }
@@ -102,6 +104,8 @@ fn ending(facts: &Facts, accounting: &Accounting, init_status: i32) -> Result<En
             Killed::Cpu => Ok(Ending::of(Verdict::TimeLimit, Reason::CpuTime)),
             Killed::Oom => Ok(Ending::of(Verdict::MemoryLimit, Reason::OomKill)),
             Killed::MemoryWatch => Ok(Ending::of(Verdict::MemoryLimit, Reason::MemoryWatch)),
+            Killed::Disk => Ok(Ending::of(Verdict::DiskLimit, Reason::Disk)),
+            Killed::Processes => Ok(Ending::of(Verdict::ProcessLimit, Reason::Processes)),
             Killed::Output => Ok(Ending::of(Verdict::OutputLimit, Reason::Output)),
             Killed::Cancelled(signal) => {
                 Ok(Ending { signal, ..Ending::of(Verdict::Cancelled, Reason::Cancelled) })
@@ -162,7 +166,9 @@ pub(super) fn report(
     let max_rss = facts.exited.map_or(0, |(_, seen)| seen.max_rss_bytes);
     accounting.fill(&mut usage, &mut usage_source, max_rss);
     let (files, files_omitted) = artefacts::collect(&mut held, &facts);
-    fill_disk(&facts, &mut usage, &mut usage_source);
+    if held.private.is_none() {
+        fill_disk(&facts, &mut usage, &mut usage_source);
+    }
     let denials = denials.into_iter().chain(limit_denials(&accounting, &usage, &held)).collect();
     let enforced_by = enforcement::enforced_by(&held, &facts, &accounting);
     let limits = effective(&held.plan);
@@ -188,6 +194,7 @@ pub(super) fn report(
         files,
         files_omitted,
         denials,
+        level: Some(held.plan.policy.level),
         denials_unavailable: facts.denials_unavailable.clone(),
         enforced_by,
         timeline_us: Timeline {
@@ -309,6 +316,10 @@ fn limit_denials(accounting: &Accounting, usage: &Usage, held: &Held) -> Vec<Den
         all.push(denial(detail, "EAGAIN", hits, "`--processes` allows more"));
     }
     // How often a full file system refused is not counted anywhere; that it is full is known.
+    // A private directory of the host's own never refuses: being over its limit ends the run.
+    if held.private.is_some() {
+        return all;
+    }
     if usage.disk_bytes.is_some_and(|bytes| bytes + PAGE > limits.disk.0) {
         all.push(denial(
             format!("more than {} in scratch space", limits.disk),

@@ -231,7 +231,13 @@ impl Armed {
         let (guest, _pidfd) = slot.guest;
         accounting.guest_is(guest);
         let parts = Parts {
-            held: Held { plan, _ids: None, slot: Some(slot.lease), collect: connections.collect },
+            held: Held {
+                plan,
+                _ids: None,
+                slot: Some(slot.lease),
+                collect: connections.collect,
+                private: None,
+            },
             init: slot.init,
             control: slot.control,
             channel: None,
@@ -262,6 +268,7 @@ impl Making<'_> {
             if from_channel {
                 match receive(self.channel)? {
                     Some((Message::Listener, listener)) => self.listener = listener,
+                    Some((Message::Unobserved, _)) => {}
                     Some((Message::Ready, _)) => self.ready = true,
                     Some((Message::NotStarted { stage, errno }, _)) => {
                         return Err(SandboxError::guest(stage, errno));

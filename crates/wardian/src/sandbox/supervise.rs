@@ -7,6 +7,7 @@ use super::denials::Denials;
 use super::launch::Held;
 use super::live::Live;
 use super::outcome::{self, Facts, Killed};
+use super::private::Private;
 use super::streams::{Feeder, Taker};
 use crate::limits::cgroup::CgroupHost;
 use crate::report::Report;
@@ -19,6 +20,8 @@ use wardian_init::{MESSAGE_BYTES, Message};
 
 /// Set-up takes about a millisecond; longer than this, the host hangs.
 const SET_UP_LIMIT: Duration = Duration::from_secs(30);
+/// Why refused calls are not recorded below another sandbox.
+const NESTED: &str = "wardian itself runs under a seccomp listener, and the kernel allows but one";
 /// How long init may take to end everybody and report.
 const ORDERLY_END: Duration = Duration::from_millis(100);
 /// How long the caller may take for the last output after the program has ended.
@@ -106,10 +109,12 @@ impl Supervision {
         let now = Instant::now();
         self.facts.started = Some(now);
         self.facts.scratch = scratch;
-        if let Some(listener) = listener {
-            self.denials.listen(listener);
+        match listener {
+            Some(listener) => self.denials.listen(listener),
+            None if self.held.plan.guest.listener => self.facts.denials_unavailable = Some(NESTED.into()),
+            None => {}
         }
-        self.accounting.start(now, self.init.pid(), self.facts.scratch.as_ref())
+        self.accounting.start(now, self.init.pid(), self.facts.scratch.as_ref(), None)
     }
 
     pub(super) fn init_pid(&self) -> u32 {
@@ -118,6 +123,10 @@ impl Supervision {
 
     /// Watches, kills when a limit says so, and reports when everything inside is gone.
     pub(super) fn until_gone(mut self) -> Result<Report, SandboxError> {
+        if let Some(private) = &self.held.private {
+            self.facts.scratch =
+                Some(private.work().map_err(SandboxError::at("keep its private directory"))?);
+        }
         let mut init_is_alive = true;
         let mut init_status = 0;
         while init_is_alive || !self.streams_are_done() {
@@ -164,6 +173,10 @@ impl Supervision {
         if let Some(asked) = self.asked {
             return asked + ORDERLY_END;
         }
+        if self.facts.killed.is_some() {
+            // Its end wakes us.
+            return Instant::now() + DRAIN_LIMIT;
+        }
         let limits = &self.held.plan.policy.limits;
         let limit = match self.facts.started {
             None => self.facts.accepted + SET_UP_LIMIT,
@@ -176,7 +189,7 @@ impl Supervision {
     fn enforce(&mut self) {
         let now = Instant::now();
         self.denials.answer_due(now);
-        if self.asked.is_some_and(|asked| now >= asked + ORDERLY_END) {
+        if self.asked.take_if(|asked| now >= *asked + ORDERLY_END).is_some() {
             self.init.kill();
         }
         if self.facts.killed.is_some() {
@@ -210,7 +223,12 @@ impl Supervision {
     }
 
     fn end(&mut self) {
-        let ask = self.accounting.cgroup.is_none() && self.facts.started.is_some();
+        let in_place = self.held.plan.in_place.is_some();
+        if in_place && let Some(cgroup) = &self.accounting.cgroup {
+            // All at one moment; init finds whom this missed.
+            let _ = cgroup.kill();
+        }
+        let ask = (in_place || self.accounting.cgroup.is_none()) && self.facts.started.is_some();
         if ask && rustix::io::write(&self.control, &[0]).is_ok() {
             self.asked = Some(Instant::now());
         } else {
@@ -321,6 +339,7 @@ impl Supervision {
         match receive(channel)? {
             Some((Message::NotStarted { stage, errno }, _)) => self.facts.not_started = Some((stage, errno)),
             Some((Message::Listener, Some(listener))) => self.denials.listen(listener),
+            Some((Message::Unobserved, _)) => self.facts.denials_unavailable = Some(NESTED.into()),
             Some(_) => {}
             // The exec closed it; or the guest ended before, and said why.
             None => {
@@ -329,7 +348,9 @@ impl Supervision {
                     let now = Instant::now();
                     self.facts.started = Some(now);
                     sweep_once(&self.held.plan.cgroups);
-                    self.accounting.start(now, self.init.pid(), self.facts.scratch.as_ref())?;
+                    let private = self.held.private.as_ref().map(Private::top).transpose();
+                    let private = private.map_err(SandboxError::at("watch its private directory"))?;
+                    self.accounting.start(now, self.init.pid(), self.facts.scratch.as_ref(), private)?;
                 }
             }
         }
@@ -337,10 +358,13 @@ impl Supervision {
     }
 }
 
-/// Removes the cgroups of killed supervisors: once in a process, and while the program runs anyway.
+/// Removes the cgroups and private directories of killed supervisors: once in a process, and while the program runs anyway.
 fn sweep_once(cgroups: &CgroupHost) {
     static SWEPT: std::sync::Once = std::sync::Once::new();
-    SWEPT.call_once(|| drop(crate::limits::cgroup::gc(cgroups)));
+    SWEPT.call_once(|| {
+        drop(crate::limits::cgroup::gc(cgroups));
+        drop(super::sweep_scratch());
+    });
 }
 
 /// One message; `None` at the end. Blocks if there is neither, so it is called when poll says so or init is gone.

@@ -281,6 +281,8 @@ fn encode(plan: &WarmPlan, first_join: u32, joins: usize, orders: u32) -> Vec<u8
         zygote: false,
         filter: guest.filter.clone(),
         listener: guest.listener,
+        // A slot is made ahead of any run: one that could not be observed is not made.
+        unobserved_filter: guest.unobserved_filter.clone().unwrap_or_default(),
         program: guest.program.clone(),
         exec_once: guest.exec_once,
         args: guest.args.clone(),
@@ -295,5 +297,5 @@ fn encode(plan: &WarmPlan, first_join: u32, joins: usize, orders: u32) -> Vec<u8
         guest,
         seal: plan.seal.clone(),
     };
-    wardian_init::encode(zygote.steps.encoded(), &own, &zygote.guest.init_filter, Some(&slots))
+    wardian_init::encode(zygote.steps.encoded(), &own, &zygote.guest.init_filter, false, Some(&slots))
 }

@@ -4,7 +4,7 @@
 
 use super::names::{self, Named};
 use super::ruling::{Decision, Reason, errno};
-use super::{Arch, Profile, Sockets, name_of, table};
+use super::{Arch, Profile, Sockets, Surroundings, name_of, table};
 use crate::report::Denial;
 
 /// A call that the filter refused.
@@ -114,6 +114,9 @@ impl Reason {
                 "the policy allows TCP and UDP on 127.0.0.1 and ::1, and no other network"
             }
             Self::Network => "the policy forbids network; --network loopback allows 127.0.0.1",
+            Self::LocalSockets if profile.surroundings != Surroundings::Own => {
+                "at level landlock the host's sockets are in reach: only socket pairs are allowed"
+            }
             Self::LocalSockets if profile.sockets != Sockets::None => {
                 "host directories are mounted, which may hold sockets of others: only socket pairs are allowed"
             }
@@ -165,6 +168,12 @@ impl Reason {
                 "the cores are limited by pinning, since no cgroup does; wardian doctor says how to get one"
             }
             Self::Personality => "other execution domains are never allowed",
+            Self::SharedIpc => {
+                "at level landlock these are shared with the whole machine: never allowed there"
+            }
+            Self::Metadata => {
+                "at level landlock the caller's own files are in reach of such calls: never allowed there"
+            }
             Self::Oversight => "this would change how the sandbox watches the program: never allowed",
         }
     }

@@ -38,6 +38,7 @@ mod interpreter;
 mod names;
 mod rules;
 mod ruling;
+mod surroundings;
 mod table;
 
 pub use arch::{Arch, name_of};
@@ -46,6 +47,7 @@ pub use compile::compile;
 pub use explain::{Refused, describe};
 pub use init::init_program;
 pub use ruling::{Decision, Reason};
+pub(crate) use table::is_never_allowed;
 
 use serde::Serialize;
 
@@ -66,6 +68,8 @@ pub struct Profile {
     pub memfd: bool,
     /// Whether System V shared memory, and System V and POSIX message queues may be created: as for `memfd`.
     pub sysv_shm: bool,
+    /// Whom the guest shares kernel objects with.
+    pub surroundings: Surroundings,
     /// Whether the CPU affinity may be changed: not where the number of cores is limited by pinning.
     pub affinity: bool,
     /// How a refusal is told.
@@ -133,6 +137,18 @@ pub enum Sockets {
     Loopback,
 }
 
+/// Whom a guest shares kernel objects with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Surroundings {
+    /// Nobody: its namespaces are its own.
+    Own,
+    /// Everybody on the host, under an id that is nobody else's.
+    Host,
+    /// Everybody on the host, under its caller's id.
+    HostAsCaller,
+}
+
 /// How a refusal is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -168,6 +184,7 @@ pub(crate) mod tests {
             named_sockets: true,
             memfd: true,
             sysv_shm: true,
+            surroundings: Surroundings::Own,
             affinity: true,
             refusal: Refusal::Errno,
             refused_errno: RefusedErrno::Eperm,
@@ -186,9 +203,13 @@ pub(crate) mod tests {
             sockets in prop::sample::select(vec![Sockets::None, Sockets::Unix, Sockets::Loopback]),
             refusal in prop::sample::select(vec![Refusal::Errno, Refusal::Notify]),
             refused_errno in prop::sample::select(vec![RefusedErrno::Eperm, RefusedErrno::Eacces]),
+            surroundings in
+                prop::sample::select(vec![Surroundings::Own, Surroundings::Host, Surroundings::HostAsCaller]),
             [memfd, sysv_shm, affinity, named_sockets] in any::<[bool; 4]>(),
         ) -> Profile {
-            Profile { exec, processes, sockets, named_sockets, memfd, sysv_shm, affinity, refusal, refused_errno }
+            Profile {
+                exec, processes, sockets, named_sockets, memfd, sysv_shm, surroundings, affinity, refusal, refused_errno
+            }
         }
     }
 
@@ -208,7 +229,7 @@ pub(crate) mod tests {
         assert_eq!(
             json,
             r#"{"exec":"any","processes":"any","sockets":"unix","named_sockets":true,"memfd":true,"sysv_shm":true,"#.to_owned()
-                + r#""affinity":true,"refusal":"errno","refused_errno":"EPERM"}"#
+                + r#""surroundings":"own","affinity":true,"refusal":"errno","refused_errno":"EPERM"}"#
         );
     }
 }

@@ -5,13 +5,14 @@
 
 use super::names::*;
 use super::ruling::{Decision, Low, Reason, Ruling, Test, arg, errno};
-use super::{Exec, Processes, Profile, Sockets};
+use super::surroundings::not_of_others;
+use super::{Exec, Processes, Profile, Sockets, Surroundings};
 use Decision::{Allow, Answer, Kill, Refuse};
 
 /// How the table names a rule.
 pub(super) type Rule = fn(&Profile) -> Ruling;
 
-fn granted(granted: bool, reason: Reason) -> Ruling {
+pub(super) fn granted(granted: bool, reason: Reason) -> Ruling {
     if granted { Allow.into() } else { Refuse(reason).into() }
 }
 
@@ -111,24 +112,30 @@ pub(super) fn memfd_create(profile: &Profile) -> Ruling {
 }
 
 pub(super) fn shmget(profile: &Profile) -> Ruling {
+    if profile.surroundings != Surroundings::Own {
+        return Refuse(Reason::SharedIpc).into();
+    }
     if profile.sysv_shm { no_huge_pages(arg(2), SHM_HUGETLB) } else { Refuse(Reason::UncountedMemory).into() }
 }
 
 /// System V and POSIX message queues.
 pub(super) fn queue(profile: &Profile) -> Ruling {
-    granted(profile.sysv_shm, Reason::UncountedMemory)
+    match profile.surroundings {
+        Surroundings::Own => granted(profile.sysv_shm, Reason::UncountedMemory),
+        Surroundings::Host | Surroundings::HostAsCaller => Refuse(Reason::SharedIpc).into(),
+    }
 }
 
-fn no_set_id(mode: Low) -> Ruling {
+pub(super) fn no_set_id(mode: Low) -> Ruling {
     Ruling::when([mode.has_any(SET_ID_BITS)], Refuse(Reason::SetId)).otherwise(Allow)
 }
 
-/// chmod, fchmod, creat and mkdir have their mode second.
+/// creat and mkdir have their mode second.
 pub(super) fn mode_second(_: &Profile) -> Ruling {
     no_set_id(arg(1))
 }
 
-/// fchmodat, fchmodat2 and mkdirat have it third.
+/// mkdirat has it third.
 pub(super) fn mode_third(_: &Profile) -> Ruling {
     no_set_id(arg(2))
 }
@@ -265,36 +272,35 @@ pub(super) fn personality(_: &Profile) -> Ruling {
 }
 
 /// The classes that no privilege is needed for, with or without `SCHED_RESET_ON_FORK`.
-pub(super) fn sched_setscheduler(_: &Profile) -> Ruling {
-    not_of_init(0)
+pub(super) fn sched_setscheduler(profile: &Profile) -> Ruling {
+    not_of_others(profile, 0)
         .or_when([arg(1).masked(0xbfff_ffff).in_list(&[0, 3, 5])], Allow)
         .otherwise(Refuse(Reason::Scheduling))
 }
 
 pub(super) fn affinity(profile: &Profile) -> Ruling {
-    if profile.affinity { not_of_init(0).otherwise(Allow) } else { granted(false, Reason::Affinity) }
-}
-
-/// Where there is but one id, init has it too: its limits and its scheduling are not the guest's to change.
-fn not_of_init(argument: u8) -> Ruling {
-    Ruling::when([arg(argument).is(1)], Refuse(Reason::Trace))
+    if profile.affinity {
+        not_of_others(profile, 0).otherwise(Allow)
+    } else {
+        granted(false, Reason::Affinity)
+    }
 }
 
 /// prlimit64 and sched_setparam, whose first argument is a process.
-pub(super) fn of_a_process(_: &Profile) -> Ruling {
-    not_of_init(0).otherwise(Allow)
+pub(super) fn of_a_process(profile: &Profile) -> Ruling {
+    not_of_others(profile, 0).otherwise(Allow)
 }
 
 /// setpriority; a group or a user may have init in it.
-pub(super) fn setpriority(_: &Profile) -> Ruling {
+pub(super) fn setpriority(profile: &Profile) -> Ruling {
     const PROCESS: u32 = 0;
-    not_of_init(1).or_when([arg(0).is(PROCESS)], Allow).otherwise(Refuse(Reason::Scheduling))
+    not_of_others(profile, 1).or_when([arg(0).is(PROCESS)], Allow).otherwise(Refuse(Reason::Scheduling))
 }
 
 /// ioprio_set, which numbers the same kinds from 1.
-pub(super) fn ioprio_set(_: &Profile) -> Ruling {
+pub(super) fn ioprio_set(profile: &Profile) -> Ruling {
     const PROCESS: u32 = 1;
-    not_of_init(1).or_when([arg(0).is(PROCESS)], Allow).otherwise(Refuse(Reason::Scheduling))
+    not_of_others(profile, 1).or_when([arg(0).is(PROCESS)], Allow).otherwise(Refuse(Reason::Scheduling))
 }
 
 /// Programs that drop privileges (busybox among them) set the ids they have, and end if they cannot. Without

@@ -85,6 +85,10 @@ pub enum Reason {
     Affinity,
     /// It changes its execution domain.
     Personality,
+    /// It uses queues, semaphores or memory that any process of the machine may share.
+    SharedIpc,
+    /// It changes mode, owner, times or attributes of a file that may be its caller's.
+    Metadata,
     /// It changes how it is watched: its filters, its visibility, its memory map.
     Oversight,
 }

@@ -2,7 +2,7 @@
 
 use super::rules::{self, Rule};
 use super::ruling::{Decision, Reason, Ruling};
-use super::{Arch, Profile};
+use super::{Arch, Profile, surroundings};
 
 /// What a group of calls is subject to.
 #[derive(Clone, Copy)]
@@ -35,17 +35,21 @@ pub(super) const GROUPS: &[Group] = &[
     (Allow, &["stat", "fstat", "lstat", "newfstatat", "statx", "statfs", "fstatfs", "access", "faccessat",
               "faccessat2", "readlink", "readlinkat", "getdents", "getdents64", "getcwd", "chdir", "fchdir",
               "rename", "renameat", "renameat2", "rmdir", "unlink", "unlinkat", "link", "linkat", "symlink",
-              "symlinkat", "truncate", "utime", "utimes", "utimensat", "futimesat", "umask"]),
+              "symlinkat", "truncate", "umask"]),
     // Without capabilities the kernel lets nobody give files away.
-    (Allow, &["chown", "fchown", "lchown", "fchownat"]),
+    (By(surroundings::metadata), &["chown", "fchown", "lchown", "fchownat", "utime", "utimes", "utimensat",
+                            "futimesat"]),
     // shutil.copystat copies these. Scratch space counts them against its inodes.
-    (Allow, &["setxattr", "lsetxattr", "fsetxattr", "getxattr", "lgetxattr", "fgetxattr", "listxattr",
-              "llistxattr", "flistxattr", "removexattr", "lremovexattr", "fremovexattr", "setxattrat",
-              "getxattrat", "listxattrat", "removexattrat"]),
+    (By(surroundings::metadata), &["setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr",
+                            "fremovexattr", "setxattrat", "removexattrat"]),
+    (Allow, &["getxattr", "lgetxattr", "fgetxattr", "listxattr", "llistxattr", "flistxattr", "getxattrat",
+              "listxattrat"]),
     (By(rules::open), &["open"]),
     (By(rules::openat), &["openat"]),
-    (By(rules::mode_second), &["creat", "chmod", "fchmod", "mkdir"]),
-    (By(rules::mode_third), &["fchmodat", "fchmodat2", "mkdirat"]),
+    (By(rules::mode_second), &["creat", "mkdir"]),
+    (By(rules::mode_third), &["mkdirat"]),
+    (By(surroundings::chmod), &["chmod", "fchmod"]),
+    (By(surroundings::fchmodat), &["fchmodat", "fchmodat2"]),
     (By(rules::mknod), &["mknod"]),
     (By(rules::mknodat), &["mknodat"]),
     (By(rules::fcntl), &["fcntl"]),
@@ -86,7 +90,7 @@ pub(super) const GROUPS: &[Group] = &[
               "getpgrp", "getsid", "setsid", "set_tid_address", "set_robust_list", "get_robust_list", "futex",
               "futex_waitv", "futex_wake", "futex_wait", "futex_requeue", "rseq", "membarrier", "getcpu",
               "restart_syscall"]),
-    // Signals and pidfds reach no further than the pid namespace.
+    // Signals and pidfds reach no further than the pid namespace, or Landlock's scope.
     (Allow, &["kill", "tkill", "tgkill", "rt_sigaction", "rt_sigprocmask", "rt_sigpending", "rt_sigqueueinfo",
               "rt_tgsigqueueinfo", "rt_sigreturn", "rt_sigsuspend", "rt_sigtimedwait", "sigaltstack", "pause",
               "pidfd_open", "pidfd_send_signal"]),
@@ -134,11 +138,12 @@ pub(super) const GROUPS: &[Group] = &[
     (Allow, &["bind", "listen", "accept", "accept4", "connect", "getsockname", "getpeername", "getsockopt",
               "shutdown", "sendto", "recvfrom", "sendmsg", "recvmsg", "sendmmsg", "recvmmsg"]),
 
-    // IPC: the namespace is the sandbox's own, and what it holds is gone with it.
+    // IPC: where the namespace is the sandbox's own, what it holds is gone with it.
     (By(rules::shmget), &["shmget"]),
     (By(rules::queue), &["msgget", "mq_open"]),
-    (Allow, &["shmat", "shmctl", "shmdt", "msgsnd", "msgrcv", "msgctl", "semget", "semop", "semtimedop",
-              "semctl", "mq_unlink", "mq_timedsend", "mq_timedreceive", "mq_notify", "mq_getsetattr"]),
+    (By(surroundings::ipc), &["shmat", "shmctl", "shmdt", "msgsnd", "msgrcv", "msgctl", "semget", "semop", "semtimedop",
+                       "semctl", "mq_unlink", "mq_timedsend", "mq_timedreceive", "mq_notify",
+                       "mq_getsetattr"]),
 
     // Namespaces, roots and mounts.
     (Refuse(Reason::Namespaces), &["unshare", "setns", "chroot", "pivot_root"]),
@@ -221,6 +226,13 @@ pub(super) fn rulings(profile: &Profile, arch: Arch) -> impl Iterator<Item = (u3
         Arch::Aarch64 => &AARCH64,
     };
     arch.calls().iter().zip(groups).map(|(&(_, number), &group)| (number, GROUPS[group].0.ruling(profile)))
+}
+
+/// Whether the system call of this name is refused or not there, whatever the policy and the arguments; false for
+/// a name that no call has.
+pub(crate) fn is_never_allowed(name: &str) -> bool {
+    let mut groups = GROUPS.iter().filter(|(_, names)| names.contains(&name));
+    groups.next().is_some_and(|(class, _)| matches!(class, Refuse(_) | Absent)) && groups.next().is_none()
 }
 
 /// What becomes of the system call of this name.

@@ -2,7 +2,7 @@
 
 use wardian_nsjail::{IdMap, Mode, NsjailConfig, RLimit};
 
-use super::mounts;
+use super::{kafel, mounts};
 
 /// What wardian does about a field.
 #[derive(Debug, Clone, Copy)]
@@ -109,7 +109,8 @@ const NETWORK: &str = "a sandbox has no network beyond its own loopback";
 const PERSONALITY: &str = "the personality is the kernel's default, which keeps its protections";
 const NAMESPACE: &str = "every sandbox has its own";
 const LIMIT: &str = "setrlimit; soft and hard limit are the same, as in nsjail";
-const KAFEL: &str = "Kafel is not read; wardian's own filter applies, and refused calls are in the report";
+const KAFEL: &str =
+    "Kafel is not read from files; wardian's own filter applies, and refused calls are in the report";
 
 /// Every field of the config, in nsjail's order.
 pub const FIELDS: &[Field] = &[
@@ -240,7 +241,15 @@ pub const FIELDS: &[Field] = &[
         (!problems.is_empty()).then(|| problems.join(", "))
     }),
     refused("seccomp_policy_file", KAFEL),
-    refused("seccomp_string", KAFEL),
+    honoured_if(
+        "seccomp_string",
+        "lists of calls to refuse (`KILL { ptrace } DEFAULT ALLOW`) that wardian refuses anyway, with an error instead \
+         of a signal",
+        |config| match config.seccomp_string.as_slice() {
+            [] => None,
+            lines => kafel::problem(&lines.join("\n")),
+        },
+    ),
     refused("seccomp_log", "refused calls are in wardian's report, not in the kernel's log"),
     refused("seccomp_unotify", "use wardian's report (`--report`), which lists what was refused"),
     refused("seccomp_unotify_report", "use wardian's report (`--report`)"),
@@ -378,7 +387,7 @@ mod tests {
             "gidmap { } gidmap { }",
             "mount { dst: '/s' fstype: 'sysfs' }",
             "seccomp_policy_file: '/p'",
-            "seccomp_string: 'DEFAULT ALLOW'",
+            "seccomp_string: 'KILL { geteuid } DEFAULT ALLOW'",
             "seccomp_log: true",
             "seccomp_unotify: true",
             "seccomp_unotify_report: '/r'",

@@ -7,6 +7,7 @@
 mod command;
 mod environment;
 mod fields;
+mod kafel;
 mod mounts;
 mod outcome;
 mod policy;

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::super::signals;
+use crate::signals;
 
 /// How a run ended, in the terms of nsjail's exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! safeexec's report.
 
-use super::super::signals;
+use crate::signals;
 
 const SIGXFSZ: i32 = 25;
 

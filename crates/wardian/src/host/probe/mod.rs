@@ -46,7 +46,7 @@ impl Host {
             default_policy_can_be_met: findings.iter().all(|finding| finding.status != Status::Fail),
             findings,
             pythons,
-            landlock_level: LandlockLevel::with_abi(host.landlock_abi),
+            landlock_level: LandlockLevel::of(host.privilege, run::in_place(&host)),
             settings: settings.into_map(),
         }
     }

@@ -4,13 +4,12 @@ use super::settings::{MEMFD_NOEXEC, Settings};
 use crate::host::Host;
 use crate::host::examination::Finding;
 use crate::plan::{Plan, PlanError, Program, Request};
-use crate::policy::{self, Duration};
+use crate::policy::{self, Duration, Level};
 use crate::python;
 use crate::report::Report;
 use crate::sandbox::{self, Connections, Output, SandboxError, StdinSource};
 use std::ffi::OsString;
 use std::path::Path;
-use wardian_sys::Errno;
 
 /// A probe takes milliseconds; a host on which it takes longer hangs.
 const WALL: Duration = Duration::from_secs(20);
@@ -41,7 +40,11 @@ impl Failure {
 
 /// Runs a program under the default policy.
 pub(super) fn program(program: Program, args: Vec<OsString>, host: &Host) -> Outcome {
-    match try_program(program, args, host) {
+    at_level(Level::Namespaces, program, args, host)
+}
+
+fn at_level(level: Level, program: Program, args: Vec<OsString>, host: &Host) -> Outcome {
+    match try_program(level, program, args, host) {
         Ok(report) => Outcome::Ran(Box::new(report)),
         Err(failure) => Outcome::NotRun(failure),
     }
@@ -49,14 +52,28 @@ pub(super) fn program(program: Program, args: Vec<OsString>, host: &Host) -> Out
 
 /// Runs a program that does nothing, where there is no Python to do more.
 pub(super) fn nothing(host: &Host) -> Outcome {
-    let places = ["/bin/true", "/usr/bin/true", "/bin/busybox"];
-    let path = places.into_iter().find(|path| Path::new(path).exists()).unwrap_or("/bin/true");
-    program(Program::Exec(path.into()), vec!["true".into()], host)
+    program(true_program(), vec!["true".into()], host)
 }
 
-fn try_program(program: Program, args: Vec<OsString>, host: &Host) -> Result<Report, Failure> {
+/// Runs it at the weaker level; what is in the way there, if anything.
+pub(super) fn in_place(host: &Host) -> Option<String> {
+    match at_level(Level::Landlock, true_program(), vec!["true".into()], host) {
+        Outcome::Ran(report) if report.verdict.is_ok() => None,
+        Outcome::Ran(report) => Some(report.message),
+        Outcome::NotRun(failure) => Some(failure.to_string()),
+    }
+}
+
+fn true_program() -> Program {
+    let places = ["/bin/true", "/usr/bin/true", "/bin/busybox"];
+    let path = places.into_iter().find(|path| Path::new(path).exists()).unwrap_or("/bin/true");
+    Program::Exec(path.into())
+}
+
+fn try_program(level: Level, program: Program, args: Vec<OsString>, host: &Host) -> Result<Report, Failure> {
     let mut policy = policy::preset("python").map_err(PlanError::from)?;
     policy.limits.wall = WALL;
+    policy.level = level;
     let request = Request {
         policy,
         program,
@@ -87,10 +104,6 @@ pub(super) fn failed(failure: &Failure, settings: &Settings, earlier: bool) -> F
         {
             Some(format!("sudo sysctl -w {MEMFD_NOEXEC}=1, and the same in /etc/sysctl.d"))
         }
-        Failure::Sandbox(SandboxError::Guest { errno: Errno::BUSY, .. }) => Some(format!(
-            "{}; or set `denials = false` under [syscalls] in the policy",
-            super::contained::NESTED
-        )),
         _ => None,
     };
     let general = match earlier {
@@ -104,6 +117,7 @@ pub(super) fn failed(failure: &Failure, settings: &Settings, earlier: bool) -> F
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wardian_sys::Errno;
 
     #[test]
     fn the_setting_that_explains_a_failure_gives_the_fix() {
@@ -125,8 +139,5 @@ mod tests {
         );
         let fix = |earlier| failed(&init, &Settings::of(&[]), earlier).fix.unwrap();
         assert!(fix(true).contains("failed above") && fix(false).contains("the step says"));
-        let nested =
-            Failure::Sandbox(SandboxError::Guest { stage: "install its seccomp filter", errno: Errno::BUSY });
-        assert!(failed(&nested, &Settings::of(&[]), false).fix.unwrap().contains("denials = false"));
     }
 }

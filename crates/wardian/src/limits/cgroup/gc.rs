@@ -75,7 +75,8 @@ fn sweep(dir: &Dir, here: &Owner, report: &mut GcReport, remove: impl Fn(&str) -
     }
 }
 
-fn names(dir: &Dir) -> Result<Vec<String>, CgroupError> {
+/// The groups below one.
+pub(super) fn names(dir: &Dir) -> Result<Vec<String>, CgroupError> {
     let open = dir.group("").open()?;
     let mut buffer = [MaybeUninit::uninit(); 8192];
     let mut entries = RawDir::new(&open, &mut buffer);
@@ -85,6 +86,7 @@ fn names(dir: &Dir) -> Result<Vec<String>, CgroupError> {
             entry.map_err(|error| CgroupError::Read { path: dir.path().to_owned(), source: error.into() })?;
         if entry.file_type() == FileType::Directory
             && let Ok(name) = entry.file_name().to_str()
+            && ![".", ".."].contains(&name)
         {
             names.push(name.to_owned());
         }

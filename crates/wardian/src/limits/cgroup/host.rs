@@ -88,8 +88,8 @@ impl CgroupHost {
     /// Like [`locate`](CgroupHost::locate), and then makes a group with every limit and removes it again: what
     /// this host says it can, it has done.
     ///
-    /// On version 2 that may have a lasting effect: our own group hands its controllers down, and its
-    /// processes, ourselves among them, move to a group `wardian-supervisor` below it.
+    /// On version 2 our own group may hand its controllers down meanwhile, and its processes, ourselves among them, be in
+    /// a group `wardian-supervisor` below it, until the last wardian there is done.
     pub fn probe(cap: Cap) -> CgroupHost {
         let mut host = CgroupHost::locate(cap);
         let plain =

@@ -8,6 +8,7 @@
 //! writing `0` to each of [`Cgroup::join_files`], which takes 40 µs where a pid, or `cgroup.procs`, would take
 //! milliseconds (a grace period of the kernel's).
 
+mod delegated;
 mod dir;
 mod gc;
 mod group;

@@ -2,6 +2,7 @@
 //!
 //! Kernel documentation: `Documentation/admin-guide/cgroup-v2.rst`.
 
+use super::delegated::{self, LEAF, PASSES};
 use super::dir::{Counters, Dir, Place};
 use super::group::{Group, lock, remove};
 use super::limits::PERIOD_US;
@@ -15,18 +16,21 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Where the processes of our own group go: a group that hands controllers down may have none itself.
-const LEAF: &str = "wardian-supervisor";
-/// How often new processes may appear in our own group while we empty it.
-const PASSES: usize = 8;
-
 /// The group below which sandboxes get theirs.
 #[derive(Debug)]
 pub(super) struct Hierarchy {
     dir: Dir,
     controllers: Controllers,
     /// What it hands down by now.
-    enabled: Mutex<Controllers>,
+    enabled: Mutex<Enabled>,
+}
+
+/// What our own group hands down, as far as we know.
+#[derive(Debug, Default)]
+struct Enabled {
+    controllers: Controllers,
+    /// The lock by which we take part; without it others may change everything.
+    lock: Option<OwnedFd>,
 }
 
 impl Hierarchy {
@@ -49,8 +53,7 @@ impl Hierarchy {
                 return Err(CgroupError::NoController { controller, path: dir.path().to_owned() });
             }
         }
-        let enabled = listed(here.read("cgroup.subtree_control")?.text());
-        Ok(Hierarchy { dir, controllers, enabled: Mutex::new(enabled) })
+        Ok(Hierarchy { dir, controllers, enabled: Mutex::default() })
     }
 
     pub(super) fn controllers(&self) -> Controllers {
@@ -63,7 +66,12 @@ impl Hierarchy {
 
     /// Hands down what is needed and not handed down yet, once in the life of our own group.
     fn enable(&self, cpu: bool) -> Result<(), CgroupError> {
-        let mut enabled = self.enabled.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.enabled.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.lock.is_none() {
+            state.lock = Some(delegated::enter(&self.dir)?);
+            state.controllers = listed(self.dir.group("").read("cgroup.subtree_control")?.text());
+        }
+        let enabled = &mut state.controllers;
         let wanted =
             [("+memory", enabled.memory, true), ("+pids", enabled.pids, true), ("+cpu", enabled.cpu, cpu)];
         let missing: Vec<&str> =
@@ -89,28 +97,11 @@ impl Hierarchy {
                     if source.kind() == ErrorKind::ResourceBusy && left > 0 =>
                 {
                     left -= 1;
-                    self.move_to_leaf()?;
+                    delegated::move_to_leaf(&self.dir)?;
                 }
                 other => return other,
             }
         }
-    }
-
-    fn move_to_leaf(&self) -> Result<(), CgroupError> {
-        let leaf = self.dir.group(LEAF);
-        match leaf.make() {
-            Err(CgroupError::Create { source, .. }) if source.kind() == ErrorKind::AlreadyExists => {}
-            other => other?,
-        }
-        let path = self.dir.path().join("cgroup.procs");
-        let members = std::fs::read_to_string(&path).map_err(|source| CgroupError::Read { path, source })?;
-        for pid in members.lines() {
-            match leaf.write("cgroup.procs", pid) {
-                Err(CgroupError::Write { source, .. }) if is_gone(&source) => {}
-                other => other?,
-            }
-        }
-        Ok(())
     }
 
     /// Makes the group, sets the limits and opens what is used later.
@@ -144,8 +135,14 @@ impl Hierarchy {
     }
 }
 
-fn is_gone(source: &std::io::Error) -> bool {
-    source.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
+impl Drop for Hierarchy {
+    fn drop(&mut self) {
+        let state = self.enabled.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lock) = &state.lock {
+            // Nobody is left to tell; the next one to leave tries again.
+            let _ = delegated::leave(&self.dir, lock);
+        }
+    }
 }
 
 /// `cpuset cpu io memory pids`. CPU time is counted by every group, controller or not.
@@ -419,7 +416,7 @@ mod tests {
             }
         };
         let controllers = Controllers::default();
-        let host = Arc::new(Hierarchy { dir, controllers, enabled: Mutex::new(controllers) });
+        let host = Arc::new(Hierarchy { dir, controllers, enabled: Mutex::default() });
         let mut group = group(host, &name);
         let join =
             format!("echo 0 > {}/cgroup.procs || exit 99; sleep 100 & sleep 100", group.path().display());

@@ -252,6 +252,11 @@ fn times(proc: &Proc, stat: &Stat) -> Times {
     }
 }
 
+/// Processes and threads of a user on this machine, as far as `/proc` shows them.
+pub(crate) fn tasks_of(uid: u32) -> u64 {
+    Proc::open().map_or(0, |proc| proc.tasks_of(uid))
+}
+
 /// Bytes in use on the file system that `directory` is on.
 pub fn tmpfs_bytes(directory: impl AsFd) -> std::io::Result<u64> {
     let stat = rustix::fs::fstatvfs(directory)?;

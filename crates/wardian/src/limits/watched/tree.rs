@@ -2,7 +2,7 @@
 
 use crate::limits::slurp::slurp;
 use crate::limits::stat::Stat;
-use rustix::fs::{Mode, OFlags, RawDir, openat};
+use rustix::fs::{AtFlags, Mode, OFlags, RawDir, openat};
 use rustix::io::Errno;
 use std::collections::{HashMap, HashSet};
 use std::mem::MaybeUninit;
@@ -107,6 +107,16 @@ impl Proc {
             }
         }
         numbers
+    }
+
+    /// Processes and threads of one user.
+    pub(super) fn tasks_of(&self, uid: u32) -> u64 {
+        let is_theirs = |pid: &u32| {
+            let stat = rustix::fs::statat(&self.dir, pid.to_string(), AtFlags::empty());
+            stat.is_ok_and(|stat| stat.st_uid == uid)
+        };
+        let pids = self.numbers_in(".", MAX_ENTRIES).into_iter().filter(is_theirs);
+        pids.filter_map(|pid| self.stat(pid)).map(|stat| stat.threads.max(1)).sum()
     }
 
     /// All processes below `root` and below `beside`, and those of `known` that still are the same.

@@ -25,6 +25,44 @@ LINE = (
 PRECEDENCE = {LINE % default: default for default in (b"local", b"stdlib")}
 
 
+# What setuptools writes into PROJECT-nspkg.pth for a package that several projects share, by version.
+NAMESPACE = [
+    "import sys, types, os;has_mfs = sys.version_info > (3, 5);p = os.path.join(%(root)s, *%(parts)r);"
+    "importlib = has_mfs and __import__('importlib.util');has_mfs and __import__('importlib.machinery');"
+    "m = has_mfs and sys.modules.setdefault(%(name)r, %(made)s);%(rest)s",
+    "import sys, types, os;p = os.path.join(%(root)s, *%(parts)r);"
+    "importlib = __import__('importlib.util');__import__('importlib.machinery');"
+    "m = sys.modules.setdefault(%(name)r, %(made)s);%(rest)s",
+]
+MADE = "importlib.util.module_from_spec(importlib.machinery.PathFinder.find_spec(%r, [os.path.dirname(p)]))"
+REST = (
+    "m = m or sys.modules.setdefault(%r, types.ModuleType(%r));"
+    "mp = (m or []) and m.__dict__.setdefault('__path__',[]);(p not in mp) and mp.append(p)"
+)
+
+
+def namespace_of(line):
+    """The name of the package that a line makes, if it does that and nothing else."""
+    name = line.partition("sys.modules.setdefault('")[2].partition("'")[0]
+    parts = tuple(name.split("."))
+    rest = REST % (name, name)
+    if len(parts) > 1:
+        rest += ";m and setattr(sys.modules[%r], %r, m)" % (".".join(parts[:-1]), parts[-1])
+    values = {
+        "root": "sys._getframe(1).f_locals['sitedir']",
+        "parts": parts,
+        "name": name,
+        "made": MADE % name,
+        "rest": rest,
+    }
+    return name if line in [template % values for template in NAMESPACE] else None
+
+
+def namespaces_of(text):
+    names = [namespace_of(line) for line in text.decode("utf-8", "replace").splitlines() if line.strip()]
+    return names if names and None not in names else None
+
+
 def removeduppaths():
     known = remove_duplicates()
     state["path"] = list(sys.path)
@@ -45,9 +83,17 @@ def addpackage(sitedir, name, known_paths):
     before = set(sys.modules)
     answer = add_package(sitedir, name, known_paths)
     if runs:
-        by_lines.update(set(sys.modules) - before)
+        new = [module for module in sys.modules if module not in before]
+        by_lines.update(new)
         default = PRECEDENCE.get(text.strip())
-        state["events"].append((sitedir, name) if default is None else (sitedir, name, default))
+        namespaces = namespaces_of(text)
+        if default is not None:
+            event = sitedir, name, "precedence", default
+        elif namespaces is not None:
+            event = sitedir, name, "namespaces", namespaces, new
+        else:
+            event = sitedir, name
+        state["events"].append(event)
         state["seen"] = len(sys.path)
     else:
         note_paths()
@@ -73,7 +119,7 @@ left_out = set(wanted["left_out"])
 
 
 def place_of(name):
-    spec = with_site.get(name, after_main.get(name)).__spec__
+    spec = with_site.get(name, after_main.get(name, sys.modules.get(name))).__spec__
     if spec.loader is importlib.machinery.FrozenImporter:
         return None
     return spec.origin, spec.cached, spec.submodule_search_locations is not None
@@ -90,6 +136,29 @@ def is_source(module):
 
 def code_of(name, module):
     return marshal.dumps(module.__spec__.loader.get_code(name))
+
+
+def imported(name):
+    """How a module that a line imported comes to be there without it."""
+    module = sys.modules[name]
+    same = [other for other, value in sys.modules.items() if value is module and other != name]
+    if same:
+        return "alias", min(same, key=len)
+    if module.__spec__.loader is importlib.machinery.BuiltinImporter or name == "importlib":
+        return "import", None
+    assert is_frozen(module) or is_source(module), name
+    return "lazy", place_of(name)
+
+
+def settled(event):
+    """An event as the hook takes it."""
+    if type(event) is str or event[2:3] != ("namespaces",):
+        return event
+    sitedir, name, kind, namespaces, new = event
+    try:
+        return sitedir, name, kind, namespaces, [(n, imported(n)) for n in new if n not in namespaces]
+    except (AssertionError, AttributeError):
+        return sitedir, name
 
 
 embedded = {name: module for name, module in started.items() if is_source(module) and name != "__main__"}
@@ -159,7 +228,7 @@ by_main = set(after_main) - set(with_site) - by_lines - {"sitecustomize", "userc
 facts = {
     "initial": initial,
     "path": state["path"],
-    "events": [event for event in state["events"] if event not in left_out],
+    "events": [settled(event) for event in state["events"] if type(event) is tuple or event not in left_out],
     "user_site": user_site if site.ENABLE_USER_SITE else None,
     "user_site_enabled": site.ENABLE_USER_SITE,
     "user_base": below_home(site.USER_BASE),

@@ -41,9 +41,11 @@ def of_module(module):
     return type(module), type(module) is type(sys), repr(module), sorted(vars(module)), loader, state
 
 
+there = [(name, module) for name, module in sorted(sys.modules.items()) if getattr(module, "__spec__", None)]
 modules = (_collections_abc, abc, codecs, encodings, encodings.aliases, encodings.utf_8, genericpath, io, os)
 modules += (posixpath, site, stat)
 late = [of_module(module) for module in modules]
+late += [(name, of_module(module)) for name, module in there if name != "__main__"]
 late += [attributes(site), sorted(vars(builtins)), os.path is posixpath, untouched]
 late += [sorted(os.environ), sorted(os.environb)]
 for name in ("exit", "quit", "copyright", "credits", "license", "help"):

@@ -108,10 +108,8 @@ def _trim(facts, here):
                 pass
         return home
 
-    def precedence(default=None):
+    def precedence(default):
         # What setuptools' distutils-precedence.pth does, without `os`.
-        if default is None:
-            return False
         try:
             if posix.environ.get(b"SETUPTOOLS_USE_DISTUTILS", default) == b"local":
                 __import__("_distutils_hack").add_shim()
@@ -119,6 +117,35 @@ def _trim(facts, here):
             # The true line fails likewise, and `site` says so in its own words.
             return False
         return True
+
+    def namespace(sitedir, name):
+        # What a line of setuptools' NAME-nspkg.pth does, without `importlib.util`.
+        path = "/".join([sitedir] + name.split("."))
+        module = modules.get(name)
+        if module is None:
+            spec = external.PathFinder.find_spec(name, [path.rpartition("/")[0]])
+            module = modules[name] = bootstrap.module_from_spec(spec)
+        locations = module.__dict__.setdefault("__path__", [])
+        if path not in locations:
+            locations.append(path)
+        parent, _, child = name.rpartition(".")
+        if parent:
+            setattr(modules[parent], child, module)
+
+    def stand_in(names):
+        # What those lines would have imported, loaded when it is first touched.
+        for name, (how, what) in names:
+            if how == "lazy":
+                put_off(name, what)
+        for name, (how, what) in names:
+            if how == "import":
+                __import__(name)
+            elif how == "alias":
+                modules.setdefault(name, modules[what])
+        for name, _ in names:
+            parent, _, child = name.rpartition(".")
+            if parent and type(modules[parent]) is plain:
+                setattr(modules[parent], child, modules[name])
 
     def site_work(site, home):
         import builtins
@@ -136,7 +163,11 @@ def _trim(facts, here):
         for event in facts["events"]:
             if type(event) is str:
                 sys.path.append(event)
-            elif not precedence(*event[2:]):
+            elif event[2:3] == ("namespaces",):
+                stand_in(event[4])
+                for name in event[3]:
+                    namespace(event[0], name)
+            elif event[2:3] != ("precedence",) or not precedence(event[3]):
                 site.addpackage(event[0], event[1], set(sys.path))
         for name, kind, values in facts["builtins"]:
             kind = getattr(_sitebuiltins, kind)

@@ -1,4 +1,4 @@
-//! Signal numbers as other tools print them.
+//! Signals by name.
 
 /// The names of the signals 1 to 31 on x86-64 and aarch64 (signal(7)).
 const NAMES: [&str; 31] = [
@@ -36,7 +36,7 @@ const NAMES: [&str; 31] = [
 ];
 
 /// The signal's name, if it is not a real-time signal.
-pub(super) fn name(signal: i32) -> Option<&'static str> {
+pub(crate) fn name(signal: i32) -> Option<&'static str> {
     let index = usize::try_from(signal).ok()?.checked_sub(1)?;
     NAMES.get(index).copied()
 }

@@ -1,0 +1,308 @@
+//! What bad input gets: exit code 125, a message that names the option and the fix, a report, and nothing run.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it skips"
+)]
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn binary() -> PathBuf {
+    std::env::var_os("WARDIAN_BIN").map_or_else(|| env!("CARGO_BIN_EXE_wardian").into(), PathBuf::from)
+}
+
+/// A directory with everything that can be wrong.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Place {
+        let place = Place(tempfile::tempdir().unwrap());
+        std::fs::set_permissions(place.path(""), PermissionsExt::from_mode(0o755)).unwrap();
+        for (name, content) in [
+            ("ok.py", "print('it ran')"),
+            ("unreadable.py", "print('it ran')"),
+            ("unknown.toml", "[limits]\nwal = 5\n"),
+            ("zero.toml", "[limits]\nwall = 0\n"),
+            ("nul.toml", "[environment.set]\nA = \"x\\u0000y\"\n"),
+            ("dotdot.toml", "[[files.mounts]]\ntype = \"tmpfs\"\ndst = \"/a/../b\"\n"),
+            ("script", "#!/bin/sh\nexit 3\n"),
+        ] {
+            std::fs::write(place.path(name), content).unwrap();
+        }
+        std::fs::File::create(place.path("huge.py")).unwrap().set_len(17 << 20).unwrap();
+        std::fs::set_permissions(place.path("script"), PermissionsExt::from_mode(0o755)).unwrap();
+        std::fs::set_permissions(place.path("unreadable.py"), PermissionsExt::from_mode(0o000)).unwrap();
+        std::fs::create_dir(place.path("directory")).unwrap();
+        std::fs::create_dir(place.path("closed")).unwrap();
+        std::fs::set_permissions(place.path("closed"), PermissionsExt::from_mode(0o555)).unwrap();
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        self.run(&[&["--report", "report.json"], args].concat())
+    }
+
+    fn run(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.arg("run").args(args).current_dir(self.path(""));
+        command.env_clear().env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
+        command
+    }
+
+    /// Runs, and expects a refusal with all of `words` in the message.
+    #[track_caller]
+    fn refused(&self, mut command: Command, words: &[&str]) {
+        let output: Output = command.output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        let said = format!("{:?}\n{stderr}", command.get_args());
+        assert_eq!(output.status.code(), Some(125), "{said}");
+        assert!(output.stdout.is_empty(), "it ran: {said}");
+        assert!(stderr.starts_with("wardian: error: "), "{said}");
+        assert!(!stderr.contains("panicked"), "{said}");
+        for word in words {
+            assert!(stderr.contains(word), "no `{word}` in: {said}");
+        }
+        let report = std::fs::read_to_string(self.path("report.json")).expect(&said);
+        let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+        assert_eq!(report["verdict"], "sandbox_error", "{said}");
+        let message = report["message"].as_str().unwrap();
+        assert!(!message.is_empty() && stderr.contains(message), "{message}\n{said}");
+        std::fs::remove_file(self.path("report.json")).unwrap();
+        self.nothing_is_left();
+    }
+
+    fn nothing_is_left(&self) {
+        for entry in std::fs::read_dir(self.path("")).unwrap() {
+            let name = entry.unwrap().file_name();
+            assert!(!name.as_encoded_bytes().starts_with(b"."), "left behind: {}", name.display());
+        }
+    }
+}
+
+#[test]
+fn the_same_directory_runs_what_is_right() {
+    if !Path::new("/usr/bin/python3").exists() {
+        eprintln!("SKIP the_same_directory_runs_what_is_right: there is no /usr/bin/python3");
+        return;
+    }
+    let place = Place::new();
+    let output = place.command(&["ok.py"]).output().unwrap();
+    assert_eq!(output.stdout, b"it ran\n", "{}", String::from_utf8_lossy(&output.stderr));
+    place.nothing_is_left();
+}
+
+#[test]
+fn scripts_that_are_none() {
+    let place = Place::new();
+    for (args, words) in [
+        (&["missing.py"][..], &["`missing.py`", "there is no file"][..]),
+        (&[""], &["there is no file ``"]),
+        (&["directory"], &["`directory` is a directory", "hint: "]),
+        (&["/dev/zero"], &["`/dev/zero` is a character device"]),
+        (&["huge.py"], &["`huge.py` has 17825792 bytes, more than the 16777216 allowed"]),
+        (&[], &["no program to run", "hint: "]),
+        (&["--wal", "5", "ok.py"], &["there is no option `--wal`", "hint: `wardian run --help`"]),
+        (&["--exec", "no-such-program"], &["`--exec`: no program `no-such-program` in PATH", "hint: "]),
+        (&["--exec", "./missing"], &["/missing`: No such file"]),
+        (&["--exec"], &["no program to run"]),
+        (&["--file", "missing", "ok.py"], &["`--file missing`", "there is no file"]),
+        (&["--file", "ok.py:../x", "ok.py"], &["`--file ok.py:../x`", "`..`"]),
+        (&["--file", "unknown.toml:ok.py", "ok.py"], &["two files are called `ok.py`"]),
+    ] {
+        place.refused(place.command(args), words);
+    }
+    if is_root() {
+        eprintln!("SKIP an unreadable script: root may read everything");
+    } else {
+        place.refused(place.command(&["unreadable.py"]), &["cannot open `unreadable.py`: Permission denied"]);
+    }
+}
+
+#[test]
+fn policies_that_are_none() {
+    let place = Place::new();
+    for (policy, words) in [
+        ("nope", &["no policy is called `nope`", "hint: the presets are python, strict"][..]),
+        ("nope.toml", &["`nope.toml`: No such file"]),
+        ("./directory", &["`./directory`: Is a directory"]),
+        ("unknown.toml", &["unknown.toml", "line 2", "unknown field `wal`", "hint: `wardian policy show"]),
+        ("zero.toml", &["zero.toml: `limits.wall`: must be above 0"]),
+        ("nul.toml", &["nul.toml: `environment.set`"]),
+        ("dotdot.toml", &["dotdot.toml: `files.mounts`: `/a/../b`"]),
+    ] {
+        place.refused(place.command(&["--policy", policy, "ok.py"]), words);
+    }
+}
+
+#[test]
+fn limits_of_nothing_less_and_too_much() {
+    let place = Place::new();
+    for flag in [
+        "--wall",
+        "--cpu-time",
+        "--cpu",
+        "--cpus",
+        "--memory",
+        "--processes",
+        "--disk",
+        "--open-files",
+        "--stack",
+    ] {
+        let named = if flag == "--cpu" { "--cpu-time" } else { flag };
+        for value in ["0", "-1", "999999999999999999999", "nan", "inf", "many", "1e9", ""] {
+            place.refused(place.command(&[flag, value, "ok.py"]), &[named]);
+        }
+    }
+    for flag in ["--output", "--file-size"] {
+        for value in ["-1", "999999999999999999999", "nan", "many", ""] {
+            place.refused(place.command(&[flag, value, "ok.py"]), &[flag]);
+        }
+    }
+    place.refused(
+        place.command(&["--disk", "2G", "ok.py"]),
+        &["`--disk`: 2G is more than `limits.memory` (1G)"],
+    );
+}
+
+#[test]
+fn mounts_that_cannot_be() {
+    let place = Place::new();
+    for (mount, words) in [
+        ("/no/such:/data", &["`/no/such`", "hint: the source must exist"][..]),
+        ("directory:/proc", &["`--mount`: `/proc`: nothing can be mounted over /proc"]),
+        ("directory:/proc/self", &["`--mount`", "nothing can be mounted over /proc"]),
+        ("directory:/", &["`--mount`: `/`: the root itself cannot be mounted over"]),
+        ("directory:/a/../b", &["`--mount`: `/a/../b`", "`..`"]),
+        ("directory:relative", &["`--mount`: `relative`", "is not absolute"]),
+        ("directory:", &["`--mount`", "empty path"]),
+        ("src=directory", &["`--mount src=directory`: dst= is missing", "hint: write src="]),
+        ("directory", &["`--mount directory`", "hint: write src="]),
+        ("directory:/box", &["`/box`: the program and its files are there"]),
+        ("directory:/usr", &["`/usr`: it would hide what the program needs"]),
+        ("/:/host", &["the host's whole file system"]),
+        ("/proc:/host", &["the host's whole file system nor its /proc"]),
+        ("/dev/tty:/tty", &["of devices only"]),
+    ] {
+        place.refused(place.command(&["--mount", mount, "ok.py"]), words);
+    }
+}
+
+#[test]
+fn places_that_are_not_there() {
+    let place = Place::new();
+    for (args, words) in [
+        (&["--cwd", "relative", "ok.py"][..], &["`--cwd`", "is not absolute", "hint: "][..]),
+        (&["--cwd", "/a/../b", "ok.py"], &["`--cwd`", "`..`"]),
+        (&["--cwd", "/no/such", "ok.py"], &["working directory", "hint: ", "`--cwd`"]),
+        (&["--stdin", "missing", "ok.py"], &["`--stdin missing`: No such file"]),
+        (&["--stdin", "directory", "ok.py"], &["`--stdin directory`: is a directory"]),
+        (&["--collect", "*", "--out", "/no/such/place", "ok.py"], &["/no/such", "hint: create /no/such"]),
+        (&["--collect", "*", "--out", "ok.py", "ok.py"], &["ok.py is not a directory"]),
+        (&["--collect", "[", "ok.py"], &["pattern `[` is wrong"]),
+        (&["--collect", "../*", "ok.py"], &["pattern `../*` is not a path below"]),
+        (&["--out", "directory", "ok.py"], &["--collect"]),
+        (&["--env", "A", "ok.py"], &["`--env A` has no `=`", "hint: write --env NAME=VALUE"]),
+        (&["--env", "=x", "ok.py"], &["`--env`"]),
+        (&["--network", "all", "ok.py"], &["--network", "`none` or `loopback`"]),
+        (&["--require", "magic", "ok.py"], &["--require", "`memory`"]),
+    ] {
+        place.refused(place.command(args), words);
+    }
+    if is_root() {
+        eprintln!("SKIP an output directory that cannot be written: root may write everywhere");
+    } else {
+        place.refused(
+            place.command(&["--collect", "*", "--out", "closed", "ok.py"]),
+            &["cannot write to directory closed: Permission denied"],
+        );
+    }
+}
+
+#[test]
+fn interpreters_that_are_none() {
+    let place = Place::new();
+    for (args, words) in [
+        (&["--python", "3.99"][..], &["version 3.99", "/usr/bin: has none of that name", "hint: "][..]),
+        (&["--python", "/no/such"], &["`/no/such`", "No such file", "hint: install python3"]),
+        (&["--python", "directory"], &["`directory` is neither a version", "hint: for example"]),
+        (&["--python", "./script"], &["is not an interpreter"]),
+        (&["--python", "/bin/true"], &["/bin/true: is broken"]),
+        (&["--venv", "/no/such"], &["`/no/such` is not a virtual environment", "hint: "]),
+        (&["--venv", "directory"], &["it has no pyvenv.cfg"]),
+    ] {
+        place.refused(place.command(&[args, &["ok.py"]].concat()), words);
+    }
+    let mut command = place.command(&["ok.py"]);
+    command.env("PATH", "/no/such/path");
+    place.refused(command, &["no Python found", "/no/such/path: has none", "hint: install python3"]);
+    let mut command = place.command(&["ok.py"]);
+    command.env_remove("PATH");
+    place.refused(command, &["no Python found", "there is no PATH"]);
+}
+
+/// Wardian needs no temporary directory: one that is gone or full is no error.
+#[test]
+fn a_temporary_directory_is_not_needed() {
+    if !Path::new("/usr/bin/python3").exists() {
+        eprintln!("SKIP a_temporary_directory_is_not_needed: there is no /usr/bin/python3");
+        return;
+    }
+    let place = Place::new();
+    for directory in ["/no/such/directory", "/proc", "/dev/full", "closed"] {
+        let output =
+            place.command(&["ok.py"]).env("TMPDIR", directory).env("HOME", directory).output().unwrap();
+        assert_eq!(output.stdout, b"it ran\n", "{directory}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// What the report cannot be written to is an error as well, and the report then is nowhere.
+#[test]
+fn a_report_that_cannot_be_written() {
+    let place = Place::new();
+    for report in ["/no/such/place/report", ".", ""] {
+        let output = place.run(&["--report", report, "ok.py"]).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(125), 0), "{stderr}");
+        assert!(stderr.contains("--report"), "{stderr}");
+    }
+}
+
+#[test]
+fn output_that_cannot_be_written_is_no_success() {
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for args in
+        [&["policy", "show"][..], &["--help"], &["completions", "bash"], &["run", "--json", "missing.py"]]
+    {
+        let output = Command::new(binary()).args(args).stdout(full()).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(125), "{args:?}: {stderr}");
+        assert!(stderr.contains("cannot write to standard output: No space left"), "{args:?}: {stderr}");
+    }
+}
+
+#[test]
+fn features_that_are_taken_away_are_named_when_required() {
+    let place = Place::new();
+    for (cap, layer, words) in [
+        ("cgroup:none", "memory", &["cannot enforce", "memory", "hint: "][..]),
+        ("cgroup:none", "cpu", &["cannot enforce", "cpu"]),
+        ("landlock:0", "landlock", &["cannot enforce", "landlock"]),
+        ("notify:off", "denials", &["cannot enforce", "denials"]),
+        ("magic", "memory", &["`magic` is not a feature cap"]),
+    ] {
+        let mut command = place.command(&["--require", layer, "ok.py"]);
+        command.env("WARDIAN_TEST_CAP", cap);
+        place.refused(command, words);
+    }
+}

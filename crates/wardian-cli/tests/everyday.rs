@@ -1,0 +1,156 @@
+//! What people do on their first day, through the real binary.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it skips"
+)]
+
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+const PYTHON: &str = "/usr/bin/python3";
+
+fn skip(name: &str) -> bool {
+    let missing = !Path::new(PYTHON).exists();
+    if missing {
+        eprintln!("SKIP {name}: there is no {PYTHON}");
+    }
+    missing
+}
+
+/// A directory below /tmp, where people try things out.
+fn directory() -> tempfile::TempDir {
+    let directory = tempfile::tempdir_in("/tmp").unwrap();
+    std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    directory
+}
+
+fn wardian() -> Command {
+    let binary =
+        std::env::var_os("WARDIAN_BIN").map_or_else(|| env!("CARGO_BIN_EXE_wardian").into(), PathBuf::from);
+    let mut command = Command::new(binary);
+    command.arg("run").env_clear().env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
+    command
+}
+
+fn code(code: &str) -> Command {
+    let mut command = wardian();
+    command.args(["-c", code]);
+    command
+}
+
+#[track_caller]
+fn answers(command: &mut Command, exit: i32, stdout: &str) {
+    let output: Output = command.output().unwrap();
+    let seen = (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned());
+    assert_eq!(seen, (Some(exit), stdout.to_owned()), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Scratch space shows as /tmp inside; what is executed there must not vanish below it.
+#[test]
+fn a_program_below_tmp_runs() {
+    let directory = directory();
+    let script = directory.path().join("script");
+    std::fs::write(&script, "#!/bin/sh\necho it runs >here\nread line <here\necho \"$line\"\n").unwrap();
+    std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
+    answers(wardian().arg("--exec").arg(&script), 0, "it runs\n");
+    std::fs::set_permissions(&script, PermissionsExt::from_mode(0o644)).unwrap();
+    answers(wardian().arg("--exec").arg(&script), 126, "");
+}
+
+#[test]
+fn an_environment_below_tmp_runs_and_stays_as_it_is() {
+    if skip("an_environment_below_tmp_runs_and_stays_as_it_is") {
+        return;
+    }
+    let directory = directory();
+    let venv = directory.path().join("venv");
+    let made = Command::new(PYTHON).args(["-m", "venv", "--without-pip"]).arg(&venv).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let try_it = "import sys, tempfile
+tempfile.TemporaryFile().close()
+try:
+    open(sys.prefix + '/new', 'w')
+except OSError as error:
+    print(sys.prefix, error.errno)";
+    let expected = format!("{} 30\n", venv.display());
+    answers(wardian().arg("--venv").arg(&venv).args(["-c", try_it]), 0, &expected);
+}
+
+#[test]
+fn words_after_code_or_a_module_are_the_programs() {
+    if skip("words_after_code_or_a_module_are_the_programs") {
+        return;
+    }
+    let words = "import sys; print(sys.argv[1:])";
+    answers(code(words).args(["--json", "--help", "x"]), 0, "['--json', '--help', 'x']\n");
+    answers(wardian().arg("-mjson.tool").args(["--compact", "/dev/stdin"]).stdin(text("[ 1 ]")), 0, "[1]\n");
+    answers(wardian().arg("-").args(["a", "--json"]).stdin(text(words)), 0, "['a', '--json']\n");
+}
+
+#[test]
+fn few_open_files_are_enough_to_start() {
+    if skip("few_open_files_are_enough_to_start") {
+        return;
+    }
+    for policy in ["python", "strict", "judge", "codejail"] {
+        let mut command = wardian();
+        command.args(["--policy", policy, "--open-files", "16", "-c", "print(1)"]);
+        answers(&mut command, 0, "1\n");
+    }
+}
+
+#[test]
+fn text_is_utf8_whatever_the_locale() {
+    if skip("text_is_utf8_whatever_the_locale") {
+        return;
+    }
+    let echo =
+        "import sys, os; open('ü', 'w').write('€'); print(sys.argv[1], os.listdir('.'), open('ü').read())";
+    for locale in ["C", "POSIX", "de_DE.ISO-8859-1", ""] {
+        answers(code(echo).arg("😀").env("LC_ALL", locale).env("LANG", locale), 0, "😀 ['ü'] €\n");
+    }
+}
+
+#[test]
+fn a_mount_over_what_the_interpreter_needs_may_show_the_same() {
+    if skip("a_mount_over_what_the_interpreter_needs_may_show_the_same") {
+        return;
+    }
+    let directory = directory();
+    std::fs::write(directory.path().join("data"), "there").unwrap();
+    let mounts = format!("{}:/etc", directory.path().display());
+    answers(
+        wardian().args(["--mount", "/usr:/usr", "--mount", &mounts, "-c", "print(open('/etc/data').read())"]),
+        0,
+        "there\n",
+    );
+}
+
+#[test]
+fn standard_streams_may_be_closed() {
+    if skip("standard_streams_may_be_closed") {
+        return;
+    }
+    let directory = directory();
+    let report = directory.path().join("report.json");
+    let script = format!(
+        "\"$0\" run --report '{}' -c 'import sys; print(repr(sys.stdin.read()), file=sys.stderr)' <&- >&- 2>&-",
+        report.display()
+    );
+    let binary = wardian();
+    let status = Command::new("/bin/sh").args(["-c", &script]).arg(binary.get_program()).status().unwrap();
+    let report = std::fs::read_to_string(&report).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert_eq!((status.code(), &report["stderr"]["text"]), (Some(0), &"''\n".into()), "{report}");
+}
+
+/// Standard input with this text.
+fn text(text: &str) -> Stdio {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    // A pipe holds far more than any text here.
+    writer.write_all(text.as_bytes()).unwrap();
+    reader.into()
+}

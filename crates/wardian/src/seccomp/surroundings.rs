@@ -1,0 +1,88 @@
+//! The calls whose answer depends on whom the guest shares kernel objects with: one function each.
+
+use super::rules::{granted, no_set_id};
+use super::ruling::{Decision, Low, Reason, Ruling, arg};
+use super::{Profile, Surroundings};
+use Decision::Refuse;
+
+/// Objects that are reached by a number or a name which any process of the ipc namespace can use.
+pub(super) fn ipc(profile: &Profile) -> Ruling {
+    granted(profile.surroundings == Surroundings::Own, Reason::SharedIpc)
+}
+
+/// Landlock does not look at these calls, by path or by descriptor: where the guest has its caller's id it could
+/// open the caller's home to others.
+pub(super) fn metadata(profile: &Profile) -> Ruling {
+    granted(profile.surroundings != Surroundings::HostAsCaller, Reason::Metadata)
+}
+
+/// chmod and fchmod.
+pub(super) fn chmod(profile: &Profile) -> Ruling {
+    change_mode(profile, arg(1))
+}
+
+/// fchmodat and fchmodat2.
+pub(super) fn fchmodat(profile: &Profile) -> Ruling {
+    change_mode(profile, arg(2))
+}
+
+fn change_mode(profile: &Profile, mode: Low) -> Ruling {
+    match profile.surroundings {
+        Surroundings::HostAsCaller => Refuse(Reason::Metadata).into(),
+        Surroundings::Own | Surroundings::Host => no_set_id(mode),
+    }
+}
+
+/// Where there is but one id, init has it too: its limits and its scheduling are not the guest's to change. Without a
+/// pid namespace others may have it as well, under any number: a process then names itself, by 0.
+pub(super) fn not_of_others(profile: &Profile, argument: u8) -> Ruling {
+    let other = match profile.surroundings {
+        Surroundings::Own => arg(argument).is(1),
+        Surroundings::Host | Surroundings::HostAsCaller => arg(argument).has_any(u32::MAX),
+    };
+    Ruling::when([other], Refuse(Reason::Trace))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seccomp::table::ruling_of;
+    use crate::seccomp::tests::python;
+    use Decision::Allow;
+
+    fn decide(profile: &Profile, name: &str, args: &[u64]) -> Decision {
+        let mut all = [0; 6];
+        all[..args.len()].copy_from_slice(args);
+        ruling_of(name, profile).decide(&all)
+    }
+
+    #[test]
+    fn on_the_host_nothing_of_others_is_in_reach() {
+        let host = Profile { surroundings: Surroundings::Host, ..python() };
+        let caller = Profile { surroundings: Surroundings::HostAsCaller, ..python() };
+        for call in ["shmget", "shmat", "semget", "semop", "msgget", "msgsnd", "mq_open", "mq_unlink"] {
+            assert_eq!(decide(&python(), call, &[1]), Allow, "{call}");
+            for profile in [&host, &caller] {
+                assert_eq!(decide(profile, call, &[1]), Refuse(Reason::SharedIpc), "{call}");
+            }
+        }
+        for (call, process) in
+            [("prlimit64", 0), ("sched_setaffinity", 0), ("sched_setscheduler", 0), ("setpriority", 1)]
+        {
+            let args = |pid: u64| if process == 0 { [pid, 0] } else { [0, pid] };
+            assert_eq!(decide(&python(), call, &args(77)), Allow, "{call}");
+            assert_eq!(decide(&caller, call, &args(0)), Allow, "{call}");
+            for profile in [&host, &caller] {
+                assert_eq!(decide(profile, call, &args(77)), Refuse(Reason::Trace), "{call}");
+                assert_eq!(decide(profile, call, &args(1 << 31)), Refuse(Reason::Trace), "{call}");
+            }
+        }
+        for call in
+            ["chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "utimensat", "setxattr", "removexattrat"]
+        {
+            assert_eq!(decide(&host, call, &[0, 0, 0]), Allow, "{call}");
+            assert_eq!(decide(&caller, call, &[0, 0, 0]), Refuse(Reason::Metadata), "{call}");
+        }
+        assert_eq!(decide(&host, "chmod", &[0, 0o4755]), Refuse(Reason::SetId));
+    }
+}
