@@ -322,6 +322,8 @@ impl Shared {
 
     /// The maker's thread: replaces what was used, and the zygote when it is old or gone.
     fn make(&self) {
+        // What killed supervisors left; what cannot be removed is the next sweep's.
+        drop(crate::limits::cgroup::gc(self.host.cgroups()));
         let mut pause = PAUSES.0;
         while let Some(zygote) = self.next_order() {
             let made = zygote.map_or_else(

@@ -203,6 +203,7 @@ fn a_killed_supervisor_leaves_nothing() {
     let below = below(holder.id());
     // Init, zygote; three slots of an init and a guest each; the guest's child.
     assert!(below.len() >= 9, "{below:?}");
+    let owner = format!("wardian-{}-", holder.id());
     holder.kill().unwrap();
     let killed = std::time::Instant::now();
     let lives = |pid: &&u32| Path::new(&format!("/proc/{pid}")).exists();
@@ -213,6 +214,19 @@ fn a_killed_supervisor_leaves_nothing() {
     }
     eprintln!("everything was gone after {:?}", killed.elapsed());
     holder.wait().unwrap();
+    // Directories of cgroups stay until somebody sweeps: a pool does when it starts.
+    let cgroups = Host::detect();
+    let left = || {
+        let above = cgroups.cgroups().directories().into_iter();
+        let entries = above.filter_map(|path| std::fs::read_dir(path).ok()).flatten().flatten();
+        entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&owner)).count()
+    };
+    let _sweeper = pool(&preset("python"), 1, 1);
+    let swept = std::time::Instant::now();
+    while left() > 0 {
+        assert!(swept.elapsed().as_secs() < 5, "{} groups are left", left());
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
 }
 
 /// Not a test by itself: every process of its kind below it is its own.
