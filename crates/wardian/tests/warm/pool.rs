@@ -256,3 +256,37 @@ fn a_zygote_that_dies_is_replaced() {
         .status();
     assert!(status.unwrap().success());
 }
+
+#[test]
+fn what_children_would_share_cannot_be_preloaded() {
+    let start = |content: &str| {
+        let mut policy = preset("python");
+        policy.environment.set.insert("PYTHONPATH".into(), "/opt/mine".into());
+        let text = format!(
+            "extends = \"python\"\nname = \"t\"\n[[files.mounts]]\ntype = \"file\"\ndst = \"/opt/mine/mine.py\"\ncontent = '''\n{content}'''\n"
+        );
+        policy.files.mounts =
+            policy::parse(&text, "test").unwrap_or_else(|error| panic!("{error}")).files.mounts;
+        let options =
+            PoolOptions { preload: vec!["mine".into()], ..options(&policy, Path::new("/usr/bin/python3")) };
+        let pool = Pool::start(options, &Host::detect());
+        let seen = pool
+            .as_ref()
+            .map(|pool| code("import mine, sys; print(mine.VALUE, sys.path[1])").warm(pool).stdout.text);
+        seen.map_err(ToString::to_string)
+    };
+    assert_eq!(start("VALUE = 5\n"), Ok("5 /opt/mine\n".into()));
+    for (content, word) in [
+        (
+            "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n",
+            "threads",
+        ),
+        ("kept = open('/etc/passwd')\n", "descriptor"),
+        ("import mmap\nkept = mmap.mmap(-1, 4096)\n", "maps memory"),
+        ("raise ValueError('no')\n", "cannot preload `mine`: ValueError: no"),
+        ("import sys\nsys.exit(3)\n", "SystemExit: 3"),
+    ] {
+        let error = start(content).unwrap_err();
+        assert!(error.contains(word), "{error}");
+    }
+}
