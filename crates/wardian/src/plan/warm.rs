@@ -67,7 +67,7 @@ impl WarmPlan {
         let (steps, seal) = slot_steps(&zygote)?;
         let mut run = zygote.clone();
         run.steps = Arc::new(steps);
-        run.guest = Arc::new(slot_guest(&zygote.guest, zygote.policy.exec));
+        run.guest = Arc::new(slot_guest(&zygote.guest, &zygote.policy));
         zygote.guest = Arc::new(zygote_guest(&zygote.guest)?);
         Ok(WarmPlan { zygote, run, seal })
     }
@@ -136,13 +136,19 @@ fn zygote_guest(guest: &GuestPlan) -> Result<GuestPlan, PlanError> {
 }
 
 /// Where one program may be executed, it has been: the guest's first instruction is the program's.
-fn slot_guest(guest: &GuestPlan, exec: ExecMode) -> GuestPlan {
-    let exec = match exec {
+fn slot_guest(guest: &GuestPlan, policy: &Policy) -> GuestPlan {
+    let exec = match policy.exec {
         ExecMode::Any => Exec::Any,
         ExecMode::Once => Exec::Never,
     };
     let profile = Profile { exec, ..guest.profile.clone() };
-    GuestPlan { filter: super::filter::guest(&profile), profile, exec_once: None, ..guest.clone() }
+    GuestPlan {
+        filter: super::filter::guest(&profile),
+        unobserved_filter: super::filter::unobserved(policy, &profile),
+        profile,
+        exec_once: None,
+        ..guest.clone()
+    }
 }
 
 fn slot_steps(plan: &Plan) -> Result<(Steps, CString), PlanError> {

@@ -268,6 +268,7 @@ impl Making<'_> {
             if from_channel {
                 match receive(self.channel)? {
                     Some((Message::Listener, listener)) => self.listener = listener,
+                    Some((Message::Unobserved, _)) => {}
                     Some((Message::Ready, _)) => self.ready = true,
                     Some((Message::NotStarted { stage, errno }, _)) => {
                         return Err(SandboxError::guest(stage, errno));

@@ -109,8 +109,10 @@ impl Supervision {
         let now = Instant::now();
         self.facts.started = Some(now);
         self.facts.scratch = scratch;
-        if let Some(listener) = listener {
-            self.denials.listen(listener);
+        match listener {
+            Some(listener) => self.denials.listen(listener),
+            None if self.held.plan.guest.listener => self.facts.denials_unavailable = Some(NESTED.into()),
+            None => {}
         }
         self.accounting.start(now, self.init.pid(), self.facts.scratch.as_ref(), None)
     }

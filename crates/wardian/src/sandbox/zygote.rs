@@ -282,7 +282,7 @@ fn encode(plan: &WarmPlan, first_join: u32, joins: usize, orders: u32) -> Vec<u8
         filter: guest.filter.clone(),
         listener: guest.listener,
         // A slot is made ahead of any run: one that could not be observed is not made.
-        unobserved_filter: Vec::new(),
+        unobserved_filter: guest.unobserved_filter.clone().unwrap_or_default(),
         program: guest.program.clone(),
         exec_once: guest.exec_once,
         args: guest.args.clone(),

@@ -178,7 +178,7 @@ class Harness:
         self.hold(kept)
 
         def leave(modules=sys.modules):
-            if self.may_leave_at_once(gc, ref):
+            if self.may_leave_at_once(kept, gc, ref):
                 self.fflush(None)
                 self.os._exit(0)
             # What is written from here on goes out when the streams go.
@@ -189,11 +189,14 @@ class Harness:
 
         atexit.register(leave)
 
-    def may_leave_at_once(self, gc, ref):
+    def may_leave_at_once(self, kept, gc, ref):
         """Whether nothing is left to happen: the program has ended well, its threads and callbacks are done, its
         output is out, nothing that it made has a finaliser, and no C library but ours was loaded by hand."""
         out, err = self.streams
-        if not self.ended_well or sys.stdout is not out or sys.stderr is not err or "ctypes" in sys.modules:
+        if not self.ended_well or sys.stdout is not out or sys.stderr is not err:
+            return False
+        libraries = sys.modules.get("ctypes")
+        if libraries is not kept.get("ctypes"):
             return False
         try:
             out.flush()
@@ -204,7 +207,7 @@ class Harness:
         made = gc.get_objects()
         kinds = {type(thing) for thing in made}
         kinds.update(thing for thing in made if isinstance(thing, type))
-        if any(hasattr(kind, "__del__") for kind in kinds):
+        if any(hasattr(kind, "__del__") or libraries and issubclass(kind, libraries.CDLL) for kind in kinds):
             return False
         return not any(type(thing) is ref and thing.__callback__ for thing in made)
 

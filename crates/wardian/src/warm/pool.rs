@@ -286,7 +286,10 @@ impl Shared {
         let mut state = self.lock();
         loop {
             if let Some(slot) = state.ready.pop_front() {
-                self.wanted.notify_one();
+                // While others are ready, the next one is made when this run has ended: making it needs the same cores.
+                if state.ready.is_empty() || !slot.is_alive() {
+                    self.wanted.notify_one();
+                }
                 if slot.is_alive() {
                     return Ok(slot);
                 }
@@ -319,6 +322,8 @@ impl Shared {
 
     /// The maker's thread: replaces what was used, and the zygote when it is old or gone.
     fn make(&self) {
+        // What killed supervisors left; what cannot be removed is the next sweep's.
+        drop(crate::limits::cgroup::gc(self.host.cgroups()));
         let mut pause = PAUSES.0;
         while let Some(zygote) = self.next_order() {
             let made = zygote.map_or_else(
