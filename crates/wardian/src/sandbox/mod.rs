@@ -16,6 +16,7 @@ mod launch;
 mod live;
 mod message;
 mod outcome;
+mod pass;
 mod streams;
 mod supervise;
 
