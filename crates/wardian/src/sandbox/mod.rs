@@ -19,6 +19,7 @@ mod message;
 mod outcome;
 mod private;
 mod slot;
+mod pass;
 mod streams;
 mod supervise;
 mod zygote;
