@@ -359,9 +359,12 @@ impl Supervision {
                     let now = Instant::now();
                     self.facts.started = Some(now);
                     sweep_once(&self.held.plan.cgroups);
-                    let private = self.held.private.as_ref().map(Private::top).transpose();
-                    let private = private.map_err(SandboxError::at("watch its private directory"))?;
-                    self.accounting.start(now, self.init.pid(), self.facts.scratch.as_ref(), private)?;
+                    // A short program may have come and gone while we waited for a core.
+                    if self.facts.gone.is_none() {
+                        let private = self.held.private.as_ref().map(Private::top).transpose();
+                        let private = private.map_err(SandboxError::at("watch its private directory"))?;
+                        self.accounting.start(now, self.init.pid(), self.facts.scratch.as_ref(), private)?;
+                    }
                 }
             }
         }
