@@ -121,8 +121,7 @@ fn rlimits(policy: &Policy, host: &Host) -> Vec<Rlimit> {
             },
         ),
         both(RLIMIT_STACK, limits.stack.0),
-        // Init shares the id with the guest where there is only one.
-        both(RLIMIT_NPROC, u64::from(limits.processes) + 1 + others_of_its_id(policy, host)),
+        both(RLIMIT_NPROC, u64::from(limits.processes) + others_of_its_id(policy, host)),
         both(RLIMIT_MEMLOCK, policy.rlimits.locked_memory.map_or(64 << 10, |bytes| bytes.0)),
         both(RLIMIT_MSGQUEUE, policy.rlimits.message_queues.map_or(0, |bytes| bytes.0)),
         both(RLIMIT_NICE, 0),
@@ -141,12 +140,16 @@ fn rlimits(policy: &Policy, host: &Host) -> Vec<Rlimit> {
     all
 }
 
-/// Processes and threads that count against the guest's limit beside its own: without a user namespace, as an ordinary
-/// user, those of the user's. There the limit is watched, and this is only a backstop against what is faster.
+/// Processes and threads that count against the guest's limit beside its own: init, where the two share an id; without
+/// a user namespace, as an ordinary user, all those of the user's. There the limit is watched, and this is only a
+/// backstop against what is faster.
 fn others_of_its_id(policy: &Policy, host: &Host) -> u64 {
     const ROOM: u64 = 1024;
-    if policy.level == Level::Namespaces || host.privilege == Privilege::Root {
+    if host.privilege == Privilege::Root && policy.identity.uid != 0 {
         return 0;
+    }
+    if policy.level == Level::Namespaces || host.privilege == Privilege::Root {
+        return 1;
     }
     ROOM + crate::limits::watched::tasks_of(rustix::process::geteuid().as_raw())
 }
