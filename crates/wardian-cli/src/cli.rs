@@ -32,6 +32,8 @@ pub(crate) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
         args: Vec<OsString>,
     },
+    /// Serve runs over HTTP, until SIGTERM
+    Serve(Box<ServeOptions>),
     /// Show what this machine can enforce, and how to fix what it cannot
     Doctor(DoctorOptions),
     /// List, show and check policies
@@ -46,6 +48,33 @@ pub(crate) enum Command {
     },
     /// Print the manual page
     Man,
+}
+
+/// Where and what is served. SIGHUP reads the configuration file again.
+#[derive(Args)]
+#[command(
+    after_help = "Without options it serves this machine alone, at http://127.0.0.1:8060, whose first page describes\n\
+                        the interface; another address needs a key. See docs/server.md for the configuration file."
+)]
+pub(crate) struct ServeOptions {
+    /// Listen at this address and port [default: 127.0.0.1:8060]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) listen: Vec<String>,
+    /// Listen at this unix socket; no key is asked for there
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub(crate) unix: Option<PathBuf>,
+    /// The configuration file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+    /// Import these modules ahead
+    #[arg(long, value_name = "MODULE,...", value_delimiter = ',')]
+    pub(crate) preload: Vec<String>,
+    /// Offer this interpreter: a version (3.12) or a path
+    #[arg(long, value_name = "PATH|3.X")]
+    pub(crate) python: Vec<String>,
+    /// Print a new key, and its entry for the configuration file
+    #[arg(long, value_name = "NAME", exclusive = true)]
+    pub(crate) new_key: Option<String>,
 }
 
 #[derive(Args)]

@@ -12,6 +12,7 @@ mod policy;
 mod run;
 mod safeexec;
 mod say;
+mod serve;
 
 use clap::Parser;
 use cli::{Cli, Command};
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Command::Safeexec { args } => safeexec::main(args),
         Command::Doctor(options) => doctor::main(&options),
         Command::Policy(command) => policy::main(&command),
+        Command::Serve(options) => serve::main(*options),
         Command::Gc => gc::main(),
         Command::Completions { shell } => generate::completions(shell),
         Command::Man => generate::man(),

@@ -1,0 +1,256 @@
+//! Before any handler: a name for the request, who calls, and whether a web page may be behind it.
+
+use crate::auth::Caller;
+use crate::problem::{Dialect, Problem};
+use crate::service::{self, Service};
+use crate::setup::Setup;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use axum::middleware::Next;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+use tracing::Instrument;
+
+/// Where a connection comes in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Peer {
+    /// Over TCP, at this address of ours.
+    Tcp(IpAddr),
+    /// Over the unix socket: whoever may open it.
+    Unix,
+}
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Looks at every request, and at every answer.
+pub(crate) async fn guard(
+    State(service): State<Arc<Service>>,
+    mut request: Request,
+    next: Next,
+) -> Response<Body> {
+    let started = Instant::now();
+    let id = request_id(request.headers());
+    let dialect = Dialect::of(request.uri().path());
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default(), key = tracing::field::Empty);
+    let setup = service.setup();
+    let answer = async {
+        let mut response = match admit(&service, &setup, &mut request) {
+            Ok(Some(answer)) => answer,
+            Ok(None) => next.run(request).await,
+            Err(problem) => problem.into_response_of(dialect),
+        };
+        finish(&mut response, &id, origin.filter(|origin| listed(&setup, origin)));
+        let status = response.status().as_u16();
+        service.metrics.answered(route(&path), status);
+        let took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        tracing::info!(%method, path = %shown(&path), status, took_us, "answered");
+        response
+    };
+    answer.instrument(span).await
+}
+
+/// Lets a request pass to its handler, answers it, or refuses it.
+fn admit(
+    service: &Arc<Service>,
+    setup: &Setup,
+    request: &mut Request,
+) -> Result<Option<Response<Body>>, Problem> {
+    let peer = request.extensions().get::<Peer>().copied();
+    let path = request.uri().path().to_owned();
+    let headers = request.headers();
+    if let Some(Peer::Tcp(local)) = peer {
+        check_host(headers, request.uri().host(), local, setup)?;
+    }
+    check_origin(headers, setup)?;
+    if request.method() == Method::OPTIONS {
+        return Ok(preflight(headers, &path));
+    }
+    if matches!(path.as_str(), "/" | "/healthz" | "/readyz" | "/openapi.json") {
+        return Ok(None);
+    }
+    let caller = match peer {
+        Some(Peer::Unix) => Arc::new(Caller::anonymous("unix")),
+        _ if setup.keys.is_empty() => Arc::new(Caller::anonymous("loopback")),
+        _ => setup.keys.find(headers)?,
+    };
+    tracing::Span::current().record("key", &*caller.id);
+    let runs = request.method() == Method::POST || headers.contains_key(header::UPGRADE);
+    if runs {
+        if service.gate.is_draining() {
+            return Err(service::draining());
+        }
+        if request.method() == Method::POST {
+            check_content_type(headers, Dialect::of(&path))?;
+        }
+        caller.take()?;
+    }
+    request.extensions_mut().insert(caller);
+    Ok(None)
+}
+
+/// A name that somebody else's DNS gave our address is not ours: a web page could use it.
+fn check_host(
+    headers: &HeaderMap,
+    in_uri: Option<&str>,
+    local: IpAddr,
+    setup: &Setup,
+) -> Result<(), Problem> {
+    let refused = |status, detail: String| {
+        let hint = "name the hosts this service is called by in `hosts` of its configuration";
+        Err(Problem::new(status, "host", detail).with_hint(Some(hint.into())))
+    };
+    let text = headers.get(header::HOST).and_then(|value| value.to_str().ok()).or(in_uri);
+    let Some(text) = text else {
+        return refused(StatusCode::BAD_REQUEST, "the request has no `Host`".into());
+    };
+    let host = without_port(text);
+    let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+    let ours = host.eq_ignore_ascii_case("localhost")
+        || address.is_some_and(|address| address == local || address.is_loopback())
+        || setup.config.hosts.iter().any(|name| name.eq_ignore_ascii_case(host));
+    // Away from loopback a key is needed, which no web page has.
+    if ours || (!local.is_loopback() && setup.config.hosts.is_empty()) {
+        return Ok(());
+    }
+    refused(StatusCode::MISDIRECTED_REQUEST, format!("`{}` is no name of this service", host.escape_debug()))
+}
+
+fn without_port(text: &str) -> &str {
+    match text.rsplit_once(':') {
+        Some((host, port)) if port.chars().all(|c| c.is_ascii_digit()) && !host.ends_with(':') => host,
+        _ => text,
+    }
+}
+
+/// A web page says where it comes from; only our own and listed ones get in.
+fn check_origin(headers: &HeaderMap, setup: &Setup) -> Result<(), Problem> {
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    let authority = origin.to_str().ok().and_then(|text| text.split_once("://")).map(|(_, rest)| rest);
+    if listed(setup, origin) || (authority.is_some() && authority == host) {
+        return Ok(());
+    }
+    let hint = "list the pages that may call in `origins` of the configuration";
+    let problem =
+        Problem::new(StatusCode::FORBIDDEN, "origin", "pages of this origin may not call this service");
+    Err(problem.with_hint(Some(hint.into())))
+}
+
+fn listed(setup: &Setup, origin: &HeaderValue) -> bool {
+    setup.config.origins.iter().any(|listed| listed.as_bytes() == origin.as_bytes())
+}
+
+/// What a page of a listed origin asks first.
+fn preflight(headers: &HeaderMap, path: &str) -> Option<Response<Body>> {
+    if !headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
+        if path != "/eval" {
+            return None;
+        }
+        let mut response = Response::new(Body::empty());
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+        return Some(response);
+    }
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let more = [
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, idempotency-key, x-request-id"),
+        (header::ACCESS_CONTROL_MAX_AGE, "600"),
+    ];
+    response.headers_mut().extend(more.map(|(name, value)| (name, HeaderValue::from_static(value))));
+    Some(response)
+}
+
+/// A page can send text and forms to anybody without asking; JSON it cannot. Multipart bodies are taken by the
+/// origin they come from alone, which is checked before.
+fn check_content_type(headers: &HeaderMap, dialect: Dialect) -> Result<(), Problem> {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let multipart = dialect == Dialect::Native && essence == "multipart/form-data";
+    if essence == "application/json" || multipart {
+        return Ok(());
+    }
+    let detail = match dialect {
+        Dialect::Native => {
+            format!("`{}` is neither application/json nor multipart/form-data", essence.escape_debug())
+        }
+        Dialect::Snekbox => format!("{essence} is an unsupported media type."),
+        Dialect::Piston => "requests must be of type application/json".into(),
+    };
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", detail))
+}
+
+fn finish(response: &mut Response<Body>, id: &HeaderValue, origin: Option<HeaderValue>) {
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, id.clone());
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(origin) = origin {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::VARY, HeaderValue::from_static("origin"));
+    }
+}
+
+/// The client's name for its request, if it is one that can stand in a log; else one of ours.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let fits = |value: &&HeaderValue| {
+        let bytes = value.as_bytes();
+        let word = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+        (1..=64).contains(&bytes.len()) && bytes.iter().all(word)
+    };
+    headers.get(REQUEST_ID).filter(fits).cloned().unwrap_or_else(|| {
+        let mut bytes = [0u8; 8];
+        let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+        let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("none"))
+    })
+}
+
+fn shown(path: &str) -> String {
+    path.chars().take(100).flat_map(char::escape_debug).collect()
+}
+
+/// A path's name among the metrics: never a client's own words.
+fn route(path: &str) -> &'static str {
+    const ROUTES: [&str; 15] = [
+        "/",
+        "/eval",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/openapi.json",
+        "/v1/run",
+        "/v1/run/stream",
+        "/v1/run/ws",
+        "/v1/environments",
+        "/api/v2/runtimes",
+        "/api/v2/execute",
+        "/api/v2/connect",
+        "/api/v2/packages",
+        "/api/v2/piston",
+    ];
+    let path = path.strip_prefix("/api/v2/piston/").map_or(path, |_| "/api/v2/piston");
+    ROUTES.into_iter().find(|route| *route == path).unwrap_or("other")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_cut_off_a_host_and_nothing_else() {
+        for (text, host) in [
+            ("localhost:8060", "localhost"),
+            ("localhost", "localhost"),
+            ("127.0.0.1:80", "127.0.0.1"),
+            ("[::1]:80", "[::1]"),
+            ("[::1]", "[::1]"),
+        ] {
+            assert_eq!(without_port(text), host, "{text}");
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The wardian service: runs over HTTP, with the interfaces of snekbox and Piston beside its own.
+//!
+//! [`serve`] blocks until the service is told to end. Requests are read and answered by a few asynchronous threads;
+//! what the engine does blocks, and happens on threads of its own, as many as there may be runs.
+#![forbid(unsafe_code)]
+
+mod auth;
+mod config;
+mod connection;
+mod engine;
+mod gate;
+mod guard;
+mod limits;
+mod listen;
+mod log;
+mod memory;
+mod metrics;
+mod problem;
+mod router;
+mod serve;
+mod service;
+mod setup;
+mod stall;
+mod v1;
+
+pub use auth::new_key;
+pub use config::{
+    CollectLimits, Config, ConfigError, EnvironmentConfig, Frontend, KeyConfig, LogFormat, Requests, Runs,
+};
+pub use limits::Limits;
+pub use listen::ListenError;
+pub use serve::{Options, ServeError, serve};

@@ -1,0 +1,122 @@
+//! What a request that cannot be served gets: a precise status, and a body that names the field.
+
+use axum::Json;
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::response::IntoResponse;
+use serde_json::{Value, json};
+
+/// Whose words an answer is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// Our own: `application/problem+json` (RFC 9457).
+    Native,
+    /// `{"title", "description"}`.
+    Snekbox,
+    /// `{"message"}`.
+    Piston,
+}
+
+impl Dialect {
+    /// The interface that a path belongs to.
+    pub(crate) fn of(path: &str) -> Dialect {
+        match path {
+            "/eval" => Dialect::Snekbox,
+            _ if path.starts_with("/api/v2/") => Dialect::Piston,
+            _ => Dialect::Native,
+        }
+    }
+}
+
+/// Why a request is not served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    pub(crate) status: StatusCode,
+    /// A stable word for programs.
+    pub(crate) kind: &'static str,
+    /// One sentence for a person.
+    pub(crate) detail: String,
+    /// The field of the body that is wrong: `files[2].path`.
+    pub(crate) field: Option<String>,
+    /// What to do about it.
+    pub(crate) hint: Option<String>,
+    /// Seconds after which to try again.
+    pub(crate) retry_after: Option<u64>,
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Problem {
+        Problem { status, kind, detail: detail.into(), field: None, hint: None, retry_after: None }
+    }
+
+    /// A body that can be read but not be done.
+    pub(crate) fn field(field: impl Into<String>, detail: impl ToString) -> Problem {
+        let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-field", detail.to_string());
+        Problem { field: Some(field.into()), ..problem }
+    }
+
+    /// Something of ours that failed.
+    pub(crate) fn ours(detail: impl ToString) -> Problem {
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail.to_string())
+    }
+
+    pub(crate) fn with_hint(self, hint: Option<String>) -> Problem {
+        Problem { hint, ..self }
+    }
+
+    pub(crate) fn retry_after(self, seconds: u64) -> Problem {
+        Problem { retry_after: Some(seconds), ..self }
+    }
+
+    /// The body in our own words.
+    pub(crate) fn to_json(&self) -> Value {
+        let mut body = json!({
+            "type": format!("urn:wardian:problem:{}", self.kind),
+            "title": self.status.canonical_reason().unwrap_or("Error"),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+        });
+        if let Some(object) = body.as_object_mut() {
+            let more = [("field", &self.field), ("hint", &self.hint)];
+            object.extend(more.into_iter().filter_map(|(key, value)| {
+                value.as_ref().map(|value| (key.to_owned(), Value::String(value.clone())))
+            }));
+        }
+        body
+    }
+
+    /// The answer in the words of `dialect`.
+    pub(crate) fn into_response_of(self, dialect: Dialect) -> Response<Body> {
+        let body = match dialect {
+            Dialect::Native => self.to_json(),
+            Dialect::Snekbox => json!({ "title": self.snekbox_title(), "description": self.detail }),
+            Dialect::Piston => json!({ "message": self.detail }),
+        };
+        let mut response = (self.status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        if dialect == Dialect::Native {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        }
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer, Basic"));
+        }
+        response
+    }
+
+    fn snekbox_title(&self) -> String {
+        match (&self.field, self.status) {
+            // Its own titles of bad requests travel in the field.
+            (Some(title), StatusCode::BAD_REQUEST) => title.clone(),
+            _ => format!("{} {}", self.status.as_u16(), self.status.canonical_reason().unwrap_or("Error")),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response<Body> {
+        self.into_response_of(Dialect::Native)
+    }
+}

@@ -1,0 +1,178 @@
+//! From a configuration to a service, until it is told to end.
+
+use crate::config::{Config, ConfigError};
+use crate::listen::{ListenError, Listeners};
+use crate::log;
+use crate::router::router;
+use crate::service::Service;
+use crate::setup::Setup;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use wardian::host::Host;
+
+/// How the service is started.
+pub struct Options {
+    /// The configuration file, which SIGHUP reads again.
+    pub file: Option<PathBuf>,
+    /// What is laid over it, then and later: the command line's options.
+    pub over: Box<dyn Fn(&mut Config) + Send + Sync>,
+    /// What this machine can enforce.
+    pub host: Host,
+}
+
+/// Why the service does not start, or ends by itself.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A place to listen at.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// Threads or signals.
+    #[error("cannot {step}: {source}")]
+    Start {
+        /// What we were about to do.
+        step: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl ServeError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            ServeError::Listen(error) => error.hint(),
+            ServeError::Config(_) | ServeError::Start { .. } => None,
+        }
+    }
+
+    fn at(step: &'static str) -> impl FnOnce(io::Error) -> ServeError {
+        move |source| ServeError::Start { step, source }
+    }
+}
+
+impl Options {
+    fn config(&self) -> Result<Config, ConfigError> {
+        let mut config = self.file.as_deref().map_or_else(|| Ok(Config::default()), Config::load)?;
+        (self.over)(&mut config);
+        config.check()?;
+        Ok(config)
+    }
+}
+
+/// Serves until SIGTERM or SIGINT, then lets runs end.
+///
+/// # Errors
+/// A configuration that cannot be put into effect; nothing is served then.
+pub fn serve(options: Options) -> Result<(), ServeError> {
+    let config = options.config()?;
+    log::start(config.log);
+    raise_open_files();
+    let host = options.host.clone();
+    let setup = Setup::new(config, None)?;
+    let service = Arc::new(Service::new(setup, host));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("wardian-serve")
+        // Runs, and bodies that are read meanwhile.
+        .max_blocking_threads(MOST_BLOCKING)
+        .build()
+        .map_err(ServeError::at("start the service's threads"))?;
+    let answer = runtime.block_on(until_told(&options, &service));
+    // Every run has ended or been ended.
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    answer
+}
+
+const MOST_BLOCKING: usize = 1024;
+
+async fn until_told(options: &Options, service: &Arc<Service>) -> Result<(), ServeError> {
+    let watch = |kind| signal(kind).map_err(ServeError::at("watch for signals"));
+    let mut terminate = watch(SignalKind::terminate())?;
+    let mut interrupt = watch(SignalKind::interrupt())?;
+    let mut hang_up = watch(SignalKind::hangup())?;
+    let mut listeners = Listeners::new(router(Arc::clone(service)), Arc::clone(service));
+    let places = listeners.apply(&service.setup().config)?;
+    announce(service, &places);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hang_up.recv() => reload(options, service, &mut listeners).await,
+        }
+    }
+    drain(service, &mut listeners).await;
+    Ok(())
+}
+
+/// Takes a new configuration as a whole, or stays with the old one as a whole.
+async fn reload(options: &Options, service: &Arc<Service>, listeners: &mut Listeners) {
+    let before = service.setup();
+    let reloaded = async {
+        let config = options.config()?;
+        let service = Arc::clone(service);
+        // Environments may take seconds to get ready; requests go on meanwhile.
+        let setup = tokio::task::spawn_blocking(move || service.reload(config)).await;
+        let setup = setup.map_err(|error| ServeError::at("reload")(io::Error::other(error)))??;
+        Ok::<_, ServeError>((listeners.apply(&setup.config)?, setup))
+    };
+    match reloaded.await {
+        Ok((places, _)) => {
+            tracing::info!("the new configuration is in effect");
+            announce(service, &places);
+        }
+        Err(error) => {
+            service.restore(before);
+            tracing::error!(%error, "the configuration stays as it was");
+        }
+    }
+}
+
+/// Says what is ready, and how long that took.
+fn announce(service: &Service, places: &[String]) {
+    let setup = service.setup();
+    for environment in &setup.environments {
+        let took_ms = u64::try_from(environment.took.as_millis()).unwrap_or(u64::MAX);
+        let name = &environment.config.name;
+        tracing::info!(%name, python = %environment.interpreter.version, starts = environment.starts(), took_ms, "environment ready");
+    }
+    for place in places {
+        tracing::info!(%place, "listening");
+    }
+}
+
+async fn drain(service: &Arc<Service>, listeners: &mut Listeners) {
+    /// What is ended takes no longer than that.
+    const LAST: Duration = Duration::from_secs(15);
+    let time = service.setup().config.runs.drain_time.as_std();
+    tracing::info!(seconds = time.as_secs(), "ending: no more requests, runs may end");
+    service.gate.drain();
+    listeners.close();
+    listeners.end();
+    if !service.idle(time).await {
+        tracing::warn!("ending the runs that are left");
+        service.cancel_all();
+        let _ = service.idle(LAST).await;
+    }
+    // Answers are on their way.
+    let end = tokio::time::Instant::now() + Duration::from_secs(2);
+    while service.connections.load(std::sync::atomic::Ordering::Relaxed) > 0
+        && tokio::time::Instant::now() < end
+    {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tracing::info!("ended");
+}
+
+/// As many descriptors as we may have: connections and sandboxes take many.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}

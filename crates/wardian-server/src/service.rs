@@ -1,0 +1,248 @@
+//! The service: what all requests share, and how a run gets from a request to its report.
+
+use crate::auth::Caller;
+use crate::config::{Config, ConfigError};
+use crate::engine::{Job, RunError};
+use crate::gate::{Gate, Refused};
+use crate::memory::Memory;
+use crate::metrics::Metrics;
+use crate::problem::Problem;
+use crate::setup::Setup;
+use axum::http::StatusCode;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
+use wardian::host::Host;
+use wardian::report::{Report, Verdict};
+use wardian::sandbox::{Cancel, Collect, Connections, Output, StdinSource};
+
+/// What all requests share.
+pub(crate) struct Service {
+    current: RwLock<Arc<Setup>>,
+    pub(crate) host: Host,
+    pub(crate) gate: Gate,
+    pub(crate) memory: Memory,
+    pub(crate) metrics: Metrics,
+    pub(crate) connections: AtomicUsize,
+    /// What ends every run under way.
+    runs: Mutex<HashMap<u64, Cancel>>,
+    next_run: AtomicU64,
+}
+
+/// How a run is connected.
+pub(crate) struct Streams {
+    pub(crate) stdin: StdinSource,
+    pub(crate) stdout: Output,
+    pub(crate) stderr: Output,
+    pub(crate) collect: Option<Collect>,
+}
+
+impl Streams {
+    /// Input from memory, output into the report.
+    pub(crate) fn kept(stdin: Vec<u8>, collect: Option<Collect>) -> Streams {
+        let kept = || Output { pass_to: None, keep: true };
+        let stdin = if stdin.is_empty() { StdinSource::Empty } else { StdinSource::Bytes(stdin) };
+        Streams { stdin, stdout: kept(), stderr: kept(), collect }
+    }
+}
+
+/// A run under way; dropping it ends the run.
+pub(crate) struct Going {
+    task: JoinHandle<Result<Report, RunError>>,
+    cancel: Cancel,
+    service: Arc<Service>,
+    interface: &'static str,
+}
+
+impl Drop for Going {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
+impl Going {
+    /// Ends it now; its report is still to come.
+    pub(crate) fn cancel(&self) {
+        self.cancel.cancel();
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn report(&mut self) -> Result<Report, Problem> {
+        let metrics = &self.service.metrics;
+        match (&mut self.task).await {
+            Ok(Ok(report)) => {
+                metrics.ran(self.interface, &report);
+                tracing::info!(run = %report.id, verdict = ?report.verdict, policy = %report.policy.name, "run");
+                Ok(report)
+            }
+            Ok(Err(error)) => {
+                metrics.failed(self.interface);
+                tracing::error!(%error, hint = error.hint(), "run failed");
+                Err(problem(&error))
+            }
+            Err(_) => Err(Problem::ours("the run's thread ended unexpectedly")),
+        }
+    }
+}
+
+/// What was asked for and cannot be is the client's matter; the rest is ours.
+fn problem(error: &RunError) -> Problem {
+    match error {
+        RunError::NoEntry(_) => Problem::field("entry", error),
+        RunError::Inputs(_) => Problem::field("files", error),
+        RunError::Plan(wardian::plan::PlanError::Nul { .. }) => Problem::field("args", error),
+        RunError::Plan(wardian::plan::PlanError::Policy(_)) => Problem::field("limits", error),
+        _ => {
+            let problem = Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "sandbox", error.to_string());
+            problem.with_hint(error.hint())
+        }
+    }
+}
+
+impl Service {
+    pub(crate) fn new(setup: Setup, host: Host) -> Service {
+        let (most_running, queue) = bounds(&setup.config, &host);
+        let memory = Memory::new(setup.config.requests.memory.0);
+        Service {
+            current: RwLock::new(Arc::new(setup)),
+            host,
+            gate: Gate::new(most_running, queue),
+            memory,
+            metrics: Metrics::new(),
+            connections: AtomicUsize::new(0),
+            runs: Mutex::default(),
+            next_run: AtomicU64::new(0),
+        }
+    }
+
+    /// The configuration in effect.
+    pub(crate) fn setup(&self) -> Arc<Setup> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts another configuration into effect, or keeps the old one.
+    pub(crate) fn reload(&self, config: Config) -> Result<Arc<Setup>, ConfigError> {
+        let before = self.setup();
+        if config.requests.memory != before.config.requests.memory {
+            return Err(ConfigError::invalid("requests.memory", "takes effect at a start only"));
+        }
+        let setup = Arc::new(Setup::new(config, Some(&before))?);
+        let (most_running, queue) = bounds(&setup.config, &self.host);
+        self.gate.resize(most_running, queue);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&setup);
+        self.metrics.reloaded();
+        Ok(setup)
+    }
+
+    /// Goes back to a configuration that was in effect before.
+    pub(crate) fn restore(&self, setup: Arc<Setup>) {
+        let (most_running, queue) = bounds(&setup.config, &self.host);
+        self.gate.resize(most_running, queue);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = setup;
+    }
+
+    /// Waits for a turn and starts a run.
+    pub(crate) async fn start(
+        self: &Arc<Self>,
+        interface: &'static str,
+        caller: &Caller,
+        job: Job,
+        streams: Streams,
+    ) -> Result<Going, Problem> {
+        let runs = self.setup().config.runs.clone();
+        let asked = Instant::now();
+        let entering = self.gate.enter(&caller.id, caller.at_once);
+        let pass = match tokio::time::timeout(runs.queue_time.as_std(), entering).await {
+            Ok(Ok(pass)) => pass,
+            Ok(Err(Refused::Draining)) => return Err(draining()),
+            Ok(Err(Refused::Full)) => return Err(busy(format!("{} requests wait already", runs.queue))),
+            Err(_) => return Err(busy(format!("no turn within {}", runs.queue_time))),
+        };
+        self.metrics.waited(asked.elapsed());
+        let cancel = Cancel::new().map_err(Problem::ours)?;
+        let registered = Registered::new(self, &cancel);
+        let connections = Connections {
+            stdin: streams.stdin,
+            stdout: streams.stdout,
+            stderr: streams.stderr,
+            cancel: Some(cancel.clone()),
+            collect: streams.collect,
+        };
+        let service = Arc::clone(self);
+        let task = tokio::task::spawn_blocking(move || {
+            let environment = Arc::clone(&job.environment);
+            let result = environment.run(job, connections, &service.host);
+            drop((registered, pass));
+            result
+        });
+        Ok(Going { task, cancel, service: Arc::clone(self), interface })
+    }
+
+    /// A run from its turn to its report.
+    pub(crate) async fn run(
+        self: &Arc<Self>,
+        interface: &'static str,
+        caller: &Caller,
+        job: Job,
+        streams: Streams,
+    ) -> Result<Report, Problem> {
+        let report = self.start(interface, caller, job, streams).await?.report().await?;
+        // A run is only cancelled under us when the service ends.
+        if report.verdict == Verdict::Cancelled { Err(draining()) } else { Ok(report) }
+    }
+
+    /// Ends every run under way.
+    pub(crate) fn cancel_all(&self) {
+        for cancel in self.runs.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            cancel.cancel();
+        }
+    }
+
+    /// Waits until nothing runs or waits any more, for at most `time`.
+    pub(crate) async fn idle(&self, time: Duration) -> bool {
+        const LOOK: Duration = Duration::from_millis(20);
+        let end = Instant::now() + time;
+        while self.gate.levels() != crate::gate::Levels::default() {
+            if Instant::now() >= end {
+                return false;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        true
+    }
+}
+
+/// A run's place among those that can be ended together.
+struct Registered {
+    service: Arc<Service>,
+    number: u64,
+}
+
+impl Registered {
+    fn new(service: &Arc<Service>, cancel: &Cancel) -> Registered {
+        let number = service.next_run.fetch_add(1, Ordering::Relaxed);
+        service.runs.lock().unwrap_or_else(PoisonError::into_inner).insert(number, cancel.clone());
+        Registered { service: Arc::clone(service), number }
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.service.runs.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+    }
+}
+
+fn bounds(config: &Config, host: &Host) -> (usize, usize) {
+    (config.runs.at_once.unwrap_or(host.cpus.len().max(1)), config.runs.queue)
+}
+
+pub(crate) fn draining() -> Problem {
+    let detail = "the service is ending and takes no more requests";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", detail).retry_after(5)
+}
+
+fn busy(detail: String) -> Problem {
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail).retry_after(1)
+}

@@ -1,0 +1,78 @@
+//! A configuration that has been put into effect: keys, policies, environments.
+
+use crate::auth::Keys;
+use crate::config::{Config, ConfigError, EnvironmentConfig};
+use crate::engine::Environment;
+use crate::limits::Limits;
+use crate::problem::Problem;
+use std::sync::Arc;
+use wardian::policy::{self, Policy};
+
+/// What requests are served by.
+pub(crate) struct Setup {
+    pub(crate) config: Config,
+    pub(crate) keys: Keys,
+    pub(crate) policies: Vec<Arc<Policy>>,
+    pub(crate) environments: Vec<Arc<Environment>>,
+}
+
+impl Setup {
+    /// Puts a configuration into effect; environments that stay the same are taken over from `before`.
+    pub(crate) fn new(config: Config, before: Option<&Setup>) -> Result<Setup, ConfigError> {
+        config.check()?;
+        let keys = Keys::new(&config.keys)?;
+        let policies = config.policies.iter().map(|name| load(name)).collect::<Result<Vec<_>, _>>()?;
+        if let Some((name, _)) = policies.iter().enumerate().find_map(|(at, policy)| {
+            let again = policies.iter().skip(at + 1).any(|other| other.name == policy.name);
+            again.then_some((policy.name.clone(), ()))
+        }) {
+            return Err(ConfigError::invalid("policies", format!("two are called `{name}`")));
+        }
+        let kept = |config: &EnvironmentConfig| {
+            let before = before.into_iter().flat_map(|setup| &setup.environments);
+            before.into_iter().find(|environment| environment.config == *config).cloned()
+        };
+        let start = |config: &EnvironmentConfig| match kept(config) {
+            Some(environment) => Ok(environment),
+            None => Environment::start(config).map(Arc::new),
+        };
+        let environments = config.environments.iter().map(start).collect::<Result<Vec<_>, _>>()?;
+        Ok(Setup { config, keys, policies, environments })
+    }
+
+    /// The policy of that name, or the first.
+    pub(crate) fn policy(&self, name: Option<&str>) -> Result<&Arc<Policy>, Problem> {
+        let found = match name {
+            None => self.policies.first(),
+            Some(name) => self.policies.iter().find(|policy| policy.name == name),
+        };
+        found.ok_or_else(|| unknown("policy", name, self.policies.iter().map(|policy| policy.name.as_str())))
+    }
+
+    /// The environment of that name, or the first.
+    pub(crate) fn environment(&self, name: Option<&str>) -> Result<&Arc<Environment>, Problem> {
+        let found = match name {
+            None => self.environments.first(),
+            Some(name) => self.environments.iter().find(|environment| environment.config.name == name),
+        };
+        found.ok_or_else(|| {
+            let names = self.environments.iter().map(|environment| environment.config.name.as_str());
+            unknown("environment", name, names)
+        })
+    }
+
+    /// The most that a caller with these ceilings may ask of a policy for.
+    pub(crate) fn ceilings(&self, policy: &Policy, own: Limits) -> Limits {
+        own.or(self.config.ceilings).or(Limits::of(policy))
+    }
+}
+
+fn unknown<'a>(what: &str, name: Option<&str>, names: impl Iterator<Item = &'a str>) -> Problem {
+    let names: Vec<_> = names.collect();
+    let name = name.unwrap_or_default();
+    Problem::field(what, format!("no {what} `{}` here; there is {}", name.escape_debug(), names.join(", ")))
+}
+
+fn load(name: &str) -> Result<Arc<Policy>, ConfigError> {
+    policy::load(name).map(Arc::new).map_err(|error| ConfigError::invalid("policies", error))
+}

@@ -1,0 +1,235 @@
+//! The body of a run: what it may say, and the job it becomes.
+
+use crate::auth::Caller;
+use crate::engine::{Job, Start};
+use crate::limits::Limits;
+use crate::problem::Problem;
+use crate::setup::Setup;
+use axum::http::StatusCode;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use wardian::files::{CollectLimits, Globs};
+use wardian::policy::Scratch;
+use wardian::sandbox::Collect;
+
+/// What is to be run, with what.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RunRequest {
+    /// A program: as if it were the file `main.py`, and the entry.
+    pub(crate) code: Option<String>,
+    /// Files in the working directory.
+    pub(crate) files: Vec<FileIn>,
+    /// The file that is run; `main.py` if not said.
+    pub(crate) entry: Option<String>,
+    /// The program's arguments.
+    pub(crate) args: Vec<String>,
+    /// Standard input.
+    pub(crate) stdin: Option<String>,
+    /// Standard input that is not text, as base64.
+    pub(crate) stdin_base64: Option<String>,
+    /// Environment variables.
+    pub(crate) env: BTreeMap<String, String>,
+    /// Limits, at most the ceilings of the server.
+    pub(crate) limits: Limits,
+    /// An interpreter, by a name of `/v1/environments`.
+    pub(crate) environment: Option<String>,
+    /// A policy, by a name of `/v1/environments`.
+    pub(crate) policy: Option<String>,
+    /// Patterns of files to give back; `*` stays within a directory, `**` does not.
+    pub(crate) collect: Vec<String>,
+}
+
+/// A file, as text or as base64.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FileIn {
+    /// Where, below the working directory.
+    pub(crate) path: String,
+    /// Its content as text.
+    #[serde(default)]
+    pub(crate) text: Option<String>,
+    /// Its content as base64.
+    #[serde(default)]
+    pub(crate) base64: Option<String>,
+}
+
+/// A run ready to wait for its turn.
+pub(crate) struct Prepared {
+    pub(crate) job: Job,
+    pub(crate) stdin: Vec<u8>,
+    pub(crate) collect: Option<Collect>,
+}
+
+const MOST_STRINGS: usize = 1024;
+
+/// Reads JSON; what is wrong is named by its path.
+pub(crate) fn parse<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, Problem> {
+    let not_json = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "not-json", detail);
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner();
+        if inner.is_data() {
+            let problem = Problem::field(path.clone(), &inner);
+            if path == "." { Problem { field: None, ..problem } } else { problem }
+        } else {
+            not_json(format!("the body is not JSON: {inner}"))
+        }
+    })?;
+    reader.end().map_err(|error| not_json(format!("the body is not JSON: {error}")))?;
+    Ok(value)
+}
+
+impl RunRequest {
+    /// Everything that can be wrong with it is found here, but for what only its run shows.
+    pub(crate) fn prepare(
+        self,
+        setup: &Setup,
+        caller: &Caller,
+        binary: Vec<(String, Vec<u8>)>,
+        unbuffered: bool,
+    ) -> Result<Prepared, Problem> {
+        let environment = setup.environment(self.environment.as_deref())?;
+        let base = setup.policy(self.policy.as_deref())?;
+        let mut policy = self.limits.lay_over(base, setup.ceilings(base, caller.ceilings))?;
+        check_strings("args", &self.args)?;
+        check_env(&self.env)?;
+        policy.environment.set.extend(self.env);
+        let collect = collect(&self.collect, setup, policy.files.scratch)?;
+        let stdin = stdin(self.stdin, self.stdin_base64)?;
+        let most = setup.config.requests.files;
+        if self.files.len() + binary.len() > most {
+            return Err(Problem::field("files", format!("more than {most} files")));
+        }
+        let (entry, files) = files(self.code, self.entry, self.files, binary)?;
+        let job = Job {
+            environment: Arc::clone(environment),
+            policy,
+            start: Start::Script(entry),
+            args: self.args,
+            files,
+            unbuffered,
+        };
+        Ok(Prepared { job, stdin, collect })
+    }
+}
+
+type Files = Vec<(wardian::files::GuestName, Vec<u8>)>;
+
+fn files(
+    code: Option<String>,
+    entry: Option<String>,
+    given: Vec<FileIn>,
+    binary: Vec<(String, Vec<u8>)>,
+) -> Result<(String, Files), Problem> {
+    const MAIN: &str = "main.py";
+    let name = |at: String, path: &str| path.parse().map_err(|error| Problem::field(at, error));
+    let mut files = Files::new();
+    if let Some(code) = code {
+        if entry.is_some() {
+            return Err(Problem::field(
+                "entry",
+                "`code` is the entry; give it as one of `files` to name another",
+            ));
+        }
+        files.push((name("code".into(), MAIN)?, code.into_bytes()));
+    }
+    for (at, file) in given.into_iter().enumerate() {
+        let field = |name: &str| format!("files[{at}].{name}");
+        let path = name(field("path"), &file.path)?;
+        let content = match (file.text, file.base64) {
+            (Some(text), None) => text.into_bytes(),
+            (None, Some(text)) => decode(&field("base64"), &text)?,
+            (None, None) => {
+                return Err(Problem::field(format!("files[{at}]"), "has neither `text` nor `base64`"));
+            }
+            (Some(_), Some(_)) => {
+                return Err(Problem::field(field("base64"), "comes with `text`; one says it all"));
+            }
+        };
+        files.push((path, content));
+    }
+    for (path, content) in binary {
+        files.push((name(format!("file `{}`", path.escape_debug()), &path)?, content));
+    }
+    distinct(&files)?;
+    let entry = entry.unwrap_or_else(|| MAIN.into());
+    if !files.iter().any(|(name, _)| name.as_str() == entry) {
+        let detail = format!("there is no file `{}` to run", entry.escape_debug());
+        return Err(Problem::field(if files.is_empty() { "code" } else { "entry" }, detail));
+    }
+    Ok((entry, files))
+}
+
+fn distinct(files: &Files) -> Result<(), Problem> {
+    let mut names = std::collections::BTreeSet::new();
+    let again = files.iter().find(|(name, _)| !names.insert(name.as_str()));
+    match again {
+        Some((name, _)) => {
+            Err(Problem::field("files", format!("two are called `{}`", name.as_str().escape_debug())))
+        }
+        None => Ok(()),
+    }
+}
+
+fn decode(field: &str, text: &str) -> Result<Vec<u8>, Problem> {
+    STANDARD.decode(text).map_err(|error| Problem::field(field, format!("is not base64: {error}")))
+}
+
+fn stdin(text: Option<String>, base64: Option<String>) -> Result<Vec<u8>, Problem> {
+    match (text, base64) {
+        (Some(_), Some(_)) => Err(Problem::field("stdin_base64", "comes with `stdin`; one says it all")),
+        (Some(text), None) => Ok(text.into_bytes()),
+        (None, Some(text)) => decode("stdin_base64", &text),
+        (None, None) => Ok(Vec::new()),
+    }
+}
+
+pub(crate) fn check_strings(field: &str, strings: &[String]) -> Result<(), Problem> {
+    if strings.len() > MOST_STRINGS {
+        return Err(Problem::field(field, format!("more than {MOST_STRINGS}")));
+    }
+    match strings.iter().position(|text| text.contains('\0')) {
+        Some(at) => Err(Problem::field(format!("{field}[{at}]"), "contains a NUL byte")),
+        None => Ok(()),
+    }
+}
+
+fn check_env(env: &BTreeMap<String, String>) -> Result<(), Problem> {
+    if env.len() > MOST_STRINGS {
+        return Err(Problem::field("env", format!("more than {MOST_STRINGS}")));
+    }
+    let wrong = |(name, value): &(&String, &String)| {
+        name.is_empty() || name.contains(['=', '\0']) || value.contains('\0')
+    };
+    match env.iter().find(wrong) {
+        Some((name, _)) => {
+            Err(Problem::field(format!("env.{}", name.escape_debug()), "is not a variable's name and value"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn collect(patterns: &[String], setup: &Setup, scratch: Scratch) -> Result<Option<Collect>, Problem> {
+    if patterns.is_empty() {
+        return Ok(None);
+    }
+    if scratch == Scratch::None {
+        return Err(Problem::field("collect", "the policy gives no scratch space to collect from"));
+    }
+    let globs =
+        Globs::new(patterns).map_err(|error| Problem::field("collect", &error).with_hint(error.hint()))?;
+    let configured = &setup.config.collect;
+    let limits = CollectLimits {
+        files: configured.files,
+        file_bytes: configured.bytes.0,
+        total_bytes: configured.bytes.0,
+        ..CollectLimits::default()
+    };
+    Ok(Some(Collect { globs, limits, out: None }))
+}

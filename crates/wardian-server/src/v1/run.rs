@@ -1,0 +1,95 @@
+//! `POST /v1/run`: a program in, a report out.
+
+use super::request::{Prepared, RunRequest, parse};
+use crate::auth::Caller;
+use crate::memory::Lease;
+use crate::problem::Problem;
+use crate::service::{Service, Streams};
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{FromRequest, Multipart, Request, State};
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use std::sync::Arc;
+
+/// Bodies above this are read on another thread: that takes longer than others should wait.
+const SMALL: usize = 64 << 10;
+
+pub(crate) async fn run(
+    State(service): State<Arc<Service>>,
+    Extension(caller): Extension<Arc<Caller>>,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let (prepared, lease) = receive(&service, &caller, request, false).await?;
+    let streams = Streams::kept(prepared.stdin, prepared.collect);
+    let report = service.run("v1", &caller, prepared.job, streams).await?;
+    drop(lease);
+    let bytes = serde_json::to_vec(&report).map_err(Problem::ours)?;
+    json(&service, bytes).await
+}
+
+pub(crate) async fn json(service: &Service, bytes: Vec<u8>) -> Result<Response<Body>, Problem> {
+    let mut response = Response::new(service.memory.answer(bytes).await?);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+/// Reads a request of either content type, and makes a job of it.
+pub(crate) async fn receive(
+    service: &Arc<Service>,
+    caller: &Arc<Caller>,
+    request: Request,
+    unbuffered: bool,
+) -> Result<(Prepared, Lease), Problem> {
+    let setup = service.setup();
+    let limits = &setup.config.requests;
+    let (parts, body) = request.into_parts();
+    let (bytes, lease) = service.memory.read(body, limits.body.0, limits.body_time.as_std()).await?;
+    let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let multipart = content_type.is_some_and(|text| text.to_ascii_lowercase().starts_with("multipart/"));
+    let (bytes, binary) = if multipart {
+        parts_of(Request::from_parts(parts, Body::from(bytes)), limits.files).await?
+    } else {
+        (bytes, Vec::new())
+    };
+    let caller = Arc::clone(caller);
+    let setup = Arc::clone(&setup);
+    let prepare = move || parse::<RunRequest>(&bytes)?.prepare(&setup, &caller, binary, unbuffered);
+    Ok((beside(lease.bytes() > SMALL, prepare).await?, lease))
+}
+
+/// Does something here, or on a thread that may take its time.
+pub(crate) async fn beside<T: Send + 'static>(
+    large: bool,
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    if !large {
+        return work();
+    }
+    tokio::task::spawn_blocking(work).await.map_err(Problem::ours)?
+}
+
+type Files = Vec<(String, Vec<u8>)>;
+
+/// The part `request`, which is JSON, and parts with a file's name, which are files.
+async fn parts_of(request: Request, most: usize) -> Result<(Vec<u8>, Files), Problem> {
+    let broken = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "broken-multipart", detail);
+    let mut multipart =
+        Multipart::from_request(request, &()).await.map_err(|error| broken(error.body_text()))?;
+    let (mut json, mut files) = (None, Files::new());
+    while let Some(field) = multipart.next_field().await.map_err(|error| broken(error.body_text()))? {
+        let name = field.name().unwrap_or_default().to_owned();
+        let file_name = field.file_name().map(str::to_owned);
+        let bytes = field.bytes().await.map_err(|error| broken(error.body_text()))?.to_vec();
+        match (name.as_str(), file_name) {
+            ("request", _) if json.is_none() => json = Some(bytes),
+            ("request", _) => return Err(Problem::field("request", "comes twice")),
+            (_, Some(file_name)) if files.len() < most => files.push((file_name, bytes)),
+            (_, Some(_)) => return Err(Problem::field("files", format!("more than {most} files"))),
+            (other, None) => {
+                let detail = "is neither `request` nor a file with a name";
+                return Err(Problem::field(other.escape_debug().to_string(), detail));
+            }
+        }
+    }
+    Ok((json.unwrap_or_else(|| b"{}".to_vec()), files))
+}
