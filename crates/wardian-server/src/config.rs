@@ -107,6 +107,8 @@ impl Default for Runs {
 pub struct Requests {
     /// Bytes of a body.
     pub body: Bytes,
+    /// Bytes of a WebSocket message; so much memory is set aside for each of these connections.
+    pub message: Bytes,
     /// Bytes of all bodies and answers that are held in memory at once.
     pub memory: Bytes,
     /// Files in a request.
@@ -125,6 +127,7 @@ impl Default for Requests {
     fn default() -> Requests {
         Requests {
             body: Bytes(16 << 20),
+            message: Bytes(1 << 20),
             memory: Bytes(256 << 20),
             files: 200,
             connections: 4096,

@@ -228,6 +228,11 @@ mod tests {
         }
     }
 
+    fn at_once(gate: &Gate, key: &KeyId, most_running: usize) -> Option<Result<Pass, Refused>> {
+        let mut entering: Entering<'_> = Box::pin(gate.enter(key, most_running));
+        poll(&mut entering)
+    }
+
     fn key(name: &str) -> KeyId {
         name.into()
     }
@@ -236,7 +241,7 @@ mod tests {
     fn keys_take_turns_and_a_long_line_shuts_nobody_out() {
         let gate = Gate::new(1, 3);
         let (a, b) = (key("a"), key("b"));
-        let first = poll(&mut Box::pin(gate.enter(&a, 9)) as &mut Entering<'_>).unwrap().unwrap();
+        let first = at_once(&gate, &a, 9).unwrap().unwrap();
         let mut lines: Vec<Entering<'_>> = Vec::new();
         for _ in 0..3 {
             lines.push(Box::pin(gate.enter(&a, 9)));
@@ -261,17 +266,17 @@ mod tests {
     fn a_key_waits_for_its_own_and_who_leaves_gives_up_the_place() {
         let gate = Gate::new(2, 9);
         let (a, b) = (key("a"), key("b"));
-        let first = poll(&mut Box::pin(gate.enter(&a, 1)) as &mut Entering<'_>).unwrap().unwrap();
+        let first = at_once(&gate, &a, 1).unwrap().unwrap();
         let mut second: Entering<'_> = Box::pin(gate.enter(&a, 1));
         assert!(poll(&mut second).is_none());
-        let other = poll(&mut Box::pin(gate.enter(&b, 1)) as &mut Entering<'_>).unwrap();
+        let other = at_once(&gate, &b, 1).unwrap();
         assert!(other.is_ok());
         assert_eq!(gate.levels(), Levels { running: 2, waiting: 1 });
         drop(second);
         drop((first, other));
         assert_eq!(gate.levels(), Levels::default());
         gate.drain();
-        let refused = poll(&mut Box::pin(gate.enter(&a, 1)) as &mut Entering<'_>).unwrap();
+        let refused = at_once(&gate, &a, 1).unwrap();
         assert_eq!(refused.err(), Some(Refused::Draining));
     }
 }

@@ -35,7 +35,8 @@ pub(crate) async fn guard(
     let dialect = Dialect::of(request.uri().path());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let origin = request.headers().get(header::ORIGIN).cloned();
-    let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default(), key = tracing::field::Empty);
+    let span =
+        tracing::info_span!("request", id = id.to_str().unwrap_or_default(), key = tracing::field::Empty);
     let setup = service.setup();
     let answer = async {
         let mut response = match admit(&service, &setup, &mut request) {
@@ -62,6 +63,14 @@ fn admit(
     let peer = request.extensions().get::<Peer>().copied();
     let path = request.uri().path().to_owned();
     let headers = request.headers();
+    let offered = match Dialect::of(&path) {
+        Dialect::Native => true,
+        Dialect::Snekbox => setup.config.snekbox.enabled,
+        Dialect::Piston => setup.config.piston.enabled,
+    };
+    if !offered {
+        return Err(Problem::new(StatusCode::NOT_FOUND, "not-found", "this interface is switched off here"));
+    }
     if let Some(Peer::Tcp(local)) = peer {
         check_host(headers, request.uri().host(), local, setup)?;
     }
@@ -69,7 +78,7 @@ fn admit(
     if request.method() == Method::OPTIONS {
         return Ok(preflight(headers, &path));
     }
-    if matches!(path.as_str(), "/" | "/healthz" | "/readyz" | "/openapi.json") {
+    if matches!(path.as_str(), "/" | "/page.js" | "/healthz" | "/readyz" | "/openapi.json") {
         return Ok(None);
     }
     let caller = match peer {

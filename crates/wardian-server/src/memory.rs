@@ -26,9 +26,10 @@ pub(crate) struct Memory {
 pub(crate) struct Lease(Vec<OwnedSemaphorePermit>);
 
 impl Lease {
-    /// How much.
-    pub(crate) fn bytes(&self) -> usize {
-        self.0.iter().map(|permit| permit.num_permits() * UNIT).sum()
+    /// Whether reading such a body takes longer than others should wait.
+    pub(crate) fn is_large(&self) -> bool {
+        const SMALL: usize = 64 << 10;
+        self.0.iter().map(|permit| permit.num_permits() * UNIT).sum::<usize>() > SMALL
     }
 
     fn add(&mut self, permit: OwnedSemaphorePermit) {
@@ -56,6 +57,11 @@ impl Memory {
 
     fn try_take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.free).try_acquire_many_owned(self.units(bytes)).ok()
+    }
+
+    /// Takes memory that a connection may need.
+    pub(crate) fn lease(&self, bytes: usize) -> Result<Lease, Problem> {
+        self.try_take(bytes).map(|permit| Lease(vec![permit])).ok_or_else(exhausted)
     }
 
     /// Reads a body to its end, within `most` bytes and `time`.

@@ -3,21 +3,43 @@
 use crate::guard;
 use crate::problem::{Dialect, Problem};
 use crate::service::Service;
-use crate::v1;
+use crate::{health, openapi, piston, snekbox, v1};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{Response, StatusCode};
+use axum::extract::State;
+use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::middleware;
+use axum::routing::{get, post};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 pub(crate) fn router(service: Arc<Service>) -> Router {
     Router::new()
+        .route("/", get(openapi::page))
+        .route("/page.js", get(openapi::script))
+        .route("/openapi.json", get(openapi::document))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(figures))
+        .route("/eval", post(snekbox::eval))
         .merge(v1::routes())
+        .nest("/api/v2", piston::routes())
+        .nest("/api/v2/piston", piston::routes())
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_so)
         .layer(middleware::from_fn_with_state(Arc::clone(&service), guard::guard))
         .with_state(service)
+}
+
+async fn figures(State(service): State<Arc<Service>>) -> Result<Response<Body>, Problem> {
+    let connections = service.connections.load(Ordering::Relaxed);
+    let text =
+        service.metrics.text(&service.gate, connections, service.memory.held()).map_err(Problem::ours)?;
+    let mut response = Response::new(Body::from(text));
+    let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    Ok(response)
 }
 
 async fn nothing_here(request: Request) -> Response<Body> {

@@ -4,6 +4,8 @@ use crate::auth::Caller;
 use crate::config::{Config, ConfigError};
 use crate::engine::{Job, RunError};
 use crate::gate::{Gate, Refused};
+use crate::health::Readiness;
+use crate::idempotency::Answers;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
@@ -26,6 +28,8 @@ pub(crate) struct Service {
     pub(crate) memory: Memory,
     pub(crate) metrics: Metrics,
     pub(crate) connections: AtomicUsize,
+    pub(crate) answers: Answers,
+    pub(crate) readiness: Readiness,
     /// What ends every run under way.
     runs: Mutex<HashMap<u64, Cancel>>,
     next_run: AtomicU64,
@@ -63,9 +67,9 @@ impl Drop for Going {
 }
 
 impl Going {
-    /// Ends it now; its report is still to come.
-    pub(crate) fn cancel(&self) {
-        self.cancel.cancel();
+    /// Passes a signal on to the program.
+    pub(crate) fn signal(&self, number: u8) {
+        self.cancel.pass_signal(number);
     }
 
     /// Waits for its end.
@@ -112,6 +116,8 @@ impl Service {
             memory,
             metrics: Metrics::new(),
             connections: AtomicUsize::new(0),
+            answers: Answers::default(),
+            readiness: Readiness::default(),
             runs: Mutex::default(),
             next_run: AtomicU64::new(0),
         }

@@ -2,28 +2,37 @@
 
 use super::request::{Prepared, RunRequest, parse};
 use crate::auth::Caller;
+use crate::idempotency::Known;
 use crate::memory::Lease;
 use crate::problem::Problem;
 use crate::service::{Service, Streams};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{FromRequest, Multipart, Request, State};
-use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
-
-/// Bodies above this are read on another thread: that takes longer than others should wait.
-const SMALL: usize = 64 << 10;
 
 pub(crate) async fn run(
     State(service): State<Arc<Service>>,
     Extension(caller): Extension<Arc<Caller>>,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
-    let (prepared, lease) = receive(&service, &caller, request, false).await?;
+    let received = receive(&service, request).await?;
+    let known = service.answers.look_up(&caller.id, &received.headers, &received.identity())?;
+    let claim = match known {
+        Some(Known::Answer(answer)) => return json(&service, answer.to_vec()).await,
+        Some(Known::New(claim)) => Some(claim),
+        None => None,
+    };
+    let (prepared, lease) = prepare(&service, &caller, received, false).await?;
     let streams = Streams::kept(prepared.stdin, prepared.collect);
     let report = service.run("v1", &caller, prepared.job, streams).await?;
     drop(lease);
     let bytes = serde_json::to_vec(&report).map_err(Problem::ours)?;
+    if let Some(claim) = claim {
+        claim.keep(&bytes);
+    }
     json(&service, bytes).await
 }
 
@@ -33,28 +42,54 @@ pub(crate) async fn json(service: &Service, bytes: Vec<u8>) -> Result<Response<B
     Ok(response)
 }
 
-/// Reads a request of either content type, and makes a job of it.
-pub(crate) async fn receive(
-    service: &Arc<Service>,
-    caller: &Arc<Caller>,
-    request: Request,
-    unbuffered: bool,
-) -> Result<(Prepared, Lease), Problem> {
-    let setup = service.setup();
-    let limits = &setup.config.requests;
+/// A request as it came.
+pub(crate) struct Received {
+    headers: HeaderMap,
+    json: Vec<u8>,
+    binary: Files,
+    lease: Lease,
+}
+
+impl Received {
+    /// What makes two requests the same one.
+    fn identity(&self) -> Vec<u8> {
+        let mut digest = Sha256::new();
+        let parts = self.binary.iter().flat_map(|(name, bytes)| [name.as_bytes(), bytes]);
+        for part in [self.json.as_slice()].into_iter().chain(parts) {
+            digest.update((part.len() as u64).to_le_bytes());
+            digest.update(part);
+        }
+        digest.finalize().to_vec()
+    }
+}
+
+/// Reads a request of either content type.
+pub(crate) async fn receive(service: &Arc<Service>, request: Request) -> Result<Received, Problem> {
+    let limits = service.setup().config.requests.clone();
     let (parts, body) = request.into_parts();
     let (bytes, lease) = service.memory.read(body, limits.body.0, limits.body_time.as_std()).await?;
-    let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let headers = parts.headers.clone();
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let multipart = content_type.is_some_and(|text| text.to_ascii_lowercase().starts_with("multipart/"));
-    let (bytes, binary) = if multipart {
+    let (json, binary) = if multipart {
         parts_of(Request::from_parts(parts, Body::from(bytes)), limits.files).await?
     } else {
-        (bytes, Vec::new())
+        (bytes, Files::new())
     };
-    let caller = Arc::clone(caller);
-    let setup = Arc::clone(&setup);
-    let prepare = move || parse::<RunRequest>(&bytes)?.prepare(&setup, &caller, binary, unbuffered);
-    Ok((beside(lease.bytes() > SMALL, prepare).await?, lease))
+    Ok(Received { headers, json, binary, lease })
+}
+
+/// Makes a job of it.
+pub(crate) async fn prepare(
+    service: &Arc<Service>,
+    caller: &Arc<Caller>,
+    received: Received,
+    unbuffered: bool,
+) -> Result<(Prepared, Lease), Problem> {
+    let Received { json, binary, lease, .. } = received;
+    let (setup, caller) = (service.setup(), Arc::clone(caller));
+    let prepare = move || parse::<RunRequest>(&json)?.prepare(&setup, &caller, binary, unbuffered);
+    Ok((beside(lease.is_large(), prepare).await?, lease))
 }
 
 /// Does something here, or on a thread that may take its time.

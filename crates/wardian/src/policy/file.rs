@@ -106,7 +106,7 @@ mod spans {
 
     partial!(Partial {
         extends: String, name: String, description: String, level: model::Level, require: Vec<model::Layer>,
-        outside: model::Outside, network: model::Network, exec: model::ExecMode, limits: Limits,
+        outside: model::Outside, network: model::Network, exec: model::ExecMode, stderr: model::Stderr, limits: Limits,
         rlimits: model::Rlimits, files: Files, environment: Environment, identity: Identity,
         syscalls: model::Syscalls, scheduling: model::Scheduling,
     });

@@ -31,6 +31,9 @@ pub struct Policy {
     pub network: Network,
     /// Which programs it may execute.
     pub exec: ExecMode,
+    /// Where its standard error goes.
+    #[serde(default)]
+    pub stderr: Stderr,
     /// How much it may consume.
     pub limits: Limits,
     /// Resource limits of each single process, beside what follows from `limits` (setrlimit(2)).
@@ -106,6 +109,17 @@ pub enum ExecMode {
     Any,
     /// Itself, once, and never again.
     Once,
+}
+
+/// Where a program's standard error goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stderr {
+    /// Into a stream of its own.
+    #[default]
+    Own,
+    /// Into standard output, in the order in which it is written.
+    Stdout,
 }
 
 /// How much a run may consume.

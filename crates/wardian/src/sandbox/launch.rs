@@ -108,12 +108,13 @@ pub fn launch(
     let bytes = encode(&plan, ids.as_ref(), first_join, joins.len());
     let plan_file =
         init::sealed("wardian-plan", &bytes, false).map_err(SandboxError::at("put the plan in memory"))?;
+    let errors = plan.policy.stderr.of(&stdout, &stderr);
     let mut slots: Vec<BorrowedFd<'_>> = vec![
         plan_file.as_fd(),
         guest_channel.as_fd(),
         stdin.guests.as_fd(),
         stdout.guests.as_fd(),
-        stderr.guests.as_fd(),
+        errors.guests.as_fd(),
     ];
     slots.extend(inputs.iter().map(AsFd::as_fd));
     slots.extend(plan.copies.iter().map(AsFd::as_fd));

@@ -117,7 +117,8 @@ impl ReadySlot {
         let Some(init) = making.init.take() else { return Err(broken()) };
         let v2 = cgroup.as_ref().map(Cgroup::procs_file).transpose()?.flatten();
         let mut fds = vec![init.pidfd(), inits_control.as_fd(), guests_channel.as_fd()];
-        fds.extend([stdin.guests.as_fd(), stdout.guests.as_fd(), stderr.guests.as_fd()]);
+        let errors = plan.policy.stderr.of(&stdout, &stderr);
+        fds.extend([stdin.guests.as_fd(), stdout.guests.as_fd(), errors.guests.as_fd()]);
         fds.extend(cgroup.iter().flat_map(|cgroup| cgroup.join_files()).map(AsFd::as_fd));
         fds.extend(v2.iter().map(AsFd::as_fd));
         pass(&zygote.orders, &Message::Fork.encode(), &fds)?;

@@ -2,11 +2,12 @@
 
 use super::SandboxError;
 use super::accounting::Accounting;
-use super::cancel::Cancel;
+use super::cancel::{Cancel, Order};
 use super::denials::Denials;
 use super::launch::Held;
 use super::live::Live;
 use super::outcome::{self, Facts, Killed};
+use super::pass;
 use super::private::Private;
 use super::streams::{Feeder, Taker};
 use crate::limits::cgroup::CgroupHost;
@@ -285,7 +286,7 @@ impl Supervision {
             // Hung up, with nothing to receive: asking would block for ever on some kernels (6.1).
             Role::Listener if flags.contains(PollFlags::IN) => self.denials.read(),
             Role::Listener => self.denials.hang_up(),
-            Role::Cancel => self.kill(Killed::Cancelled(self.cancel.as_ref().and_then(Cancel::signal))),
+            Role::Cancel => self.obey(),
             Role::Oom => {
                 if self.accounting.oom_news() {
                     self.kill(Killed::Oom);
@@ -299,6 +300,16 @@ impl Supervision {
             Role::StderrTarget => self.stderr.write(),
         }
         Ok(())
+    }
+
+    /// Does what the caller asks for.
+    fn obey(&mut self) {
+        let Some(cancel) = &self.cancel else { return };
+        match cancel.order() {
+            Order::End => self.kill(Killed::Cancelled(cancel.signal())),
+            Order::Pass(signal) if self.facts.started.is_some() => pass::to_guest(self.init.pid(), signal),
+            Order::Pass(_) | Order::None => {}
+        }
     }
 
     /// What init said last may still be in the socket when it is gone.

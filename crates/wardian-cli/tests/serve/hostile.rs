@@ -1,0 +1,170 @@
+//! Clients that mean harm, or are merely slow.
+
+use crate::client::{Answer, Request};
+use crate::server::{Server, until};
+use serde_json::json;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+const SHORT: &str =
+    "[requests]\nbody = \"1M\"\nhead_time = \"1s\"\nbody_time = \"1s\"\nwrite_time = \"2s\"\n";
+const RUNNING: &str = "wardian_gate{state=\"running\"}";
+
+fn serves(server: &Server) {
+    assert_eq!(server.run("print(1)")["stdout"]["text"], "1\n");
+}
+
+fn sleeping(seconds: u32) -> String {
+    json!({ "code": format!("import time\ntime.sleep({seconds})") }).to_string()
+}
+
+#[test]
+fn too_large_a_body_is_refused_announced_or_not() {
+    let server = Server::with(SHORT);
+    let announced = Request::post("/v1/run", vec![]).header("content-length", "1048577");
+    assert_eq!(server.send(announced).status, 413);
+    let mut body = Vec::new();
+    for _ in 0..40 {
+        body.extend(format!("{:x}\r\n", 32 << 10).bytes());
+        body.extend([b' '; 32 << 10]);
+        body.extend(b"\r\n");
+    }
+    let chunked = Request::post("/v1/run", body).header("transfer-encoding", "chunked");
+    assert_eq!(server.send(chunked).status, 413);
+    serves(&server);
+}
+
+#[test]
+fn a_slow_client_is_sent_away() {
+    let server = Server::with(SHORT);
+    let started = Instant::now();
+    let mut stream = server.connect();
+    let request = Request::post("/v1/run", b"{\"code\":".to_vec()).header("content-length", "500");
+    stream.write_all(&request.bytes()).unwrap();
+    assert_eq!(Answer::read(&mut stream).unwrap().status, 408);
+    let mut stream = server.connect();
+    stream.write_all(b"POST /v1/run HTTP/1.1\r\nhost: localh").unwrap();
+    // Nothing, or an answer: but an end.
+    let _ = stream.read_to_end(&mut Vec::new());
+    let mut silent = server.connect();
+    let _ = silent.read_to_end(&mut Vec::new());
+    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+    serves(&server);
+}
+
+#[test]
+fn what_is_no_http_gets_a_clean_end() {
+    let server = Server::with(SHORT);
+    for bytes in [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01".to_vec(),
+        b"GET\r\n\r\n".to_vec(),
+        b"POST /v1/run HTTP/1.1\r\nhost: localhost\r\ncontent-length: -5\r\n\r\n".to_vec(),
+        b"POST /v1/run HTTP/1.1\r\nhost: localhost\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\n{}"
+            .to_vec(),
+        [b"GET / HTTP/1.1\r\nx: ".to_vec(), vec![b'a'; 1 << 20]].concat(),
+        [b"GET /".to_vec(), vec![b'a'; 1 << 20], b" HTTP/1.1\r\n\r\n".to_vec()].concat(),
+    ] {
+        let mut stream = server.connect();
+        let _ = stream.write_all(&bytes);
+        let _ = stream.shutdown(Shutdown::Write);
+        if let Some(answer) = Answer::read(&mut stream) {
+            assert!((400..500).contains(&answer.status), "{}", answer.status);
+        }
+    }
+    serves(&server);
+}
+
+#[test]
+fn who_leaves_ends_the_run() {
+    let server = Server::with("[runs]\nat_once = 1\n");
+    for half in [false, true] {
+        let mut stream = server.connect();
+        stream.write_all(&Request::post("/v1/run", sleeping(50)).bytes()).unwrap();
+        until("the run", || server.level(RUNNING) == 1);
+        let _kept = if half {
+            stream.shutdown(Shutdown::Write).unwrap();
+            Some(stream)
+        } else {
+            drop(stream);
+            None
+        };
+        until("the run's end", || server.level(RUNNING) == 0);
+    }
+    serves(&server);
+}
+
+#[test]
+fn a_full_queue_says_so_and_who_leaves_it_makes_room() {
+    let server = Server::with("[runs]\nat_once = 1\nqueue = 1\n");
+    let begin = || {
+        let mut stream = server.connect();
+        stream.write_all(&Request::post("/v1/run", sleeping(20)).bytes()).unwrap();
+        stream
+    };
+    let waiting = "wardian_gate{state=\"waiting\"}";
+    let running = begin();
+    until("the run", || server.level(RUNNING) == 1);
+    let queued = begin();
+    until("the queue", || server.level(waiting) == 1);
+    let refused = server.post("/v1/run", &sleeping(0));
+    assert_eq!(refused.status, 429, "{}", refused.text());
+    assert!(!refused.header("retry-after").is_empty());
+    drop(queued);
+    until("the queue's end", || server.level(waiting) == 0);
+    drop(running);
+    serves(&server);
+}
+
+#[test]
+fn a_client_that_reads_slower_than_a_program_writes_slows_it_down() {
+    let server = Server::with("[requests]\nwrite_time = \"60s\"\n");
+    let flood = "import sys\nfor _ in range(1000): sys.stdout.write('x' * 100_000)";
+    let body = json!({ "code": flood, "limits": {"output": "16M", "wall": "2s"} }).to_string();
+    let mut stream = server.connect();
+    stream.write_all(&Request::post("/v1/run/stream", body).bytes()).unwrap();
+    let mut some = vec![0; 1 << 16];
+    stream.read_exact(&mut some).unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(server.memory() < 200 << 20, "{}", server.memory());
+    serves(&server);
+    drop(stream);
+    until("the run's end", || server.level(RUNNING) == 0);
+}
+
+#[test]
+fn many_connections_cost_little_and_too_many_are_told() {
+    let server = Server::with("[requests]\nconnections = 200\nhead_time = \"3s\"\n");
+    let before = server.memory();
+    let mut streams: Vec<TcpStream> = (0..400).map(|_| server.connect()).collect();
+    let last = streams.last_mut().unwrap();
+    assert_eq!(Answer::read(last).unwrap().status, 503);
+    assert!(server.memory() < before + (40 << 20), "{} {}", before, server.memory());
+    // They say nothing, and are sent away.
+    until("room", || {
+        Answer::read(&mut {
+            let mut s = server.connect();
+            let _ = s.write_all(&Request::get("/healthz").bytes());
+            s
+        })
+        .is_some_and(|answer| answer.status == 200)
+    });
+    serves(&server);
+}
+
+#[test]
+fn bodies_of_all_clients_together_are_bounded() {
+    let server = Server::with("[requests]\nbody = \"4M\"\nmemory = \"8M\"\nbody_time = \"5s\"\n");
+    let begin = |_| {
+        let mut stream = server.connect();
+        let head = Request::post("/v1/run", vec![b' '; 3 << 20]).header("content-length", "4000000");
+        let _ = stream.write_all(&head.bytes());
+        stream
+    };
+    let streams: Vec<TcpStream> = (0..6).map(begin).collect();
+    let statuses: Vec<u16> =
+        streams.into_iter().filter_map(|stream| Answer::read(stream).map(|answer| answer.status)).collect();
+    assert!(statuses.contains(&503) && statuses.contains(&408), "{statuses:?}");
+    serves(&server);
+    assert_eq!(server.level("wardian_memory_bytes"), 0);
+}

@@ -1,0 +1,129 @@
+//! How a service begins and ends.
+
+use crate::auth::new_key;
+use crate::client::{Answer, Request};
+use crate::server::{Server, binary, until, write_config};
+use rustix::process::Signal;
+use serde_json::json;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+
+const RUNNING: &str = "wardian_gate{state=\"running\"}";
+
+#[test]
+fn start_up_says_what_is_ready() {
+    let server = Server::plain();
+    let log = server.log();
+    assert!(log.contains("environment ready") && log.contains("took_ms="), "{log}");
+}
+
+#[test]
+fn what_runs_may_end_and_nothing_new_begins() {
+    let mut server = Server::plain();
+    let mut stream = server.connect();
+    let body = json!({"code": "import time\ntime.sleep(1)\nprint('whole')"}).to_string();
+    stream.write_all(&Request::post("/v1/run", body).bytes()).unwrap();
+    until("the run", || server.level(RUNNING) == 1);
+    server.signal(Signal::TERM);
+    server.wait_for("ending");
+    until("the end of listening", || std::net::TcpStream::connect(server.address).is_err());
+    let answer = Answer::read(stream).unwrap();
+    assert_eq!((answer.status, &answer.json()["stdout"]["text"]), (200, &json!("whole\n")));
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn what_does_not_end_in_time_is_ended() {
+    let mut server = Server::with("[runs]\ndrain_time = \"300ms\"\n");
+    let mut stream = server.connect();
+    let body = json!({"code": "import time\ntime.sleep(50)"}).to_string();
+    stream.write_all(&Request::post("/v1/run", body).bytes()).unwrap();
+    until("the run", || server.level(RUNNING) == 1);
+    server.signal(Signal::TERM);
+    assert_eq!(Answer::read(stream).unwrap().status, 503);
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_killed_service_takes_its_runs_with_it() {
+    let mut server = Server::plain();
+    let marker = format!("marker{}", std::process::id());
+    let mut stream = server.connect();
+    let body = json!({"code": "import time\ntime.sleep(50)", "args": [marker]}).to_string();
+    stream.write_all(&Request::post("/v1/run", body).bytes()).unwrap();
+    let runs = || {
+        let mut entries = std::fs::read_dir("/proc").unwrap().flatten();
+        entries.any(|entry| {
+            let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains(&marker)
+        })
+    };
+    until("the program", runs);
+    server.kill();
+    until("its end", || !runs());
+    assert_eq!(Server::plain().run("print(1)")["verdict"], "ok");
+}
+
+#[test]
+fn a_unix_socket_is_for_those_who_may_open_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    // One that nobody listens at is replaced.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let (_, entry) = new_key("bot");
+    let mut server = Server::start(&format!("listen = []\n{entry}"), &["--unix", path.to_str().unwrap()]);
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let request = Request::post("/v1/run", json!({"code": "print(1)"}).to_string());
+    let answer = request.header("host", "anything").send(UnixStream::connect(&path).unwrap());
+    assert_eq!(answer.json()["stdout"]["text"], "1\n", "{}", answer.text());
+    let mut second = Command::new(binary());
+    write_config(directory.path(), "listen = []");
+    second.args(["serve", "--unix"]).arg(&path).arg("--config").arg(directory.path().join("config.toml"));
+    let second = second.output().unwrap();
+    assert_eq!(second.status.code(), Some(125));
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(!path.exists());
+}
+
+#[test]
+fn sockets_of_the_service_manager_are_used() {
+    if !std::path::Path::new("/usr/bin/python3").exists() {
+        eprintln!("SKIP sockets_of_the_service_manager_are_used: no /usr/bin/python3 to play the manager");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    write_config(directory.path(), "");
+    let manager = "import os, socket, sys\ns = socket.socket()\ns.bind(('127.0.0.1', 0))\ns.listen()\nos.dup2(s.fileno(), 3)\n\
+                   os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1')\nos.execv(sys.argv[1], sys.argv[1:])";
+    let mut command = Command::new("/usr/bin/python3");
+    command
+        .args(["-c", manager])
+        .arg(binary())
+        .args(["serve", "--config"])
+        .arg(directory.path().join("config.toml"));
+    let server = Server::spawn(command, directory);
+    assert_eq!(server.run("print(1)")["stdout"]["text"], "1\n");
+}
+
+#[test]
+fn a_wrong_configuration_is_an_error_with_its_place() {
+    for (config, words) in [
+        ("[runs]\nat_onze = 1", "at_onze"),
+        ("policies = [\"nowhere\"]", "nowhere"),
+        ("listen = [\"here\"]", "here"),
+        ("[[environments]]\nname = \"x\"\npython = \"9.9\"", "environments.x"),
+        ("[[keys]]\nname = \"k\"\nsha256 = \"00\"", "keys.k.sha256"),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        write_config(directory.path(), config);
+        let mut command = Command::new(binary());
+        let output =
+            command.args(["serve", "--config"]).arg(directory.path().join("config.toml")).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(125), "{config}: {stderr}");
+        assert!(stderr.contains(words), "{config}: {stderr}");
+    }
+}

@@ -1,0 +1,116 @@
+//! What bad requests get: a precise status, and a body that names the field.
+
+use crate::client::Request;
+use crate::server::Server;
+use serde_json::json;
+
+#[test]
+fn every_mistake_is_named() {
+    let server = Server::with("[requests]\nfiles = 3\nbody = \"12M\"");
+    let nested = format!("{{\"code\":{}", "[".repeat(10 << 20));
+    let nested_args = format!("{{\"args\":{}", "[".repeat(10 << 20));
+    for (body, status, field) in [
+        ("", 400, ""),
+        ("{", 400, ""),
+        ("{} x", 400, ""),
+        ("\u{feff}{}", 400, ""),
+        ("[]", 422, ""),
+        ("{}", 422, "code"),
+        (r#"{"code":5}"#, 422, "code"),
+        (r#"{"code":"","cod":1}"#, 422, "cod"),
+        (r#"{"code":"","code":""}"#, 422, "code"),
+        (r#"{"code":"\ud800"}"#, 400, ""),
+        (nested.as_str(), 422, "code"),
+        (nested_args.as_str(), 422, "args[0]"),
+        (r#"{"code":"","entry":"x.py"}"#, 422, "entry"),
+        (r#"{"files":[{"path":"x.py","text":""}],"entry":"y.py"}"#, 422, "entry"),
+        (r#"{"code":"","files":[{"path":"main.py","text":""}]}"#, 422, "files"),
+        (r#"{"code":"","files":[{"path":"x"}]}"#, 422, "files[0]"),
+        (r#"{"code":"","files":[{"path":"x","text":"","base64":""}]}"#, 422, "files[0].base64"),
+        (r#"{"code":"","files":[{"path":"x","base64":"%"}]}"#, 422, "files[0].base64"),
+        (r#"{"code":"","files":[{"path":"x","text":"","mode":1}]}"#, 422, "files[0].mode"),
+        (r#"{"code":"","files":[{"path":"a","text":""},{"path":"../x","text":""}]}"#, 422, "files[1].path"),
+        (r#"{"code":"","files":[{"path":"/x","text":""}]}"#, 422, "files[0].path"),
+        (r#"{"code":"","files":[{"path":"a/../x","text":""}]}"#, 422, "files[0].path"),
+        (r#"{"code":"","files":[{"path":"x\u0000","text":""}]}"#, 422, "files[0].path"),
+        (r#"{"code":"","files":[{"path":"","text":""}]}"#, 422, "files[0].path"),
+        (
+            r#"{"files":[{"path":"1","text":""},{"path":"2","text":""},{"path":"3","text":""},{"path":"4","text":""}]}"#,
+            422,
+            "files",
+        ),
+        (r#"{"code":"","files":[{"path":"a","text":""},{"path":"a/b","text":""}]}"#, 422, "files"),
+        (r#"{"code":"","args":["\u0000"]}"#, 422, "args[0]"),
+        (r#"{"code":"","args":"x"}"#, 422, "args"),
+        (r#"{"code":"","env":{"A=B":""}}"#, 422, "env.A=B"),
+        (r#"{"code":"","env":{"A":"\u0000"}}"#, 422, "env.A"),
+        (r#"{"code":"","stdin_base64":"?"}"#, 422, "stdin_base64"),
+        (r#"{"code":"","stdin":"","stdin_base64":""}"#, 422, "stdin_base64"),
+        (r#"{"code":"","limits":{"wall":"61s"}}"#, 422, "limits.wall"),
+        (r#"{"code":"","limits":{"wall":-1}}"#, 422, "limits.wall"),
+        (r#"{"code":"","limits":{"wall":0}}"#, 422, "limits.wall"),
+        (r#"{"code":"","limits":{"wall":"soon"}}"#, 422, "limits.wall"),
+        (r#"{"code":"","limits":{"memory":"2G"}}"#, 422, "limits.memory"),
+        (r#"{"code":"","limits":{"memory":1}}"#, 422, "limits.memory"),
+        (r#"{"code":"","limits":{"processes":65}}"#, 422, "limits.processes"),
+        (r#"{"code":"","limits":{"processes":0}}"#, 422, "limits.processes"),
+        (r#"{"code":"","limits":{"disk":"1T"}}"#, 422, "limits.disk"),
+        (r#"{"code":"","limits":{"cpus":1}}"#, 422, "limits.cpus"),
+        (r#"{"code":"","environment":"nowhere"}"#, 422, "environment"),
+        (r#"{"code":"","environment":"/etc/passwd"}"#, 422, "environment"),
+        (r#"{"code":"","policy":{"network":"loopback"}}"#, 422, "policy"),
+        (r#"{"code":"","policy":"./x.toml"}"#, 422, "policy"),
+        (r#"{"code":"","policy":"judge"}"#, 422, "policy"),
+        (r#"{"code":"","collect":["/etc/*"]}"#, 422, "collect"),
+        (r#"{"code":"","collect":["../*"]}"#, 422, "collect"),
+    ] {
+        let shown: String = body.chars().take(100).collect();
+        let answer = server.post("/v1/run", body);
+        assert_eq!(answer.status, status, "{shown}: {}", answer.text());
+        assert_eq!(answer.header("content-type"), "application/problem+json");
+        let problem = answer.json();
+        assert_eq!(problem["field"].as_str().unwrap_or(""), field, "{shown}: {problem}");
+        assert_eq!(problem["status"], status);
+        assert!(!problem["detail"].as_str().unwrap().is_empty());
+    }
+    assert_eq!(server.run("print(1)")["verdict"], "ok");
+}
+
+#[test]
+fn what_a_web_page_could_send_is_refused() {
+    let server = Server::with("origins = [\"https://listed.example\"]\nhosts = [\"wardian.example\"]");
+    let run = || Request::post("/v1/run", json!({"code": "print(1)"}).to_string());
+    for (request, status) in [
+        (run(), 200),
+        (run().header("content-type", ""), 415),
+        (run().header("content-type", "text/plain"), 415),
+        (run().header("content-type", "application/x-www-form-urlencoded"), 415),
+        (run().header("content-type", "application/json; charset=utf-8"), 200),
+        (run().header("host", ""), 400),
+        (run().header("host", "evil.example"), 421),
+        (run().header("host", "evil.example:8060"), 421),
+        (run().header("host", "wardian.example"), 200),
+        (run().header("host", "127.0.0.1"), 200),
+        (run().header("host", "localhost:1"), 200),
+        (run().header("origin", "https://evil.example"), 403),
+        (run().header("origin", "null"), 403),
+        (run().header("origin", "http://localhost"), 200),
+        (run().header("origin", "https://listed.example"), 200),
+        (run().header("origin", "https://listed.example.evil.example"), 403),
+        (Request::get("/metrics").header("host", "evil.example"), 421),
+        (Request::get("/v1/run"), 405),
+        (Request::get("/v1/nothing"), 404),
+        (Request::get("/../etc/passwd"), 404),
+    ] {
+        let shown = String::from_utf8_lossy(&request.bytes()).into_owned();
+        let answer = server.send(request);
+        assert_eq!(answer.status, status, "{shown}\n{}", answer.text());
+        assert_eq!(answer.header("x-content-type-options"), "nosniff");
+    }
+    let allowed = server.send(run().header("origin", "https://listed.example"));
+    assert_eq!(allowed.header("access-control-allow-origin"), "https://listed.example");
+    assert_eq!(server.send(run()).header("access-control-allow-origin"), "");
+    let preflight = Request::new("OPTIONS", "/v1/run").header("origin", "https://listed.example");
+    let preflight = server.send(preflight.header("access-control-request-method", "POST"));
+    assert_eq!(preflight.status, 204);
+}

@@ -1,0 +1,169 @@
+//! `/eval`, as snekbox's own tests see it.
+
+use crate::client::Request;
+use crate::server::Server;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+fn eval(server: &Server, body: &Value) -> Value {
+    let answer = server.post("/eval", &body.to_string());
+    assert_eq!(answer.status, 200, "{body}: {}", answer.text());
+    answer.json()
+}
+
+#[test]
+fn code_is_run_and_output_comes_back() {
+    let server = Server::plain();
+    for (body, stdout, returncode) in [
+        (json!({"input": "print('Hello')"}), "Hello\n", 0),
+        (json!({"args": ["-c", "print('abc12')"]}), "abc12\n", 0),
+        (json!({"args": ["", "-c", "import sys; print(sys.argv)", "x"]}), "['-c', 'x']\n", 0),
+        (json!({"input": "import sys; print(sys.argv)", "args": ["-I", "-c"]}), "['-c']\n", 0),
+        (json!({"input": "import sys\nprint(1)\nprint(2, file=sys.stderr)\nprint(3)"}), "1\n2\n3\n", 0),
+        (json!({"input": "exit(7)"}), "", 7),
+        (json!({"input": "import os; print(os.environ['PYTHON_COLORS'])", "extra": 1}), "1\n", 0),
+        (json!({"input": "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"}), "", 139),
+        (json!({"input": "input()"}), "", 1),
+    ] {
+        let answer = eval(&server, &body);
+        assert_eq!(answer["returncode"], returncode, "{body}: {answer}");
+        if returncode != 1 {
+            assert_eq!(answer["stdout"], stdout, "{body}");
+        }
+        assert_eq!(answer["files"], json!([]));
+        assert_eq!(answer.as_object().unwrap().len(), 3);
+    }
+    let timeit = eval(&server, &json!({"input": "pass", "args": ["-m", "timeit"]}));
+    assert!(timeit["stdout"].as_str().unwrap().contains("loops"), "{timeit}");
+}
+
+#[test]
+fn limits_end_as_they_do_there() {
+    let server = Server::with("[snekbox.limits]\nwall = \"1s\"");
+    let flood = eval(&server, &json!({"input": "while True: print('a' * 99)"}));
+    assert_eq!(
+        (flood["returncode"].as_i64(), flood["stdout"].as_str().map(str::len)),
+        (Some(143), Some(1_000_000))
+    );
+    let memory = eval(&server, &json!({"input": "x = b'1' * 200_000_000\nprint(len(x))"}));
+    assert_eq!(memory["returncode"], 137, "{memory}");
+    let time = eval(&server, &json!({"input": "print('a')\nwhile True: pass"}));
+    assert_eq!((&time["returncode"], &time["stdout"]), (&json!(137), &json!("a\n")));
+    let forks = "import os\nn = 0\ntry:\n  while True:\n    if os.fork() == 0: os.read(os.pipe()[0], 1)\n    n += 1\nexcept OSError: print(n < 15)\n";
+    assert_eq!(eval(&server, &json!({"input": forks}))["stdout"], "True\n");
+    let binary = eval(&server, &json!({"input": "import sys; sys.stdout.buffer.write(b'\\xff')"}));
+    assert_eq!(binary["stdout"], "UnicodeDecodeError: invalid Unicode in output pipe");
+    assert_eq!(binary["returncode"], Value::Null);
+    let null = eval(&server, &json!({"input": "\u{0}"}));
+    assert_eq!(
+        (&null["stdout"], &null["returncode"]),
+        (&json!("ValueError: embedded null byte"), &Value::Null)
+    );
+}
+
+#[test]
+fn files_go_in_and_out() {
+    let server = Server::plain();
+    let encode = |text: &str| STANDARD.encode(text);
+    let main = "from pathlib import Path\nfrom mod import lib\nprint(lib.var)\nopen('test.txt', 'w').write('test 1')\n\
+                Path('dir').mkdir()\nPath('dir/test2.txt').write_text('test 2')\nPath('_no').write_text('x')\n\
+                Path('sent.txt').write_text('new')\nPath('.hidden').write_text('x')";
+    let request = json!({
+        "args": ["main.py"],
+        "files": [
+            {"path": "main.py", "content": encode(main)}, {"path": "mod/__init__.py"},
+            {"path": "mod/../mod/./lib.py", "content": encode("var = 'hello'")},
+            {"path": "sent.txt", "content": encode("old")}, {"path": "kept.txt", "content": encode("kept")},
+        ],
+    });
+    let answer = eval(&server, &request);
+    let expected = json!({
+        "stdout": "hello\n", "returncode": 0,
+        "files": [
+            {"path": "dir/test2.txt", "size": 6, "content": encode("test 2")},
+            {"path": "sent.txt", "size": 3, "content": encode("new")},
+            {"path": "test.txt", "size": 6, "content": encode("test 1")},
+        ],
+    });
+    assert_eq!(answer, expected);
+}
+
+#[test]
+fn interpreters_are_chosen_by_path_and_other_files_are_not_there() {
+    let server = Server::plain();
+    let version = json!({"input": "import sys; print('.'.join(map(str, sys.version_info[:2])))"});
+    let expected = eval(&server, &version)["stdout"].as_str().unwrap().to_owned();
+    let with = |path: &str| {
+        let mut body = version.clone();
+        body["executable_path"] = path.into();
+        server.post("/eval", &body.to_string())
+    };
+    let own = format!("/snekbin/python/{}/bin/python", expected.trim());
+    for path in ["/snekbin/python/default/bin/python", own.as_str()] {
+        assert_eq!(with(path).json()["stdout"], expected, "{path}");
+    }
+    for path in ["/abc/def", "/bin/sh", "/etc/hostname", "/etc"] {
+        let answer = with(path);
+        assert_eq!((answer.status, &answer.json()["title"]), (400, &json!("executable_path does not exist")));
+    }
+}
+
+#[test]
+fn mistakes_are_told_in_its_words() {
+    let server = Server::plain();
+    for (body, title, description) in [
+        (
+            json!({"stuff": "foo"}),
+            "Request data failed validation",
+            "{'stuff': 'foo'} is not valid under any of the given schemas",
+        ),
+        (json!({"args": 400}), "Request data failed validation", "400 is not of type 'array'"),
+        (
+            json!({"args": [], "files": [215]}),
+            "Request data failed validation",
+            "215 is not of type 'object'",
+        ),
+        (
+            json!({"args": [], "files": [{"path": "/etc"}]}),
+            "Request data failed validation",
+            r"'/etc' does not match '^(?!/)(?!.*\\\\0).*$'",
+        ),
+        (
+            json!({"args": [], "files": [{"path": "dir/../../x"}]}),
+            "Request file is invalid",
+            "File path 'dir/../../x' may not traverse beyond root",
+        ),
+        (
+            json!({"args": [], "files": [{"path": "x", "content": "a"}]}),
+            "Request file is invalid",
+            "Invalid base64 encoding for file 'x'",
+        ),
+    ] {
+        let answer = server.post("/eval", &body.to_string());
+        assert_eq!(answer.status, 400, "{body}");
+        assert_eq!(answer.json(), json!({"title": title, "description": description}), "{body}");
+    }
+    let xml =
+        server.send(Request::post("/eval", "{'input': 'foo'}").header("content-type", "application/xml"));
+    let expected = json!({"title": "415 Unsupported Media Type", "description": "application/xml is an unsupported media type."});
+    assert_eq!((xml.status, xml.json()), (415, expected));
+    assert_eq!(server.get("/eval").status, 405);
+    let options = server.send(Request::new("OPTIONS", "/eval"));
+    assert_eq!((options.status, options.header("allow")), (200, "POST"));
+    let off = Server::with("snekbox.enabled = false");
+    assert_eq!(off.post("/eval", "{\"input\":\"\"}").status, 404);
+}
+
+#[test]
+fn runs_do_not_share_their_memory_limits() {
+    let server = Server::with("[runs]\nat_once = 3\n");
+    let code = "import time; x = ' ' * 33000000; time.sleep(0.1)";
+    std::thread::scope(|scope| {
+        let runs: Vec<_> =
+            (0..3).map(|_| scope.spawn(|| eval(&server, &json!({"args": ["-c", code]})))).collect();
+        for run in runs {
+            assert_eq!(run.join().unwrap()["returncode"], 0);
+        }
+    });
+}

@@ -1,0 +1,130 @@
+//! `/healthz`: this process answers. `/readyz`: a real sandbox refuses what it has to.
+
+use crate::engine::{Job, Start};
+use crate::problem::Problem;
+use crate::service::{Service, Streams};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+use std::io;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use wardian::policy::Duration as Limit;
+use wardian::report::Verdict;
+use wardian::sandbox::Connections;
+
+/// An answer is good for so long: asking costs a run.
+const GOOD_FOR: Duration = Duration::from_secs(30);
+
+/// The last answer.
+#[derive(Default)]
+pub(crate) struct Readiness(tokio::sync::Mutex<Option<(Instant, Result<Value, String>)>>);
+
+pub(crate) async fn healthz() -> Json<Value> {
+    Json(json!({ "status": "ok", "wardian": env!("CARGO_PKG_VERSION") }))
+}
+
+pub(crate) async fn readyz(State(service): State<Arc<Service>>) -> Result<Json<Value>, Problem> {
+    let not_ready = |detail: String| {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", detail).retry_after(GOOD_FOR.as_secs())
+    };
+    if service.gate.is_draining() {
+        return Err(crate::service::draining());
+    }
+    // Whoever asks meanwhile waits for the same answer.
+    let mut last = service.readiness.0.lock().await;
+    if let Some((at, answer)) = last.as_ref().filter(|(at, _)| at.elapsed() < GOOD_FOR) {
+        tracing::debug!(age = ?at.elapsed(), "readiness is known");
+        return answer.clone().map(Json).map_err(not_ready);
+    }
+    let answer = probe(&service).await;
+    *last = Some((Instant::now(), answer.clone()));
+    answer.map(Json).map_err(not_ready)
+}
+
+/// Each line: a word, and what came of it.
+const PROBE: &str = r#"
+import os, socket, sys
+path, port = sys.argv[1], int(sys.argv[2])
+def attempt(name, action):
+    try:
+        action()
+        print(name, "done")
+    except OSError as error:
+        print(name, "refused", error.errno)
+attempt("file", lambda: open(path))
+attempt("socket", lambda: socket.create_connection(("127.0.0.1", port), 1))
+def fork():
+    if os.fork() == 0:
+        os._exit(0)
+attempt("process", fork)
+attempt("computation", lambda: sum(range(1000)))
+"#;
+
+/// Runs the probe; everything it attempts must succeed out here.
+async fn probe(service: &Arc<Service>) -> Result<Value, String> {
+    let outside = |what: &str, error: io::Error| format!("cannot prepare the probe's {what}: {error}");
+    let file = std::env::current_exe().map_err(|error| outside("file", error))?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| outside("socket", error))?;
+    let port = listener.local_addr().map_err(|error| outside("socket", error))?.port();
+    std::fs::File::open(&file).map_err(|error| outside("file", error))?;
+    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map_err(|error| outside("socket", error))?;
+    let setup = service.setup();
+    let described = |problem: Problem| problem.detail;
+    let mut policy = (**setup.policy(None).map_err(described)?).clone();
+    policy.limits.processes = 1;
+    policy.limits.wall = Limit::from_secs(10);
+    let job = Job {
+        environment: Arc::clone(setup.environment(None).map_err(described)?),
+        policy,
+        start: Start::Code(PROBE.into()),
+        args: vec![file.display().to_string(), port.to_string()],
+        files: Vec::new(),
+        unbuffered: false,
+    };
+    let Streams { stdin, stdout, stderr, collect } = Streams::kept(Vec::new(), None);
+    let connections = Connections { stdin, stdout, stderr, cancel: None, collect };
+    let run = {
+        let service = Arc::clone(service);
+        move || Arc::clone(&job.environment).run(job, connections, &service.host)
+    };
+    let report = tokio::task::spawn_blocking(run).await.map_err(|error| error.to_string())?;
+    let report = report.map_err(|error| format!("a sandbox cannot be made: {error}"))?;
+    if report.verdict != Verdict::Ok {
+        return Err(format!("the probe did not end well: {}", report.message));
+    }
+    judge(&report.stdout.text)
+}
+
+fn judge(text: &str) -> Result<Value, String> {
+    let of = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or("unknown").to_owned()
+    };
+    if of("computation") != "done" {
+        return Err("the probe could not even compute".into());
+    }
+    let attempts = ["file", "socket", "process"];
+    match attempts.into_iter().find(|name| !of(name).starts_with("refused")) {
+        Some(name) => Err(format!("a sandbox did not refuse a {name}")),
+        None => Ok(json!({ "status": "ready", "refused": attempts })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_refused_is_not_ready() {
+        let all = "file refused 2\nsocket refused 101\nprocess refused 11\ncomputation done\n";
+        assert!(judge(all).is_ok());
+        for (from, to) in
+            [("file refused 2", "file done"), ("socket refused 101\n", ""), ("computation done", "")]
+        {
+            assert!(judge(&all.replace(from, to)).is_err(), "{from}");
+        }
+    }
+}

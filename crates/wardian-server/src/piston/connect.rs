@@ -1,0 +1,190 @@
+//! Piston's WebSocket: a run with interactive input.
+
+use super::request;
+use super::result::Ending;
+use crate::auth::Caller;
+use crate::live::{self, Feed, Happening, LiveRun};
+use crate::memory::Lease;
+use crate::problem::{Dialect, Problem};
+use crate::service::Service;
+use crate::signals;
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::http::Response;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a client may take to say what is to be run.
+const INIT_TIME: Duration = Duration::from_secs(1);
+
+/// Why a connection ends: its numbers and words.
+#[derive(Clone, Copy)]
+enum End {
+    AlreadyInitialized,
+    InitTimeout,
+    Notified,
+    NotInitialized,
+    OnlyStdin,
+    InvalidSignal,
+    Completed,
+    /// The client is gone.
+    Gone,
+}
+
+impl End {
+    fn frame(self) -> Option<CloseFrame> {
+        let (code, reason) = match self {
+            End::AlreadyInitialized => (4000, "Already Initialized"),
+            End::InitTimeout => (4001, "Initialization Timeout"),
+            End::Notified => (4002, "Notified Error"),
+            End::NotInitialized => (4003, "Not yet initialized"),
+            End::OnlyStdin => (4004, "Can only write to stdin"),
+            End::InvalidSignal => (4005, "Invalid signal"),
+            End::Completed => (4999, "Job Completed"),
+            End::Gone => return None,
+        };
+        Some(CloseFrame { code, reason: reason.into() })
+    }
+}
+
+pub(super) async fn connect(
+    State(service): State<Arc<Service>>,
+    Extension(caller): Extension<Arc<Caller>>,
+    upgrade: WebSocketUpgrade,
+) -> Response<Body> {
+    let most = usize::try_from(service.setup().config.requests.message.0).unwrap_or(usize::MAX);
+    match service.memory.lease(most) {
+        Ok(lease) => {
+            let upgrade = upgrade.max_message_size(most).max_frame_size(most);
+            upgrade.on_upgrade(move |socket| serve(socket, service, caller, lease))
+        }
+        Err(problem) => problem.into_response_of(Dialect::Piston),
+    }
+}
+
+async fn serve(mut socket: WebSocket, service: Arc<Service>, caller: Arc<Caller>, lease: Lease) {
+    let end = match begin(&mut socket, &service, &caller).await {
+        Ok(run) => converse(&mut socket, run).await,
+        Err(end) => end,
+    };
+    if let Some(frame) = end.frame() {
+        let _ = socket.send(Message::Close(Some(frame))).await;
+    }
+    drop(lease);
+}
+
+/// Waits for `init`, and starts what it says.
+async fn begin(socket: &mut WebSocket, service: &Arc<Service>, caller: &Arc<Caller>) -> Result<LiveRun, End> {
+    let first = tokio::time::timeout(INIT_TIME, hear(socket)).await.map_err(|_| End::InitTimeout)?;
+    let first = match first {
+        Ok(message) => message,
+        Err(Some(problem)) => return Err(notify(socket, &problem).await),
+        Err(None) => return Err(End::Gone),
+    };
+    if first.get("type").and_then(Value::as_str) != Some("init") {
+        return Err(End::NotInitialized);
+    }
+    match start(service, caller, &first).await {
+        Ok((run, version)) => {
+            say(socket, json!({ "type": "runtime", "language": "python", "version": version })).await?;
+            say(socket, json!({ "type": "stage", "stage": "run" })).await?;
+            Ok(run)
+        }
+        Err(problem) => Err(notify(socket, &problem).await),
+    }
+}
+
+async fn start(
+    service: &Arc<Service>,
+    caller: &Arc<Caller>,
+    init: &Value,
+) -> Result<(LiveRun, String), Problem> {
+    let mut init = init.clone();
+    if let Some(object) = init.as_object_mut() {
+        object.remove("stdin");
+    }
+    let prepared = request::prepare(&init, &service.setup(), caller)?;
+    let version = prepared.job.environment.interpreter.version.clone();
+    let (streams, ends) = live::pipes(None, None)?;
+    let going = service.start("piston", caller, prepared.job, streams).await?;
+    Ok((LiveRun { going, ends }, version))
+}
+
+async fn converse(socket: &mut WebSocket, mut run: LiveRun) -> End {
+    let Some(mut feed) = run.ends.stdin.take() else { return End::Gone };
+    loop {
+        let has_room = feed.has_room();
+        let happened = tokio::select! {
+            happening = run.next() => tell(socket, happening).await,
+            message = hear(socket), if has_room => match message {
+                Ok(message) => obey(&message, &run, &mut feed),
+                Err(Some(problem)) => Err(notify(socket, &problem).await),
+                Err(None) => Err(End::Gone),
+            },
+            () = feed.flow() => Ok(()),
+        };
+        if let Err(end) = happened {
+            return end;
+        }
+    }
+}
+
+async fn tell(socket: &mut WebSocket, happening: Happening) -> Result<(), End> {
+    match happening {
+        Happening::Output { stream, piece } => {
+            say(socket, json!({ "type": "data", "stream": stream, "data": piece.into_text() })).await
+        }
+        Happening::Ended(ended) => match *ended {
+            Ok(report) => {
+                let Ending { code, signal, .. } = Ending::of(&report);
+                say(socket, json!({ "type": "exit", "stage": "run", "code": code, "signal": signal }))
+                    .await?;
+                Err(End::Completed)
+            }
+            Err(problem) => Err(notify(socket, &problem).await),
+        },
+    }
+}
+
+fn obey(message: &Value, run: &LiveRun, feed: &mut Feed) -> Result<(), End> {
+    let text = |key: &str| message.get(key).and_then(Value::as_str).unwrap_or_default();
+    match text("type") {
+        "init" => Err(End::AlreadyInitialized),
+        "data" if text("stream") == "stdin" => {
+            feed.push(text("data").as_bytes());
+            Ok(())
+        }
+        "data" => Err(End::OnlyStdin),
+        "signal" => {
+            run.going.signal(signals::number(text("signal")).ok_or(End::InvalidSignal)?);
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn notify(socket: &mut WebSocket, problem: &Problem) -> End {
+    match say(socket, json!({ "type": "error", "message": problem.detail })).await {
+        Ok(()) => End::Notified,
+        Err(end) => end,
+    }
+}
+
+/// The next message; no problem to tell when the client is gone.
+async fn hear(socket: &mut WebSocket) -> Result<Value, Option<Problem>> {
+    loop {
+        match socket.recv().await {
+            Some(Ok(Message::Text(text))) => return super::parse(text.as_bytes()).map_err(Some),
+            Some(Ok(Message::Binary(bytes))) => return super::parse(&bytes).map_err(Some),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(None),
+        }
+    }
+}
+
+async fn say(socket: &mut WebSocket, message: Value) -> Result<(), End> {
+    socket.send(Message::Text(message.to_string().into())).await.map_err(|_| End::Gone)
+}

@@ -1,0 +1,275 @@
+//! snekbox's interface: `POST /eval`, so that a client changes nothing but the address.
+
+mod schema;
+
+use crate::auth::Caller;
+use crate::engine::{Job, Start};
+use crate::problem::{Dialect, Problem};
+use crate::service::{Service, Streams};
+use crate::setup::Setup;
+use crate::v1;
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{Response, StatusCode};
+use base64::Engine;
+use base64::alphabet::STANDARD as ALPHABET;
+use base64::engine::general_purpose::{GeneralPurpose, PAD, STANDARD};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use wardian::files::{CollectLimits, Globs, GuestName};
+use wardian::policy::{self, Policy, PolicyError};
+use wardian::report::{Encoding, Report, Verdict};
+use wardian::sandbox::Collect;
+
+/// What snekbox gives a program.
+pub(crate) fn policy() -> Result<Policy, PolicyError> {
+    policy::parse(include_str!("policy.toml"), "snekbox")
+}
+
+const MOST_FILES: usize = 101;
+const MOST_FILE_BYTES: u64 = 48 << 20;
+
+pub(crate) async fn eval(
+    State(service): State<Arc<Service>>,
+    Extension(caller): Extension<Arc<Caller>>,
+    request: Request,
+) -> Response<Body> {
+    let answer = evaluate(&service, &caller, request).await;
+    answer.unwrap_or_else(|problem| problem.into_response_of(Dialect::Snekbox))
+}
+
+async fn evaluate(
+    service: &Arc<Service>,
+    caller: &Arc<Caller>,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let setup = service.setup();
+    let limits = &setup.config.requests;
+    let (bytes, lease) =
+        service.memory.read(request.into_body(), limits.body.0, limits.body_time.as_std()).await?;
+    let prepare = {
+        let (setup, caller) = (Arc::clone(&setup), Arc::clone(caller));
+        move || prepare(&bytes, &setup, &caller)
+    };
+    let (job, sent) = match v1::beside(lease.is_large(), prepare).await? {
+        Prepared::Job(job, sent) => (job, sent),
+        Prepared::Answer(answer) => return v1::json(service, answer.to_string().into_bytes()).await,
+    };
+    let report = service.run("snekbox", caller, *job, Streams::kept(Vec::new(), Some(collect()?))).await?;
+    let answer = answer(&report, &sent);
+    drop(lease);
+    v1::json(service, answer.to_string().into_bytes()).await
+}
+
+enum Prepared {
+    /// To be run; with the files sent.
+    Job(Box<Job>, BTreeMap<String, Vec<u8>>),
+    /// Known without running anything.
+    Answer(Value),
+}
+
+fn refused(title: &str, description: impl Into<String>) -> Problem {
+    let problem = Problem::new(StatusCode::BAD_REQUEST, "snekbox", description);
+    Problem { field: Some(title.into()), ..problem }
+}
+
+fn prepare(bytes: &[u8], setup: &Setup, caller: &Caller) -> Result<Prepared, Problem> {
+    let request: Value = serde_json::from_slice(bytes)
+        .map_err(|error| refused("Invalid JSON", format!("Could not parse JSON body - {error}")))?;
+    schema::check(&request).map_err(|text| refused("Request data failed validation", text))?;
+    let args = arguments(&request);
+    let sent = files(&request)?;
+    let environment = executable(&request, setup)?;
+    if args.iter().any(|arg| arg.contains('\0')) {
+        return Ok(Prepared::Answer(failed("ValueError: embedded null byte")));
+    }
+    let base = policy().map_err(Problem::ours)?;
+    let ceilings = caller.ceilings.or(setup.config.snekbox.limits);
+    let policy = setup.config.snekbox.limits.lay_over(&base, ceilings)?;
+    // `-c` and its like start as they always do; what else there is, is the interpreter's own matter.
+    let (start, args) = match args.split_first() {
+        Some((first, [code, rest @ ..])) if first == "-c" => (Start::Code(code.clone()), rest.to_vec()),
+        Some((first, [name, rest @ ..])) if first == "-m" => (Start::Module(name.clone()), rest.to_vec()),
+        _ => (Start::Arguments, args),
+    };
+    let mut files = Vec::new();
+    for (path, content) in &sent {
+        let name: GuestName = path.parse().map_err(|error: wardian::files::PathError| {
+            refused("Request file is invalid", error.to_string())
+        })?;
+        files.push((name, content.clone()));
+    }
+    let job = Job { environment, policy, start, args, files, unbuffered: true };
+    Ok(Prepared::Job(Box::new(job), sent))
+}
+
+fn arguments(request: &Value) -> Vec<String> {
+    let strings = |value: &Value| -> Vec<String> {
+        value.as_array().into_iter().flatten().filter_map(|item| item.as_str().map(str::to_owned)).collect()
+    };
+    let given = request.get("args").map(strings);
+    let mut args = match request.get("input").and_then(Value::as_str) {
+        Some(input) => {
+            let mut args = given.unwrap_or_else(|| vec!["-c".into()]);
+            args.push(input.to_owned());
+            args
+        }
+        None => given.unwrap_or_default(),
+    };
+    let empty = args.iter().take_while(|arg| arg.is_empty()).count();
+    args.drain(..empty);
+    args
+}
+
+/// The files sent, by their paths without `.` and `..`.
+fn files(request: &Value) -> Result<BTreeMap<String, Vec<u8>>, Problem> {
+    let mut files = BTreeMap::new();
+    for file in request.get("files").and_then(Value::as_array).into_iter().flatten() {
+        let text = |key: &str| file.get(key).and_then(Value::as_str).unwrap_or_default();
+        let path = text("path");
+        let wrong = |text: String| refused("Request file is invalid", text);
+        let plain =
+            plain(path).ok_or_else(|| wrong(format!("File path '{path}' may not traverse beyond root")))?;
+        let content = decode(text("content"))
+            .ok_or_else(|| wrong(format!("Invalid base64 encoding for file '{path}'")))?;
+        files.insert(plain, content);
+    }
+    Ok(files)
+}
+
+fn plain(path: &str) -> Option<String> {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()?),
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
+}
+
+/// As Python does: what is not of the alphabet is skipped.
+fn decode(text: &str) -> Option<Vec<u8>> {
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(&ALPHABET, PAD.with_decode_allow_trailing_bits(true));
+    let of_alphabet = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=".contains(byte);
+    let bytes: Vec<u8> = text.bytes().filter(of_alphabet).collect();
+    LENIENT.decode(bytes).ok()
+}
+
+/// The environment that an `executable_path` means: by its interpreter's path, or by the version in a path of
+/// snekbox's image. Other files of this machine are not there for clients.
+fn executable(request: &Value, setup: &Setup) -> Result<Arc<crate::engine::Environment>, Problem> {
+    let Some(path) = request.get("executable_path").and_then(Value::as_str).filter(|path| !path.is_empty())
+    else {
+        return setup.environment(None).cloned();
+    };
+    let version = path.strip_prefix("/snekbin/python/").and_then(|rest| rest.strip_suffix("/bin/python"));
+    if version == Some("default") {
+        return setup.environment(None).cloned();
+    }
+    let found = setup.environments.iter().find(|environment| {
+        let interpreter = &environment.interpreter;
+        let of_version = version.is_some_and(|version| {
+            interpreter.version == version || interpreter.version.starts_with(&format!("{version}."))
+        });
+        of_version || interpreter.executable.as_os_str() == path
+    });
+    found.cloned().ok_or_else(|| refused("executable_path does not exist", format!("{path} does not exist")))
+}
+
+fn collect() -> Result<Collect, Problem> {
+    let globs = Globs::new(&["**/[!_]*".into()]).map_err(Problem::ours)?;
+    let limits = CollectLimits {
+        files: MOST_FILES,
+        file_bytes: MOST_FILE_BYTES,
+        total_bytes: MOST_FILE_BYTES,
+        ..CollectLimits::default()
+    };
+    Ok(Collect { globs, limits, out: None })
+}
+
+fn failed(text: &str) -> Value {
+    json!({ "stdout": text, "returncode": null, "files": [] })
+}
+
+fn answer(report: &Report, sent: &BTreeMap<String, Vec<u8>>) -> Value {
+    let output = &report.stdout;
+    if output.encoding == Encoding::Base64 {
+        return failed("UnicodeDecodeError: invalid Unicode in output pipe");
+    }
+    let unchanged =
+        |path: &str, content: &str| sent.get(path).is_some_and(|sent| STANDARD.encode(sent) == content);
+    let mut files: Vec<(&str, Value)> = report
+        .files
+        .iter()
+        .filter_map(|file| {
+            let content = file.base64.as_deref().unwrap_or_default();
+            let entry = json!({ "path": file.path, "size": file.bytes, "content": content });
+            (!unchanged(&file.path, content)).then_some((file.path.as_str(), entry))
+        })
+        .collect();
+    files.sort_by_key(|(path, _)| *path);
+    let files: Vec<Value> = files.into_iter().map(|(_, entry)| entry).collect();
+    json!({ "stdout": output.text, "returncode": returncode(report), "files": files })
+}
+
+/// The exit code of nsjail for the same end.
+fn returncode(report: &Report) -> i32 {
+    const SIGNALED: i32 = 128;
+    match report.verdict {
+        Verdict::Ok | Verdict::NonzeroExit => report.exit_code.map_or(0, i32::from),
+        Verdict::Signaled => SIGNALED + report.signal.as_ref().map_or(0, |signal| signal.number),
+        Verdict::TimeLimit
+        | Verdict::MemoryLimit
+        | Verdict::DiskLimit
+        | Verdict::ProcessLimit
+        | Verdict::PolicyViolation => SIGNALED + 9,
+        Verdict::OutputLimit => SIGNALED + 15,
+        Verdict::NotExecutable | Verdict::SandboxError | Verdict::Cancelled => 255,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_lose_their_dots_and_stay_below_the_root() {
+        for (path, expected) in [
+            ("./file.jpg", Some("file.jpg")),
+            ("folder/../hm", Some("hm")),
+            ("traversal/but/../not/beyond/../root", Some("traversal/not/root")),
+            ("../secrets", None),
+            ("dir/../../secrets", None),
+        ] {
+            assert_eq!(plain(path).as_deref(), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn arguments_are_put_together() {
+        for (request, expected) in [
+            (json!({"input": "x"}), vec!["-c", "x"]),
+            (json!({"input": "x", "args": ["-m", "timeit"]}), vec!["-m", "timeit", "x"]),
+            (json!({"args": ["", "", "main.py"]}), vec!["main.py"]),
+            (json!({"args": []}), vec![]),
+        ] {
+            assert_eq!(arguments(&request), expected);
+        }
+    }
+
+    #[test]
+    fn base64_is_read_leniently_and_padding_is_not() {
+        assert_eq!(decode("aGk=").as_deref(), Some(&b"hi"[..]));
+        assert_eq!(decode("aG k=\n").as_deref(), Some(&b"hi"[..]));
+        assert_eq!(decode("aGk"), None);
+    }
+
+    #[test]
+    fn its_policy_is_one() {
+        assert_eq!(policy().unwrap().name, "snekbox");
+    }
+}

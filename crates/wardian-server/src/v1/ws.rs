@@ -1,0 +1,178 @@
+//! `GET /v1/run/ws`: a run with interactive input, over a WebSocket.
+//!
+//! The first message is the request of `/v1/run`; then come `stdin`, `eof` and `signal`. Out go `stdout`, `stderr`, and
+//! at last `report` or `problem`.
+
+use super::request::{RunRequest, parse};
+use crate::auth::Caller;
+use crate::live::{self, Happening, LiveRun};
+use crate::memory::Lease;
+use crate::problem::Problem;
+use crate::service::Service;
+use crate::signals;
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::http::Response;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+pub(crate) async fn ws(
+    State(service): State<Arc<Service>>,
+    Extension(caller): Extension<Arc<Caller>>,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response<Body>, Problem> {
+    let most = usize::try_from(service.setup().config.requests.message.0).unwrap_or(usize::MAX);
+    let lease = service.memory.lease(most)?;
+    let upgrade = upgrade.max_message_size(most).max_frame_size(most);
+    Ok(upgrade.on_upgrade(move |socket| serve(socket, service, caller, lease)))
+}
+
+/// What a client says after its request.
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+enum Word {
+    Stdin {
+        #[serde(default)]
+        text: String,
+        #[serde(default)]
+        base64: String,
+    },
+    Eof {},
+    Signal {
+        signal: String,
+    },
+}
+
+async fn serve(mut socket: WebSocket, service: Arc<Service>, caller: Arc<Caller>, lease: Lease) {
+    let code = match start(&mut socket, &service, &caller).await {
+        Ok(Some(run)) => match converse(&mut socket, run).await {
+            Ok(()) => close_code::NORMAL,
+            Err(problem) => refuse(&mut socket, &problem).await,
+        },
+        Ok(None) => return,
+        Err(problem) => refuse(&mut socket, &problem).await,
+    };
+    let _ = socket.send(Message::Close(Some(CloseFrame { code, reason: "".into() }))).await;
+    drop(lease);
+}
+
+/// The close code that goes with a problem, once that is told.
+async fn refuse(socket: &mut WebSocket, problem: &Problem) -> u16 {
+    let _ = say(socket, json!({ "type": "problem", "problem": problem.to_json() })).await;
+    match problem.status.as_u16() {
+        429 | 503 => close_code::AGAIN,
+        500.. => close_code::ERROR,
+        _ => close_code::POLICY,
+    }
+}
+
+/// None: the client is gone.
+async fn start(
+    socket: &mut WebSocket,
+    service: &Arc<Service>,
+    caller: &Arc<Caller>,
+) -> Result<Option<LiveRun>, Problem> {
+    let setup = service.setup();
+    let patience = setup.config.requests.head_time.as_std();
+    let first = tokio::time::timeout(patience, text(socket)).await;
+    let Some(first) = first.map_err(|_| {
+        let status = axum::http::StatusCode::REQUEST_TIMEOUT;
+        Problem::new(status, "slow-body", "the first message, which is the request, did not come in time")
+    })?
+    else {
+        return Ok(None);
+    };
+    let prepared = parse::<RunRequest>(first.as_bytes())?.prepare(&setup, caller, Vec::new(), true)?;
+    let (streams, mut ends) = live::pipes(None, prepared.collect)?;
+    if let Some(feed) = &mut ends.stdin {
+        feed.push(&prepared.stdin);
+    }
+    let starting = service.start("ws", caller, prepared.job, streams);
+    tokio::select! {
+        going = starting => Ok(Some(LiveRun { going: going?, ends })),
+        // Nothing is to be said yet; whoever leaves gives up the turn.
+        _ = gone(socket) => Ok(None),
+    }
+}
+
+/// Returns when the client has closed.
+async fn gone(socket: &mut WebSocket) {
+    while let Some(Ok(message)) = socket.recv().await {
+        if matches!(message, Message::Close(_)) {
+            return;
+        }
+    }
+}
+
+/// The next text; none when the client is gone.
+async fn text(socket: &mut WebSocket) -> Option<String> {
+    loop {
+        match socket.recv().await?.ok()? {
+            Message::Text(text) => return Some(text.to_string()),
+            Message::Binary(bytes) => return String::from_utf8(bytes.into()).ok(),
+            Message::Ping(_) | Message::Pong(_) => {}
+            Message::Close(_) => return None,
+        }
+    }
+}
+
+/// Both ways, until the run is over or the client is gone.
+async fn converse(socket: &mut WebSocket, mut run: LiveRun) -> Result<(), Problem> {
+    let mut feed = run.ends.stdin.take();
+    loop {
+        let has_room = feed.as_ref().is_none_or(live::Feed::has_room);
+        let flow = async {
+            match &mut feed {
+                Some(feed) => feed.flow().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            happening = run.next() => match happening {
+                Happening::Output { stream, piece } => {
+                    let mut message = piece.to_json();
+                    message.insert("type".into(), stream.into());
+                    if say(socket, Value::Object(message)).await.is_none() {
+                        return Ok(());
+                    }
+                }
+                Happening::Ended(ended) => {
+                    let _ = say(socket, json!({ "type": "report", "report": (*ended)? })).await;
+                    return Ok(());
+                }
+            },
+            message = text(socket), if has_room => match message {
+                Some(message) => hear(&message, &run, feed.as_mut())?,
+                None => return Ok(()),
+            },
+            () = flow => {}
+        }
+    }
+}
+
+fn hear(message: &str, run: &LiveRun, feed: Option<&mut live::Feed>) -> Result<(), Problem> {
+    match (parse::<Word>(message.as_bytes())?, feed) {
+        (Word::Stdin { text, base64 }, Some(feed)) => {
+            feed.push(text.as_bytes());
+            let bytes = STANDARD.decode(base64);
+            feed.push(&bytes.map_err(|error| Problem::field("base64", format!("is not base64: {error}")))?);
+        }
+        (Word::Eof {}, Some(feed)) => feed.end(),
+        (Word::Signal { signal }, _) => {
+            let number = signals::number(&signal);
+            run.going.signal(number.ok_or_else(|| Problem::field("signal", "is no signal's name"))?);
+        }
+        (_, None) => {}
+    }
+    Ok(())
+}
+
+/// None: the client is gone.
+async fn say(socket: &mut WebSocket, message: Value) -> Option<()> {
+    socket.send(Message::Text(message.to_string().into())).await.ok()
+}
