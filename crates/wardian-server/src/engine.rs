@@ -2,7 +2,6 @@
 
 use crate::config::{ConfigError, EnvironmentConfig};
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wardian::files::{GuestName, Input, InputError, InputSet, InputSetError};
@@ -36,8 +35,6 @@ pub(crate) enum Start {
     Module(String),
     /// With the job's arguments as they stand.
     Arguments,
-    /// Another interpreter of this machine, with the job's arguments as they stand.
-    Other(PathBuf),
 }
 
 /// Why a job was not run.
@@ -130,7 +127,6 @@ impl Environment {
             Start::Code(code) => Program::Code(code.into()),
             Start::Module(name) => Program::Module(name.into()),
             Start::Arguments => Program::Exec(self.interpreter.executable.clone()),
-            Start::Other(path) => Program::Exec(path),
         };
         let request = Request {
             policy: job.policy,

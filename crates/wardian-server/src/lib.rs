@@ -18,6 +18,7 @@ mod live;
 mod log;
 mod memory;
 mod metrics;
+mod object;
 mod openapi;
 mod piston;
 mod problem;

@@ -65,11 +65,7 @@ fn input_is_typed_and_signals_arrive() {
     socket.send(&json!({"type": "stdin", "text": "Eve\n"}));
     socket.send(&json!({"type": "stdin", "base64": "bW9yZQ=="}));
     socket.send(&json!({"type": "eof"}));
-    let mut text = String::new();
-    while !text.contains("more\n") {
-        text += socket.json()["text"].as_str().unwrap();
-    }
-    assert_eq!(text, "hello Eve\nmore\n");
+    assert_eq!(socket.wait_for("text", "more\n"), "hello Eve\nmore\n");
     // The program may not be waiting yet.
     std::thread::sleep(std::time::Duration::from_millis(300));
     socket.send(&json!({"type": "signal", "signal": "SIGUSR1"}));
@@ -85,7 +81,7 @@ fn a_signal_from_outside_ends_a_program_as_one_from_inside() {
     let server = Server::plain();
     let mut socket = WebSocket::open(&server, "/v1/run/ws");
     socket.send(&json!({"code": "import time\nprint('ready')\ntime.sleep(50)"}));
-    assert_eq!(socket.json()["text"], "ready\n");
+    socket.wait_for("text", "ready\n");
     socket.send(&json!({"type": "signal", "signal": "SIGTERM"}));
     let last = socket.json();
     assert_eq!(last["report"]["verdict"], "signaled", "{last}");
