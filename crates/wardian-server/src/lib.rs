@@ -22,6 +22,7 @@ mod object;
 mod openapi;
 mod piston;
 mod problem;
+mod ready;
 mod router;
 mod serve;
 mod service;

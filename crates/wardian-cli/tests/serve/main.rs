@@ -11,4 +11,5 @@ mod run;
 mod server;
 mod snekbox;
 mod surface;
+mod warm;
 mod websocket;

@@ -2,6 +2,7 @@
 
 use super::version;
 use crate::auth::Caller;
+use crate::config::Config;
 use crate::engine::{Environment, Job, Start};
 use crate::limits::Limits;
 use crate::problem::Problem;
@@ -15,7 +16,7 @@ use wardian::files::GuestName;
 use wardian::policy::{self, Bytes, Duration, Policy, PolicyError};
 
 /// What Piston gives a program.
-pub(crate) fn policy() -> Result<Policy, PolicyError> {
+fn policy() -> Result<Policy, PolicyError> {
     policy::parse(include_str!("policy.toml"), "piston")
 }
 
@@ -128,6 +129,13 @@ fn limited(request: &Value, setup: &Setup, caller: &Caller) -> Result<Policy, Pr
         number(request, name, u64::MAX)?;
     }
     run.or(configured).lay_over(&base, ceilings).map_err(|problem| refused(problem.detail))
+}
+
+/// What a program gets whose request sets no limits, as configured, under someone's ceilings.
+pub(crate) fn policy_of(config: &Config, own: Limits) -> Result<Policy, Problem> {
+    let base = policy().map_err(Problem::ours)?;
+    let configured = config.piston.limits;
+    configured.lay_over(&base, own.or(configured).or(Limits::of(&base)))
 }
 
 /// A limit; none and -1 for the usual one.

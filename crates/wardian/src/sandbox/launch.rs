@@ -141,6 +141,7 @@ pub fn launch(
         init,
         control,
         channel: Some(channel),
+        guest: None,
         stdin: Feeder::new(connections.stdin, stdin.ours),
         stdout: Taker::new(stdout.ours, connections.stdout, limit),
         stderr: Taker::new(stderr.ours, connections.stderr, limit),

@@ -229,7 +229,7 @@ impl Armed {
         let limit = plan.policy.limits.output.0;
         let mut accounting = slot.accounting;
         accounting.lower_cpu_limit(&plan);
-        let (guest, _pidfd) = slot.guest;
+        let (guest, pidfd) = slot.guest;
         accounting.guest_is(guest);
         let parts = Parts {
             held: Held {
@@ -242,6 +242,7 @@ impl Armed {
             init: slot.init,
             control: slot.control,
             channel: None,
+            guest: Some(pidfd),
             stdin: Feeder::new(connections.stdin, slot.stdin),
             stdout: Taker::new(slot.stdout, connections.stdout, limit),
             stderr: Taker::new(slot.stderr, connections.stderr, limit),
