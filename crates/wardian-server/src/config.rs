@@ -335,7 +335,7 @@ mod tests {
     fn an_empty_file_is_the_default_and_an_unknown_key_is_refused() {
         let empty: Config = toml::from_str("").unwrap();
         assert_eq!(empty, Config::default());
-        assert_eq!(empty.check().is_ok(), true);
+        assert!(empty.check().is_ok());
         let error = toml::from_str::<Config>("[runs]\nat_onze = 3").unwrap_err().to_string();
         assert!(error.contains("at_onze"), "{error}");
         let zero: Config = toml::from_str("runs.at_once = 0").unwrap();
