@@ -164,11 +164,12 @@ pub struct EnvironmentConfig {
     pub python: Option<String>,
     /// A virtual environment instead.
     pub venv: Option<PathBuf>,
-    /// The policy of sandboxes that are made ready ahead; none for the service's first.
-    pub policy: Option<String>,
+    /// The policies of sandboxes that are made ready ahead: of the service's, or `snekbox`, `piston`; none for the
+    /// service's first.
+    pub policies: Vec<String>,
     /// Modules that are imported ahead.
     pub preload: Vec<String>,
-    /// Sandboxes that are ready ahead of demand; 0 for none: every run starts cold.
+    /// Sandboxes that are ready ahead of demand under each of them; 0 for none: every run starts cold.
     pub ready: usize,
 }
 
@@ -178,7 +179,7 @@ impl Default for EnvironmentConfig {
             name: "python".into(),
             python: None,
             venv: None,
-            policy: None,
+            policies: Vec::new(),
             preload: Vec::new(),
             ready: 2,
         }
@@ -300,11 +301,23 @@ impl Config {
                 let key = format!("environments.{}", environment.name);
                 return Err(ConfigError::invalid(key, "has `python` and `venv`; one says it all"));
             }
+            if environment.ready == 0 && !environment.preload.is_empty() {
+                let key = format!("environments.{}.preload", environment.name);
+                return Err(ConfigError::invalid(
+                    key,
+                    "is for sandboxes that are ready ahead, and `ready` is 0",
+                ));
+            }
             if environment.name.is_empty() || !names.insert(&environment.name) {
                 return Err(ConfigError::invalid("environments.name", "must be there, and once only"));
             }
         }
         self.unix_mode_bits().map(drop)
+    }
+
+    /// Runs at once.
+    pub(crate) fn running(&self, host: &wardian::host::Host) -> usize {
+        self.runs.at_once.unwrap_or(host.cpus.len().max(1))
     }
 
     /// The unix socket's mode.
@@ -322,7 +335,7 @@ mod tests {
     fn an_empty_file_is_the_default_and_an_unknown_key_is_refused() {
         let empty: Config = toml::from_str("").unwrap();
         assert_eq!(empty, Config::default());
-        assert_eq!(empty.check().is_ok(), true);
+        assert!(empty.check().is_ok());
         let error = toml::from_str::<Config>("[runs]\nat_onze = 3").unwrap_err().to_string();
         assert!(error.contains("at_onze"), "{error}");
         let zero: Config = toml::from_str("runs.at_once = 0").unwrap();

@@ -1,8 +1,8 @@
 //! The engine behind the service: an environment's interpreter, and how its sandboxes are started.
 
 use crate::config::{ConfigError, EnvironmentConfig};
+use crate::ready::Ready;
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wardian::files::{GuestName, Input, InputError, InputSet, InputSetError};
@@ -12,6 +12,7 @@ use wardian::policy::Policy;
 use wardian::python::{self, Interpreter};
 use wardian::report::Report;
 use wardian::sandbox::{self, Connections, HeadStart, SandboxError};
+use wardian::warm::WarmError;
 
 /// What is run, with everything it gets.
 pub(crate) struct Job {
@@ -28,7 +29,7 @@ pub(crate) struct Job {
 
 /// How the interpreter is started.
 pub(crate) enum Start {
-    /// With one of the inputs, by its name.
+    /// With one of the files, by its name.
     Script(String),
     /// With code, as `python -c`.
     Code(String),
@@ -36,8 +37,6 @@ pub(crate) enum Start {
     Module(String),
     /// With the job's arguments as they stand.
     Arguments,
-    /// Another interpreter of this machine, with the job's arguments as they stand.
-    Other(PathBuf),
 }
 
 /// Why a job was not run.
@@ -47,6 +46,8 @@ pub(crate) enum RunError {
     Plan(#[from] PlanError),
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    #[error(transparent)]
+    Warm(#[from] WarmError),
     #[error(transparent)]
     Inputs(#[from] InputSetError),
     #[error(transparent)]
@@ -60,6 +61,7 @@ impl RunError {
         match self {
             RunError::Plan(error) => error.hint(),
             RunError::Sandbox(error) => error.hint(),
+            RunError::Warm(error) => error.hint(),
             RunError::Input(error) => error.hint(),
             RunError::Inputs(_) | RunError::NoEntry(_) => None,
         }
@@ -71,51 +73,68 @@ pub(crate) struct Environment {
     pub(crate) config: EnvironmentConfig,
     pub(crate) interpreter: Interpreter,
     request: python::Request,
-    starts: Starts,
+    /// Sandboxes that are ready ahead, by policy.
+    pub(crate) ready: Vec<Ready>,
     /// How long it took to get ready.
     pub(crate) took: Duration,
 }
 
-/// How sandboxes are started.
-enum Starts {
-    /// Each for itself.
-    Cold,
-}
-
 impl Environment {
-    /// Finds the interpreter, and starts what is to be ready ahead.
-    pub(crate) fn start(config: &EnvironmentConfig) -> Result<Environment, ConfigError> {
+    /// Finds the interpreter, and makes sandboxes ready under each of `policies`, for `running` runs at once.
+    pub(crate) fn start(
+        config: &EnvironmentConfig,
+        policies: &[Policy],
+        running: usize,
+        host: &Host,
+    ) -> Result<Environment, ConfigError> {
         let started = Instant::now();
-        let key = || format!("environments.{}", config.name);
+        let wrong = |error: &dyn std::fmt::Display| {
+            ConfigError::invalid(format!("environments.{}", config.name), error)
+        };
         let request = match (&config.python, &config.venv) {
-            (Some(text), _) => text.parse().map_err(|error| ConfigError::invalid(key(), error))?,
+            (Some(text), _) => text.parse().map_err(|error| wrong(&error))?,
             (None, Some(directory)) => python::Request::Venv(directory.clone()),
             (None, None) => python::Request::Default,
         };
-        let interpreter = python::find(&request).map_err(|error| ConfigError::invalid(key(), error))?;
-        if !config.preload.is_empty() {
-            return Err(ConfigError::invalid(key(), "`preload`: this version starts every run cold"));
+        let interpreter = python::find(&request).map_err(|error| wrong(&error))?;
+        let mut ready = Vec::new();
+        for policy in policies.iter().filter(|_| config.ready > 0) {
+            match Ready::start(config, policy, &request, running, host) {
+                Ok(started) => ready.push(started),
+                Err(error) if config.preload.is_empty() => {
+                    let (name, policy, hint) = (&config.name, &policy.name, error.hint());
+                    tracing::warn!(%name, %policy, %error, hint, "no sandboxes ready ahead: every run starts cold");
+                }
+                Err(error) => return Err(wrong(&error)),
+            }
         }
-        Ok(Environment {
-            config: config.clone(),
-            interpreter,
-            request,
-            starts: Starts::Cold,
-            took: started.elapsed(),
-        })
+        Ok(Environment { config: config.clone(), interpreter, request, ready, took: started.elapsed() })
     }
 
     /// How sandboxes are started, in a word.
     pub(crate) fn starts(&self) -> &'static str {
-        match self.starts {
-            Starts::Cold => "cold",
-        }
+        if self.ready.is_empty() { "cold" } else { "warm" }
     }
 
-    /// Blocks until the run is over and everything inside is gone.
-    pub(crate) fn run(&self, job: Job, connections: Connections, host: &Host) -> Result<Report, RunError> {
-        match self.starts {
-            Starts::Cold => self.run_cold(job, connections, host),
+    /// Whether it is as it would be started now.
+    pub(crate) fn is(&self, config: &EnvironmentConfig, policies: &[Policy], running: usize) -> bool {
+        let wanted = policies.iter().filter(|_| config.ready > 0);
+        self.config == *config
+            && self.ready.len() == wanted.clone().count()
+            && self.ready.iter().zip(wanted).all(|(ready, policy)| ready.is(policy, running))
+    }
+
+    /// Blocks until the run is over and everything inside is gone; says too whether it was `warm` or `cold`.
+    pub(crate) fn run(
+        &self,
+        job: Job,
+        connections: Connections,
+        host: &Host,
+    ) -> Result<(Report, &'static str), RunError> {
+        let fitting = self.ready.iter().find_map(|ready| Some((ready, ready.fit(&job)?)));
+        match fitting {
+            Some((ready, lowered)) => Ok((ready.run(job, lowered, connections)?, "warm")),
+            None => Ok((self.run_cold(job, connections, host)?, "cold")),
         }
     }
 
@@ -130,23 +149,21 @@ impl Environment {
             Start::Code(code) => Program::Code(code.into()),
             Start::Module(name) => Program::Module(name.into()),
             Start::Arguments => Program::Exec(self.interpreter.executable.clone()),
-            Start::Other(path) => Program::Exec(path),
         };
         let request = Request {
-            policy: job.policy,
-            program,
             args: job.args.into_iter().map(OsString::from).collect(),
             inputs,
-            cwd: None,
             python: self.request.clone(),
             unbuffered: job.unbuffered,
+            ..Request::new(job.policy, program)
         };
         let plan = Plan::build(request, host)?;
         Ok(sandbox::launch(plan, connections, Some(head_start))?.wait()?)
     }
 }
 
-fn inputs(files: Vec<(GuestName, Vec<u8>)>) -> Result<Vec<Input>, RunError> {
+/// The job's files as files of the kernel's.
+pub(crate) fn inputs(files: Vec<(GuestName, Vec<u8>)>) -> Result<Vec<Input>, RunError> {
     let inputs = files.into_iter().map(|(name, bytes)| Input::from_bytes(name, &bytes));
     let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
     Ok(InputSet::new(inputs, u64::MAX)?.into_vec())

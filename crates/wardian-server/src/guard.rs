@@ -16,7 +16,7 @@ use tracing::Instrument;
 /// Where a connection comes in.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Peer {
-    /// Over TCP, at this address of ours.
+    /// Over TCP, at this address that we listen at.
     Tcp(IpAddr),
     /// Over the unix socket: whoever may open it.
     Unix,

@@ -20,7 +20,14 @@ const GOOD_FOR: Duration = Duration::from_secs(30);
 
 /// The last answer.
 #[derive(Default)]
-pub(crate) struct Readiness(tokio::sync::Mutex<Option<(Instant, Result<Value, String>)>>);
+pub(crate) struct Readiness(tokio::sync::Mutex<Option<(Instant, Result<Holds, String>)>>);
+
+/// A sandbox that holds.
+#[derive(Clone)]
+pub(crate) struct Holds {
+    /// Which layer enforces what.
+    pub(crate) layers: String,
+}
 
 pub(crate) async fn healthz() -> Json<Value> {
     Json(json!({ "status": "ok", "wardian": env!("CARGO_PKG_VERSION") }))
@@ -37,11 +44,17 @@ pub(crate) async fn readyz(State(service): State<Arc<Service>>) -> Result<Json<V
     let mut last = service.readiness.0.lock().await;
     if let Some((at, answer)) = last.as_ref().filter(|(at, _)| at.elapsed() < GOOD_FOR) {
         tracing::debug!(age = ?at.elapsed(), "readiness is known");
-        return answer.clone().map(Json).map_err(not_ready);
+        return answer.clone().map(shown).map_err(not_ready);
     }
     let answer = probe(&service).await;
     *last = Some((Instant::now(), answer.clone()));
-    answer.map(Json).map_err(not_ready)
+    answer.map(shown).map_err(not_ready)
+}
+
+const REFUSED: [&str; 3] = ["file", "socket", "process"];
+
+fn shown(holds: Holds) -> Json<Value> {
+    Json(json!({ "status": "ready", "refused": REFUSED, "layers": holds.layers }))
 }
 
 /// Each line: a word, and what came of it.
@@ -64,7 +77,7 @@ attempt("computation", lambda: sum(range(1000)))
 "#;
 
 /// Runs the probe; everything it attempts must succeed out here.
-async fn probe(service: &Arc<Service>) -> Result<Value, String> {
+pub(crate) async fn probe(service: &Arc<Service>) -> Result<Holds, String> {
     let outside = |what: &str, error: io::Error| format!("cannot prepare the probe's {what}: {error}");
     let file = std::env::current_exe().map_err(|error| outside("file", error))?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| outside("socket", error))?;
@@ -91,14 +104,16 @@ async fn probe(service: &Arc<Service>) -> Result<Value, String> {
         move || Arc::clone(&job.environment).run(job, connections, &service.host)
     };
     let report = tokio::task::spawn_blocking(run).await.map_err(|error| error.to_string())?;
-    let report = report.map_err(|error| format!("a sandbox cannot be made: {error}"))?;
+    let (report, _) = report.map_err(|error| format!("a sandbox cannot be made: {error}"))?;
     if report.verdict != Verdict::Ok {
         return Err(format!("the probe did not end well: {}", report.message));
     }
-    judge(&report.stdout.text)
+    judge(&report.stdout.text)?;
+    let layer = |(what, by): (&String, &wardian::report::Enforcement)| format!("{what}={}", by.layer);
+    Ok(Holds { layers: report.enforced_by.iter().map(layer).collect::<Vec<_>>().join(" ") })
 }
 
-fn judge(text: &str) -> Result<Value, String> {
+fn judge(text: &str) -> Result<(), String> {
     let of = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or("unknown").to_owned()
@@ -106,10 +121,9 @@ fn judge(text: &str) -> Result<Value, String> {
     if of("computation") != "done" {
         return Err("the probe could not even compute".into());
     }
-    let attempts = ["file", "socket", "process"];
-    match attempts.into_iter().find(|name| !of(name).starts_with("refused")) {
+    match REFUSED.into_iter().find(|name| !of(name).starts_with("refused")) {
         Some(name) => Err(format!("a sandbox did not refuse a {name}")),
-        None => Ok(json!({ "status": "ready", "refused": attempts })),
+        None => Ok(()),
     }
 }
 

@@ -167,7 +167,8 @@ impl Accepting {
                     Ok((stream, _)) => {
                         // Answers are written at once; waiting for more would only delay them.
                         let _ = stream.set_nodelay(true);
-                        let local = stream.local_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |a| a.ip());
+                        let local = listener.local_addr();
+                        let local = local.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip());
                         serving.spawn(stream, Peer::Tcp(local.to_canonical()));
                         Ok(())
                     }

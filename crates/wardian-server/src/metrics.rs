@@ -1,6 +1,7 @@
 //! What Prometheus is told.
 
 use crate::gate::Gate;
+use crate::setup::Setup;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -14,6 +15,7 @@ use wardian::report::{Report, Verdict};
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct RunLabels {
     interface: &'static str,
+    start: &'static str,
     verdict: String,
 }
 
@@ -38,6 +40,13 @@ struct LevelLabels {
     state: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PoolLabels {
+    environment: String,
+    policy: String,
+    state: &'static str,
+}
+
 /// All of it.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -46,6 +55,7 @@ pub(crate) struct Metrics {
     denials: Family<DenialLabels, Counter>,
     requests: Family<RequestLabels, Counter>,
     levels: Family<LevelLabels, Gauge>,
+    pools: Family<PoolLabels, Gauge>,
     connections: Gauge,
     memory: Gauge,
     reloads: Counter,
@@ -64,12 +74,14 @@ impl Metrics {
         let runs = Family::default();
         let phases = Family::new_with_constructor(histogram as fn() -> Histogram);
         let (denials, requests, levels) = (Family::default(), Family::default(), Family::default());
+        let pools = Family::default();
         let (connections, memory, reloads) = (Gauge::default(), Gauge::default(), Counter::default());
-        registry.register("runs", "Runs by interface and verdict", runs.clone());
+        registry.register("runs", "Runs by interface, start and verdict", runs.clone());
         registry.register_with_unit("run", "Time by phase of a run", Unit::Seconds, phases.clone());
         registry.register("denials", "System calls that were refused", denials.clone());
         registry.register("requests", "Requests by route and status", requests.clone());
         registry.register("gate", "Runs under way and requests waiting for their turn", levels.clone());
+        registry.register("pool", "Sandboxes ready ahead of demand, and in use", pools.clone());
         registry.register("connections", "Open connections", connections.clone());
         registry.register_with_unit(
             "memory",
@@ -78,7 +90,7 @@ impl Metrics {
             memory.clone(),
         );
         registry.register("reloads", "Configurations taken", reloads.clone());
-        Metrics { registry, runs, phases, denials, requests, levels, connections, memory, reloads }
+        Metrics { registry, runs, phases, denials, requests, levels, pools, connections, memory, reloads }
     }
 
     /// A request has waited so long for its turn.
@@ -87,8 +99,8 @@ impl Metrics {
     }
 
     /// A run is over.
-    pub(crate) fn ran(&self, interface: &'static str, report: &Report) {
-        self.runs.get_or_create(&RunLabels { interface, verdict: word(report.verdict) }).inc();
+    pub(crate) fn ran(&self, interface: &'static str, start: &'static str, report: &Report) {
+        self.runs.get_or_create(&RunLabels { interface, start, verdict: word(report.verdict) }).inc();
         for denial in &report.denials {
             let labels = DenialLabels { syscall: denial.syscall.clone() };
             self.denials.get_or_create(&labels).inc_by(denial.count);
@@ -110,7 +122,9 @@ impl Metrics {
 
     /// A run of ours failed.
     pub(crate) fn failed(&self, interface: &'static str) {
-        self.runs.get_or_create(&RunLabels { interface, verdict: word(Verdict::SandboxError) }).inc();
+        self.runs
+            .get_or_create(&RunLabels { interface, start: "none", verdict: word(Verdict::SandboxError) })
+            .inc();
     }
 
     fn observe(&self, phase: &'static str, seconds: f64) {
@@ -128,6 +142,7 @@ impl Metrics {
     /// The text, with levels as they are now.
     pub(crate) fn text(
         &self,
+        setup: &Setup,
         gate: &Gate,
         connections: usize,
         memory: usize,
@@ -136,6 +151,17 @@ impl Metrics {
         let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         for (state, value) in [("running", levels.running), ("waiting", levels.waiting)] {
             self.levels.get_or_create(&LevelLabels { state }).set(number(value));
+        }
+        self.pools.clear();
+        for environment in &setup.environments {
+            for ready in &environment.ready {
+                let levels = ready.levels();
+                for (state, value) in [("ready", levels.ready), ("running", levels.running)] {
+                    let (environment, policy) = (environment.config.name.clone(), ready.policy().to_owned());
+                    let labels = PoolLabels { environment, policy, state };
+                    self.pools.get_or_create(&labels).set(number(value));
+                }
+            }
         }
         self.connections.set(number(connections));
         self.memory.set(number(memory));

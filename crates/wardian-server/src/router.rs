@@ -34,8 +34,10 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
 
 async fn figures(State(service): State<Arc<Service>>) -> Result<Response<Body>, Problem> {
     let connections = service.connections.load(Ordering::Relaxed);
-    let text =
-        service.metrics.text(&service.gate, connections, service.memory.held()).map_err(Problem::ours)?;
+    let text = service
+        .metrics
+        .text(&service.setup(), &service.gate, connections, service.memory.held())
+        .map_err(Problem::ours)?;
     let mut response = Response::new(Body::from(text));
     let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));

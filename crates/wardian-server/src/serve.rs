@@ -2,10 +2,10 @@
 
 use crate::config::{Config, ConfigError};
 use crate::listen::{ListenError, Listeners};
-use crate::log;
 use crate::router::router;
 use crate::service::Service;
 use crate::setup::Setup;
+use crate::{health, log};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -75,7 +75,7 @@ pub fn serve(options: Options) -> Result<(), ServeError> {
     log::start(config.log);
     raise_open_files();
     let host = options.host.clone();
-    let setup = Setup::new(config, None)?;
+    let setup = Setup::new(config, None, &host)?;
     let service = Arc::new(Service::new(setup, host));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -135,15 +135,40 @@ async fn reload(options: &Options, service: &Arc<Service>, listeners: &mut Liste
 }
 
 /// Says what is ready, and how long that took.
-fn announce(service: &Service, places: &[String]) {
+fn announce(service: &Arc<Service>, places: &[String]) {
     let setup = service.setup();
     for environment in &setup.environments {
         let took_ms = u64::try_from(environment.took.as_millis()).unwrap_or(u64::MAX);
         let name = &environment.config.name;
-        tracing::info!(%name, python = %environment.interpreter.version, starts = environment.starts(), took_ms, "environment ready");
+        let ready: Vec<String> = environment
+            .ready
+            .iter()
+            .map(|ready| format!("{} {}", environment.config.ready, ready.policy()))
+            .collect();
+        tracing::info!(
+            %name,
+            python = %environment.interpreter.version,
+            preload = environment.config.preload.join(","),
+            starts = environment.starts(),
+            ready = ready.join(", "),
+            took_ms,
+            "environment ready"
+        );
     }
     for place in places {
         tracing::info!(%place, "listening");
+    }
+    tokio::spawn(announce_layers(Arc::clone(service)));
+}
+
+/// Says what contains runs, as the report of one tells.
+async fn announce_layers(service: Arc<Service>) {
+    let started = std::time::Instant::now();
+    let probed = health::probe(&service).await;
+    let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    match probed {
+        Ok(ready) => tracing::info!(layers = ready.layers, took_ms, "layers ready"),
+        Err(why) => tracing::error!(%why, "not ready: a sandbox does not hold here"),
     }
 }
 

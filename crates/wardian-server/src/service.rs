@@ -7,7 +7,7 @@ use crate::gate::{Gate, Refused};
 use crate::health::Readiness;
 use crate::idempotency::Answers;
 use crate::memory::Memory;
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::problem::Problem;
 use crate::setup::Setup;
 use axum::http::StatusCode;
@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use wardian::host::Host;
 use wardian::report::{Report, Verdict};
 use wardian::sandbox::{Cancel, Collect, Connections, Output, StdinSource};
+use wardian::warm::WarmError;
 
 /// What all requests share.
 pub(crate) struct Service {
@@ -54,7 +55,7 @@ impl Streams {
 
 /// A run under way; dropping it ends the run.
 pub(crate) struct Going {
-    task: JoinHandle<Result<Report, RunError>>,
+    task: JoinHandle<Result<(Report, &'static str), RunError>>,
     cancel: Cancel,
     service: Arc<Service>,
     interface: &'static str,
@@ -76,9 +77,10 @@ impl Going {
     pub(crate) async fn report(&mut self) -> Result<Report, Problem> {
         let metrics = &self.service.metrics;
         match (&mut self.task).await {
-            Ok(Ok(report)) => {
-                metrics.ran(self.interface, &report);
-                tracing::info!(run = %report.id, verdict = ?report.verdict, policy = %report.policy.name, "run");
+            Ok(Ok((report, start))) => {
+                metrics.ran(self.interface, start, &report);
+                let verdict = metrics::word(report.verdict);
+                tracing::info!(run = %report.id, verdict, policy = %report.policy.name, start, "run");
                 Ok(report)
             }
             Ok(Err(error)) => {
@@ -96,6 +98,7 @@ fn problem(error: &RunError) -> Problem {
     match error {
         RunError::NoEntry(_) => Problem::field("entry", error),
         RunError::Inputs(_) => Problem::field("files", error),
+        RunError::Warm(WarmError::Draining | WarmError::Cancelled) => draining(),
         RunError::Plan(wardian::plan::PlanError::Nul { .. }) => Problem::field("args", error),
         RunError::Plan(wardian::plan::PlanError::Policy(_)) => Problem::field("limits", error),
         _ => {
@@ -134,7 +137,7 @@ impl Service {
         if config.requests.memory != before.config.requests.memory {
             return Err(ConfigError::invalid("requests.memory", "takes effect at a start only"));
         }
-        let setup = Arc::new(Setup::new(config, Some(&before))?);
+        let setup = Arc::new(Setup::new(config, Some(&before), &self.host)?);
         let (most_running, queue) = bounds(&setup.config, &self.host);
         self.gate.resize(most_running, queue);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&setup);
@@ -241,7 +244,7 @@ impl Drop for Registered {
 }
 
 fn bounds(config: &Config, host: &Host) -> (usize, usize) {
-    (config.runs.at_once.unwrap_or(host.cpus.len().max(1)), config.runs.queue)
+    (config.running(host), config.runs.queue)
 }
 
 pub(crate) fn draining() -> Problem {

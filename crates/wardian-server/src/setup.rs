@@ -5,7 +5,9 @@ use crate::config::{Config, ConfigError, EnvironmentConfig};
 use crate::engine::Environment;
 use crate::limits::Limits;
 use crate::problem::Problem;
+use crate::{piston, snekbox};
 use std::sync::Arc;
+use wardian::host::Host;
 use wardian::policy::{self, Policy};
 
 /// What requests are served by.
@@ -18,7 +20,7 @@ pub(crate) struct Setup {
 
 impl Setup {
     /// Puts a configuration into effect; environments that stay the same are taken over from `before`.
-    pub(crate) fn new(config: Config, before: Option<&Setup>) -> Result<Setup, ConfigError> {
+    pub(crate) fn new(config: Config, before: Option<&Setup>, host: &Host) -> Result<Setup, ConfigError> {
         config.check()?;
         let keys = Keys::new(&config.keys)?;
         let policies = config.policies.iter().map(|name| load(name)).collect::<Result<Vec<_>, _>>()?;
@@ -28,13 +30,15 @@ impl Setup {
         }) {
             return Err(ConfigError::invalid("policies", format!("two are called `{name}`")));
         }
-        let kept = |config: &EnvironmentConfig| {
+        let running = config.running(host);
+        let start = |environment: &EnvironmentConfig| {
+            let policies = ready_policies(&config, environment, &policies)?;
             let before = before.into_iter().flat_map(|setup| &setup.environments);
-            before.into_iter().find(|environment| environment.config == *config).cloned()
-        };
-        let start = |config: &EnvironmentConfig| match kept(config) {
-            Some(environment) => Ok(environment),
-            None => Environment::start(config).map(Arc::new),
+            let kept = before.into_iter().find(|other| other.is(environment, &policies, running)).cloned();
+            match kept {
+                Some(environment) => Ok(environment),
+                None => Environment::start(environment, &policies, running, host).map(Arc::new),
+            }
         };
         let environments = config.environments.iter().map(start).collect::<Result<Vec<_>, _>>()?;
         Ok(Setup { config, keys, policies, environments })
@@ -71,6 +75,33 @@ fn unknown<'a>(what: &str, name: Option<&str>, names: impl Iterator<Item = &'a s
     let names: Vec<_> = names.collect();
     let name = name.unwrap_or_default();
     Problem::field(what, format!("no {what} `{}` here; there is {}", name.escape_debug(), names.join(", ")))
+}
+
+/// The policies under which an environment has sandboxes ready, with the limits that requests without any get.
+fn ready_policies(
+    config: &Config,
+    environment: &EnvironmentConfig,
+    policies: &[Arc<Policy>],
+) -> Result<Vec<Policy>, ConfigError> {
+    let of = |name: &str| -> Result<Policy, ConfigError> {
+        let key = || format!("environments.{}.policies", environment.name);
+        let laid = match name {
+            "snekbox" => snekbox::policy_of(config, Limits::default()),
+            "piston" => piston::policy_of(config, Limits::default()),
+            name => {
+                let found = policies.iter().find(|policy| policy.name == name);
+                let policy =
+                    found.ok_or_else(|| ConfigError::invalid(key(), format!("no policy `{name}`")))?;
+                Limits::default().lay_over(policy, config.ceilings.or(Limits::of(policy)))
+            }
+        };
+        laid.map_err(|problem| ConfigError::invalid(key(), problem.detail))
+    };
+    if environment.policies.is_empty() {
+        let first = policies.first().map(|policy| of(&policy.name));
+        return first.into_iter().collect();
+    }
+    environment.policies.iter().map(|name| of(name)).collect()
 }
 
 fn load(name: &str) -> Result<Arc<Policy>, ConfigError> {

@@ -28,6 +28,7 @@ documents!(
     "docs/command-line.md",
     "docs/nsjail.md",
     "docs/safeexec.md",
+    "docs/server.md",
     "docs/specification.md",
     "docs/theory-of-operation.md",
     "docs/threat-model.md",

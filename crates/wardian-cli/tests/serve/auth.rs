@@ -93,9 +93,13 @@ fn a_hang_up_reads_the_configuration_again_and_a_bad_one_is_refused() {
     let server = Server::with(&first_entry);
     let statuses = || [&first, &second].map(|key| server.send(run(key)).status);
     assert_eq!(statuses(), [200, 401]);
-    for bad in
-        ["listen = 5", "[runs]\nat_once = 0", "policies = [\"nowhere\"]", "listen = [\"here\"]", "[[keys]]"]
-    {
+    for bad in [
+        "listen = 5",
+        "[runs]\nat_once = 0",
+        "policies = [\"nowhere\"]",
+        "unix = \"/nowhere/at/all\"",
+        "[[keys]]",
+    ] {
         write_config(server.directory.path(), &format!("{bad}\n{second_entry}"));
         let before = server.log().matches("stays as it was").count();
         server.signal(Signal::HUP);

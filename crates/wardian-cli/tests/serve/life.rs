@@ -96,7 +96,7 @@ fn sockets_of_the_service_manager_are_used() {
     }
     let directory = tempfile::tempdir().unwrap();
     write_config(directory.path(), "");
-    let manager = "import os, socket, sys\ns = socket.socket()\ns.bind(('127.0.0.1', 0))\ns.listen()\nos.dup2(s.fileno(), 3)\n\
+    let manager = "import os, socket, sys\ns = socket.socket()\ns.bind(('127.0.0.1', 0))\ns.listen()\nos.dup2(s.fileno(), 3)\nos.set_inheritable(3, True)\n\
                    os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1')\nos.execv(sys.argv[1], sys.argv[1:])";
     let mut command = Command::new("/usr/bin/python3");
     command

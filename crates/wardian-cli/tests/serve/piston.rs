@@ -113,7 +113,7 @@ fn a_conversation_goes_as_there() {
     assert_eq!(socket.json()["type"], "runtime");
     assert_eq!(socket.json(), json!({"type": "stage", "stage": "run"}));
     socket.send(&json!({"type": "data", "stream": "stdin", "data": "you\n"}));
-    assert_eq!(socket.json(), json!({"type": "data", "stream": "stdout", "data": "hi you\n"}));
+    assert_eq!(socket.wait_for("data", "\n"), "hi you\n");
     socket.send(&json!({"type": "signal", "signal": "SIGINT"}));
     let (_, last) = socket.gather("data", "data");
     let Message::Text(last) = last else { panic!("{last:?}") };

@@ -58,8 +58,9 @@ impl Server {
         for line in lines.by_ref() {
             let line = line.unwrap();
             seen.push(line.clone());
-            if let Some((_, place)) = line.split_once("place=http://") {
-                address = Some(place.trim().parse().unwrap());
+            if let Some((_, place)) = line.split_once("http://") {
+                let end = place.find('"').unwrap_or(place.len());
+                address = Some(place[..end].trim().parse().unwrap());
                 break;
             }
             if line.contains("place=unix:") {

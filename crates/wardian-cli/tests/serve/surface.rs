@@ -18,7 +18,7 @@ fn figures_count_runs_refusals_and_time() {
     server.run("import socket\ntry: socket.socket(socket.AF_INET6, socket.SOCK_RAW)\nexcept OSError: pass");
     let text = server.get("/metrics").text();
     for line in [
-        "wardian_runs_total{interface=\"v1\",verdict=\"ok\"} 1",
+        "wardian_runs_total{interface=\"v1\",start=\"cold\",verdict=\"ok\"} 1",
         "wardian_run_seconds_count{phase=\"total\"} 1",
         "wardian_run_seconds_count{phase=\"queue\"} 1",
         "wardian_requests_total{route=\"/v1/run\",status=\"200\"} 1",

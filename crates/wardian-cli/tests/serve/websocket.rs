@@ -88,6 +88,15 @@ impl WebSocket {
         }
     }
 
+    /// Texts, until they end so.
+    pub fn wait_for(&mut self, key: &str, end: &str) -> String {
+        let mut text = String::new();
+        while !text.ends_with(end) {
+            text += self.json()[key].as_str().unwrap();
+        }
+        text
+    }
+
     /// The texts of one stream until the first message of another kind, and that.
     pub fn gather(&mut self, kind: &str, key: &str) -> (String, Message) {
         let mut text = String::new();

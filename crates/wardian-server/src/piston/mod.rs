@@ -17,6 +17,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::Response;
 use axum::routing::{get, post};
+pub(crate) use request::policy_of;
 use request::refused;
 use result::Written;
 use serde_json::{Value, json};

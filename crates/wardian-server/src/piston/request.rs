@@ -2,6 +2,7 @@
 
 use super::version;
 use crate::auth::Caller;
+use crate::config::Config;
 use crate::engine::{Environment, Job, Start};
 use crate::limits::Limits;
 use crate::problem::Problem;
@@ -15,7 +16,7 @@ use wardian::files::GuestName;
 use wardian::policy::{self, Bytes, Duration, Policy, PolicyError};
 
 /// What Piston gives a program.
-pub(crate) fn policy() -> Result<Policy, PolicyError> {
+fn policy() -> Result<Policy, PolicyError> {
     policy::parse(include_str!("policy.toml"), "piston")
 }
 
@@ -94,7 +95,7 @@ fn file((at, file): (usize, &Value)) -> Result<(GuestName, Vec<u8>), Problem> {
 }
 
 fn hex(text: &str) -> Option<Vec<u8>> {
-    if text.len() % 2 != 0 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    if !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
@@ -128,6 +129,13 @@ fn limited(request: &Value, setup: &Setup, caller: &Caller) -> Result<Policy, Pr
         number(request, name, u64::MAX)?;
     }
     run.or(configured).lay_over(&base, ceilings).map_err(|problem| refused(problem.detail))
+}
+
+/// What a program gets whose request sets no limits, as configured, under someone's ceilings.
+pub(crate) fn policy_of(config: &Config, own: Limits) -> Result<Policy, Problem> {
+    let base = policy().map_err(Problem::ours)?;
+    let configured = config.piston.limits;
+    configured.lay_over(&base, own.or(configured).or(Limits::of(&base)))
 }
 
 /// A limit; none and -1 for the usual one.

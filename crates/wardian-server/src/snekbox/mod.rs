@@ -3,7 +3,9 @@
 mod schema;
 
 use crate::auth::Caller;
+use crate::config::Config;
 use crate::engine::{Job, Start};
+use crate::limits::Limits;
 use crate::problem::{Dialect, Problem};
 use crate::service::{Service, Streams};
 use crate::setup::Setup;
@@ -24,8 +26,14 @@ use wardian::report::{Encoding, Report, Verdict};
 use wardian::sandbox::Collect;
 
 /// What snekbox gives a program.
-pub(crate) fn policy() -> Result<Policy, PolicyError> {
+fn policy() -> Result<Policy, PolicyError> {
     policy::parse(include_str!("policy.toml"), "snekbox")
+}
+
+/// The same, as configured, under someone's ceilings.
+pub(crate) fn policy_of(config: &Config, ceilings: Limits) -> Result<Policy, Problem> {
+    let base = policy().map_err(Problem::ours)?;
+    Limits::default().lay_over(&config.snekbox.limits.lay_over(&base, Limits::default())?, ceilings)
 }
 
 const MOST_FILES: usize = 101;
@@ -85,9 +93,7 @@ fn prepare(bytes: &[u8], setup: &Setup, caller: &Caller) -> Result<Prepared, Pro
     if args.iter().any(|arg| arg.contains('\0')) {
         return Ok(Prepared::Answer(failed("ValueError: embedded null byte")));
     }
-    let base = policy().map_err(Problem::ours)?;
-    let ceilings = caller.ceilings.or(setup.config.snekbox.limits);
-    let policy = setup.config.snekbox.limits.lay_over(&base, ceilings)?;
+    let policy = policy_of(&setup.config, caller.ceilings)?;
     // `-c` and its like start as they always do; what else there is, is the interpreter's own matter.
     let (start, args) = match args.split_first() {
         Some((first, [code, rest @ ..])) if first == "-c" => (Start::Code(code.clone()), rest.to_vec()),

@@ -3,13 +3,14 @@
 use crate::auth::Caller;
 use crate::engine::{Job, Start};
 use crate::limits::Limits;
+use crate::object::Object;
 use crate::problem::Problem;
 use crate::setup::Setup;
 use axum::http::StatusCode;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use wardian::files::{CollectLimits, Globs};
@@ -17,13 +18,14 @@ use wardian::policy::Scratch;
 use wardian::sandbox::Collect;
 
 /// What is to be run, with what.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RunRequest {
     /// A program: as if it were the file `main.py`, and the entry.
     pub(crate) code: Option<String>,
     /// Files in the working directory.
-    pub(crate) files: Vec<FileIn>,
+    #[schemars(with = "Vec<FileIn>")]
+    pub(crate) files: Vec<Object<FileIn>>,
     /// The file that is run; `main.py` if not said.
     pub(crate) entry: Option<String>,
     /// The program's arguments.
@@ -35,7 +37,8 @@ pub(crate) struct RunRequest {
     /// Environment variables.
     pub(crate) env: BTreeMap<String, String>,
     /// Limits, at most the ceilings of the server.
-    pub(crate) limits: Limits,
+    #[schemars(with = "Limits")]
+    pub(crate) limits: Object<Limits>,
     /// An interpreter, by a name of `/v1/environments`.
     pub(crate) environment: Option<String>,
     /// A policy, by a name of `/v1/environments`.
@@ -45,7 +48,7 @@ pub(crate) struct RunRequest {
 }
 
 /// A file, as text or as base64.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FileIn {
     /// Where, below the working directory.
@@ -71,18 +74,30 @@ const MOST_STRINGS: usize = 1024;
 pub(crate) fn parse<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, Problem> {
     let not_json = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "not-json", detail);
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+    let Object(value) = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();
         if inner.is_data() {
-            let problem = Problem::field(path.clone(), &inner);
-            if path == "." { Problem { field: None, ..problem } } else { problem }
+            let text = inner.to_string();
+            Problem { field: field_of(path, &text), ..Problem::field("", text) }
         } else {
             not_json(format!("the body is not JSON: {inner}"))
         }
     })?;
     reader.end().map_err(|error| not_json(format!("the body is not JSON: {error}")))?;
     Ok(value)
+}
+
+/// The field that an error is about: its path, and what the error itself says is missing or there twice.
+fn field_of(path: String, error: &str) -> Option<String> {
+    let named = ["missing field `", "duplicate field `"].iter().find_map(|start| error.strip_prefix(start));
+    let named = named.and_then(|rest| rest.split('`').next());
+    match (path.as_str(), named) {
+        (".", None) => None,
+        (".", Some(name)) => Some(name.to_owned()),
+        (_, Some(name)) if !path.ends_with(name) => Some(format!("{path}.{name}")),
+        _ => Some(path),
+    }
 }
 
 impl RunRequest {
@@ -96,7 +111,7 @@ impl RunRequest {
     ) -> Result<Prepared, Problem> {
         let environment = setup.environment(self.environment.as_deref())?;
         let base = setup.policy(self.policy.as_deref())?;
-        let mut policy = self.limits.lay_over(base, setup.ceilings(base, caller.ceilings))?;
+        let mut policy = self.limits.0.lay_over(base, setup.ceilings(base, caller.ceilings))?;
         check_strings("args", &self.args)?;
         check_env(&self.env)?;
         policy.environment.set.extend(self.env);
@@ -124,7 +139,7 @@ type Files = Vec<(wardian::files::GuestName, Vec<u8>)>;
 fn files(
     code: Option<String>,
     entry: Option<String>,
-    given: Vec<FileIn>,
+    given: Vec<Object<FileIn>>,
     binary: Vec<(String, Vec<u8>)>,
 ) -> Result<(String, Files), Problem> {
     const MAIN: &str = "main.py";
@@ -139,7 +154,7 @@ fn files(
         }
         files.push((name("code".into(), MAIN)?, code.into_bytes()));
     }
-    for (at, file) in given.into_iter().enumerate() {
+    for (at, Object(file)) in given.into_iter().enumerate() {
         let field = |name: &str| format!("files[{at}].{name}");
         let path = name(field("path"), &file.path)?;
         let content = match (file.text, file.base64) {

@@ -1,6 +1,5 @@
 //! Ending a run from outside, or passing it a signal: from another thread, or a signal handler.
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -50,10 +49,15 @@ impl Cancel {
         let _ = rustix::io::write(&self.writer, &[0]);
     }
 
-    /// Whether it has been called.
+    /// Whether it has been called; signals for a program that has not been started are dropped.
     pub(crate) fn is_called(&self) -> bool {
-        let mut set = [PollFd::new(&self.reader, PollFlags::IN)];
-        !matches!(poll(&mut set, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0))
+        loop {
+            match self.order() {
+                Order::End => return true,
+                Order::Pass(_) => {}
+                Order::None => return false,
+            }
+        }
     }
 
     /// Passes a signal on to the program, if it has been started; 1 to 64.

@@ -12,7 +12,6 @@ use super::{Collect, Connections, SandboxError, init};
 use crate::files::Input;
 use crate::limits::cgroup::{Cgroup, Version};
 use crate::plan::{HostTree, Plan};
-use crate::policy::Stderr;
 use crate::report::Report;
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
@@ -109,17 +108,13 @@ pub fn launch(
     let bytes = encode(&plan, ids.as_ref(), first_join, joins.len());
     let plan_file =
         init::sealed("wardian-plan", &bytes, false).map_err(SandboxError::at("put the plan in memory"))?;
-    // Of an error stream that is standard output nobody holds the pipe: it is at its end at once.
-    let errors = match plan.policy.stderr {
-        Stderr::Own => &stderr.guests,
-        Stderr::Stdout => &stdout.guests,
-    };
+    let errors = plan.policy.stderr.of(&stdout, &stderr);
     let mut slots: Vec<BorrowedFd<'_>> = vec![
         plan_file.as_fd(),
         guest_channel.as_fd(),
         stdin.guests.as_fd(),
         stdout.guests.as_fd(),
-        errors.as_fd(),
+        errors.guests.as_fd(),
     ];
     slots.extend(inputs.iter().map(AsFd::as_fd));
     slots.extend(plan.copies.iter().map(AsFd::as_fd));
@@ -146,6 +141,7 @@ pub fn launch(
         init,
         control,
         channel: Some(channel),
+        guest: None,
         stdin: Feeder::new(connections.stdin, stdin.ours),
         stdout: Taker::new(stdout.ours, connections.stdout, limit),
         stderr: Taker::new(stderr.ours, connections.stderr, limit),

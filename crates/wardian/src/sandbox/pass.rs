@@ -1,17 +1,23 @@
-//! Passing a signal on to the guest.
+//! Passing a signal on to the program. One that is gone, or a number that is no signal, is nobody's fault.
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fs;
+use std::os::fd::OwnedFd;
 
-/// Sends `signal` to the first child of init that is left: the program, as long as it lives. A guest that is gone,
-/// or a number that is no signal, is nobody's fault.
-pub(super) fn to_guest(init: i32, signal: i32) {
-    let Some(signal) = Signal::from_named_raw(signal) else { return };
+/// Sends `signal` to a process.
+pub(super) fn to(pidfd: &OwnedFd, signal: i32) {
+    if let Some(signal) = Signal::from_named_raw(signal) {
+        let _ = pidfd_send_signal(pidfd, signal);
+    }
+}
+
+/// Sends `signal` to the first child of init that is left: the program, as long as it lives.
+pub(super) fn to_child_of(init: i32, signal: i32) {
     let Some(guest) = first_child(init) else { return };
     let Ok(pidfd) = pidfd_open(guest, PidfdFlags::empty()) else { return };
     // It is still init's child: the number was not another process's when the descriptor was opened.
     if first_child(init) == Some(guest) {
-        let _ = pidfd_send_signal(&pidfd, signal);
+        to(&pidfd, signal);
     }
 }
 

@@ -117,7 +117,8 @@ impl ReadySlot {
         let Some(init) = making.init.take() else { return Err(broken()) };
         let v2 = cgroup.as_ref().map(Cgroup::procs_file).transpose()?.flatten();
         let mut fds = vec![init.pidfd(), inits_control.as_fd(), guests_channel.as_fd()];
-        fds.extend([stdin.guests.as_fd(), stdout.guests.as_fd(), stderr.guests.as_fd()]);
+        let errors = plan.policy.stderr.of(&stdout, &stderr);
+        fds.extend([stdin.guests.as_fd(), stdout.guests.as_fd(), errors.guests.as_fd()]);
         fds.extend(cgroup.iter().flat_map(|cgroup| cgroup.join_files()).map(AsFd::as_fd));
         fds.extend(v2.iter().map(AsFd::as_fd));
         pass(&zygote.orders, &Message::Fork.encode(), &fds)?;
@@ -228,7 +229,7 @@ impl Armed {
         let limit = plan.policy.limits.output.0;
         let mut accounting = slot.accounting;
         accounting.lower_cpu_limit(&plan);
-        let (guest, _pidfd) = slot.guest;
+        let (guest, pidfd) = slot.guest;
         accounting.guest_is(guest);
         let parts = Parts {
             held: Held {
@@ -241,6 +242,7 @@ impl Armed {
             init: slot.init,
             control: slot.control,
             channel: None,
+            guest: Some(pidfd),
             stdin: Feeder::new(connections.stdin, slot.stdin),
             stdout: Taker::new(slot.stdout, connections.stdout, limit),
             stderr: Taker::new(slot.stderr, connections.stderr, limit),

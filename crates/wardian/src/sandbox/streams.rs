@@ -3,6 +3,7 @@
 //! The guest never holds a descriptor of the caller's: through `/proc/self/fd` it could open the same file
 //! anew, with more rights than it was given. What it writes is counted, bounded, kept or passed on here.
 
+use crate::policy::Stderr;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::collections::VecDeque;
@@ -41,6 +42,17 @@ pub struct Output {
 pub(super) struct GuestPipe {
     pub(super) ours: OwnedFd,
     pub(super) guests: OwnedFd,
+}
+
+impl Stderr {
+    /// The pipe that the guest's standard error is. Of its own one, where that is not it, nobody inside holds an
+    /// end: it is at its end at once.
+    pub(super) fn of<'a>(self, stdout: &'a GuestPipe, own: &'a GuestPipe) -> &'a GuestPipe {
+        match self {
+            Stderr::Own => own,
+            Stderr::Stdout => stdout,
+        }
+    }
 }
 
 /// The pipe of standard input (`guest_reads`), or of an output stream.

@@ -7,8 +7,8 @@ use super::denials::Denials;
 use super::launch::Held;
 use super::live::Live;
 use super::outcome::{self, Facts, Killed};
-use super::private::Private;
 use super::pass;
+use super::private::Private;
 use super::streams::{Feeder, Taker};
 use crate::limits::cgroup::CgroupHost;
 use crate::report::Report;
@@ -37,6 +37,7 @@ pub(super) struct Supervision {
     /// beside an init that is ending.
     control_is_open: bool,
     channel: Option<OwnedFd>,
+    guest: Option<OwnedFd>,
     denials: Denials,
     stdin: Feeder,
     stdout: Taker,
@@ -55,6 +56,8 @@ pub(super) struct Parts {
     pub(super) control: OwnedFd,
     /// None if the program has begun.
     pub(super) channel: Option<OwnedFd>,
+    /// The program, where it is not init's child.
+    pub(super) guest: Option<OwnedFd>,
     pub(super) stdin: Feeder,
     pub(super) stdout: Taker,
     pub(super) stderr: Taker,
@@ -82,7 +85,8 @@ enum Role {
 
 impl Supervision {
     pub(super) fn new(parts: Parts) -> Supervision {
-        let Parts { held, init, control, channel, stdin, stdout, stderr, cancel, accounting, facts } = parts;
+        let Parts { held, init, control, channel, guest, stdin, stdout, stderr, cancel, accounting, facts } =
+            parts;
         let denials = Denials::new(held.plan.guest.profile.clone());
         Supervision {
             held,
@@ -90,6 +94,7 @@ impl Supervision {
             control,
             control_is_open: true,
             channel,
+            guest,
             denials,
             stdin,
             stdout,
@@ -307,7 +312,10 @@ impl Supervision {
         let Some(cancel) = &self.cancel else { return };
         match cancel.order() {
             Order::End => self.kill(Killed::Cancelled(cancel.signal())),
-            Order::Pass(signal) if self.facts.started.is_some() => pass::to_guest(self.init.pid(), signal),
+            Order::Pass(signal) if self.facts.started.is_some() => match &self.guest {
+                Some(guest) => pass::to(guest, signal),
+                None => pass::to_child_of(self.init.pid(), signal),
+            },
             Order::Pass(_) | Order::None => {}
         }
     }

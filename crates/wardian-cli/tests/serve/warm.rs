@@ -1,0 +1,96 @@
+//! Sandboxes that are ready ahead of demand.
+
+use crate::server::Server;
+use crate::websocket::{Message, WebSocket};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::Command;
+
+const PYTHON: &str = "/usr/bin/python3";
+
+/// With sandboxes ready, or a word why not.
+fn server(test: &str, more: &str) -> Option<Server> {
+    if !Path::new(PYTHON).exists() {
+        eprintln!("SKIP {test}: no {PYTHON}");
+        return None;
+    }
+    let server =
+        Server::with(&format!("[[environments]]\nname = \"p\"\npython = \"{PYTHON}\"\nready = 1\n{more}"));
+    if server.log().contains("every run starts cold") {
+        eprintln!("SKIP {test}: no sandbox can be ready ahead here: {}", server.log());
+        return None;
+    }
+    Some(server)
+}
+
+fn starts(server: &Server, interface: &str, start: &str) -> u64 {
+    let text = server.get("/metrics").text();
+    let start = format!("wardian_runs_total{{interface=\"{interface}\",start=\"{start}\"");
+    let counts = text.lines().filter(|line| line.starts_with(&start));
+    counts.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}
+
+#[test]
+fn runs_that_fit_start_warm_and_others_cold() {
+    let Some(server) =
+        server("runs_that_fit_start_warm_and_others_cold", "preload = [\"json\", \"decimal\"]")
+    else {
+        return;
+    };
+    let run = |request: Value| {
+        let answer = server.post("/v1/run", &request.to_string());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    };
+    let loaded = json!({"code": "import sys; print('decimal' in sys.modules, sys.argv, open('d').read(), input())",
+        "args": ["a"], "files": [{"path": "d", "text": "data"}], "stdin": "in", "env": {"WORD": "w"},
+        "limits": {"wall": "9s", "output": "1K"}});
+    let report = run(loaded);
+    assert_eq!(report["stdout"]["text"], "True ['/box/main.py', 'a'] data in\n");
+    assert_eq!(report["limits"]["wall_us"], 9_000_000);
+    assert_eq!((starts(&server, "v1", "warm"), starts(&server, "v1", "cold")), (1, 0));
+    for request in [
+        json!({"code": "pass", "limits": {"memory": "128M"}}),
+        json!({"code": "pass", "limits": {"processes": 3}}),
+        json!({"code": "pass", "env": {"PYTHONHASHSEED": "1"}}),
+    ] {
+        assert_eq!(run(request)["verdict"], "ok");
+    }
+    assert_eq!((starts(&server, "v1", "warm"), starts(&server, "v1", "cold")), (1, 3));
+    assert_eq!(run(json!({"code": "while True: pass", "limits": {"wall": 0.3}}))["verdict"], "time_limit");
+    assert!(
+        server
+            .get("/metrics")
+            .text()
+            .contains("wardian_pool{environment=\"p\",policy=\"python\",state=\"ready\"}")
+    );
+}
+
+#[test]
+fn merged_output_keeps_its_order_and_signals_arrive() {
+    let test = "merged_output_keeps_its_order_and_signals_arrive";
+    let Some(server) = server(test, "policies = [\"snekbox\", \"python\"]") else { return };
+    let code =
+        "import sys\nfor n in range(50):\n  print(n, file=[sys.stdout, sys.stderr][n % 2], flush=True)";
+    let answer = server.post("/eval", &json!({ "input": code }).to_string()).json();
+    let expected: String = (0..50).map(|n| format!("{n}\n")).collect();
+    assert_eq!(answer["stdout"], expected);
+    assert_eq!((starts(&server, "snekbox", "warm"), starts(&server, "snekbox", "cold")), (1, 0));
+    let mut socket = WebSocket::open(&server, "/v1/run/ws");
+    socket.send(&json!({"code": "import signal\nsignal.signal(signal.SIGINT, lambda *_: exit(9))\nprint('ready')\nwhile True: pass"}));
+    socket.wait_for("text", "ready\n");
+    socket.send(&json!({"type": "signal", "signal": "SIGINT"}));
+    let Message::Text(last) = socket.next() else { panic!("gone") };
+    assert_eq!(last["report"]["exit_code"], 9, "{last}");
+    assert_eq!(starts(&server, "ws", "warm"), 1);
+}
+
+#[test]
+fn a_module_that_cannot_be_imported_is_an_error_at_the_start() {
+    let mut command = Command::new(crate::server::binary());
+    let output =
+        command.args(["serve", "--listen", "127.0.0.1:0", "--preload", "no_such_module"]).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(125), "{stderr}");
+    assert!(stderr.contains("no_such_module"), "{stderr}");
+}

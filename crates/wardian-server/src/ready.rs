@@ -1,0 +1,113 @@
+//! Sandboxes that are ready ahead of demand, under one policy; and which jobs they fit.
+
+use crate::config::EnvironmentConfig;
+use crate::engine::{self, Job, RunError, Start};
+use std::ffi::OsString;
+use wardian::host::Host;
+use wardian::policy::Policy;
+use wardian::python;
+use wardian::report::Report;
+use wardian::sandbox::Connections;
+use wardian::warm::{self, JobLimits, JobProgram, Levels, Pool, PoolOptions, Rotation, WarmError};
+
+/// A pool, and the policy it was made with.
+pub(crate) struct Ready {
+    policy: Policy,
+    running: usize,
+    pool: Pool,
+}
+
+/// What a job changes of the pool's policy: as much as a pool lets it.
+pub(crate) struct Lowered {
+    limits: JobLimits,
+    env: Vec<(String, String)>,
+}
+
+/// The service's own queue comes before: here nobody waits but for a sandbox to be made.
+const QUEUE: usize = 1024;
+
+impl Ready {
+    pub(crate) fn start(
+        config: &EnvironmentConfig,
+        policy: &Policy,
+        python: &python::Request,
+        running: usize,
+        host: &Host,
+    ) -> Result<Ready, WarmError> {
+        let options = PoolOptions {
+            policy: policy.clone(),
+            python: python.clone(),
+            preload: config.preload.clone(),
+            ready: config.ready,
+            running,
+            queue: QUEUE,
+            rotation: Rotation::default(),
+        };
+        Ok(Ready { policy: policy.clone(), running, pool: Pool::start(options, host)? })
+    }
+
+    /// Whether it is what would be started now.
+    pub(crate) fn is(&self, policy: &Policy, running: usize) -> bool {
+        self.policy == *policy && self.running == running
+    }
+
+    /// The policy's name.
+    pub(crate) fn policy(&self) -> &str {
+        &self.policy.name
+    }
+
+    pub(crate) fn levels(&self) -> Levels {
+        self.pool.levels()
+    }
+
+    /// What the job changes, if it can be run here.
+    pub(crate) fn fit(&self, job: &Job) -> Option<Lowered> {
+        let (ours, wanted) = (&self.policy.limits, &job.policy.limits);
+        let lowered =
+            wanted.wall <= ours.wall && wanted.cpu_time <= ours.cpu_time && wanted.output <= ours.output;
+        if !lowered || matches!(job.start, Start::Arguments) {
+            return None;
+        }
+        let mut same = job.policy.clone();
+        (same.limits.wall, same.limits.cpu_time, same.limits.output) =
+            (ours.wall, ours.cpu_time, ours.output);
+        same.environment.set.clone_from(&self.policy.environment.set);
+        let set = &self.policy.environment.set;
+        let env = job.policy.environment.set.iter().filter(|(name, value)| set.get(*name) != Some(*value));
+        let env: Vec<_> = env.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let starts_python = |name: &str| name.starts_with("PYTHON") || name.starts_with("LD_");
+        if same != self.policy || env.iter().any(|(name, _)| starts_python(name)) {
+            return None;
+        }
+        let limits = JobLimits {
+            wall: Some(wanted.wall),
+            cpu_time: Some(wanted.cpu_time),
+            output: Some(wanted.output),
+        };
+        Some(Lowered { limits, env })
+    }
+
+    pub(crate) fn run(
+        &self,
+        job: Job,
+        lowered: Lowered,
+        connections: Connections,
+    ) -> Result<Report, RunError> {
+        let program = match job.start {
+            Start::Script(entry) => JobProgram::Script(entry),
+            Start::Code(code) => JobProgram::Code(code.into()),
+            Start::Module(name) => JobProgram::Module(name.into()),
+            // `fit` takes none of these.
+            Start::Arguments => JobProgram::Stdin,
+        };
+        let job = warm::Job {
+            inputs: engine::inputs(job.files)?,
+            args: job.args.into_iter().map(OsString::from).collect(),
+            env: lowered.env,
+            limits: lowered.limits,
+            unbuffered: job.unbuffered,
+            ..warm::Job::new(program)
+        };
+        Ok(self.pool.run(&job, connections)?)
+    }
+}
