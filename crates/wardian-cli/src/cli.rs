@@ -249,6 +249,9 @@ pub(crate) struct RunOptions {
     /// Most bytes of that value, 64M at most
     #[arg(long, value_name = "SIZE", default_value = "1M", requires = "result", help_heading = "Report")]
     pub(crate) result_size: Bytes,
+    /// End the run when this pipe is closed: whoever holds its other end must outlive the run
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Report")]
+    pub(crate) lifeline: Option<PathBuf>,
     /// Explain on standard error what was refused, with hints
     #[arg(long, help_heading = "Report")]
     pub(crate) explain: bool,

@@ -22,7 +22,7 @@ pub(super) fn connect(options: &RunOptions, program_from_stdin: bool) -> Result<
         stdin: stdin(options, program_from_stdin)?,
         stdout: pass(io::stdout().as_fd()).map_err(descriptors)?,
         stderr: pass(io::stderr().as_fd()).map_err(descriptors)?,
-        cancel: Some(cancel_on_signals()?),
+        cancel: Some(cancel(options)?),
         result: result(options)?,
         collect: collect(options)?,
     })
@@ -44,6 +44,24 @@ fn stdin(options: &RunOptions, program_from_stdin: bool) -> Result<StdinSource, 
     let file =
         open().map_err(|error| Failure::new(format!("`--stdin {}`: {error}", path.display()), None))?;
     Ok(StdinSource::Fd(file.into()))
+}
+
+/// Ends the run at our signals, and at the end of the lifeline if there is one.
+fn cancel(options: &RunOptions) -> Result<Cancel, Failure> {
+    let cancel = cancel_on_signals()?;
+    if let Some(path) = &options.lifeline {
+        let failed =
+            |error: io::Error| Failure::new(format!("`--lifeline {}`: {error}", path.display()), None);
+        let mut lifeline = File::open(path).map_err(failed)?;
+        let at_end = cancel.clone();
+        let watch = move || {
+            // Whatever is written into it says that somebody is there.
+            let _ = io::copy(&mut lifeline, &mut io::sink());
+            at_end.cancel();
+        };
+        std::thread::Builder::new().name("lifeline".into()).spawn(watch).map_err(failed)?;
+    }
+    Ok(cancel)
 }
 
 /// The most that a result may be given: it is kept in memory.
