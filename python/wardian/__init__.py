@@ -6,6 +6,7 @@ what wardian itself could not do.
 
 from __future__ import annotations
 
+from ._exec import ExecResult, safe_exec, safe_exec_async
 from ._options import Options
 from ._run import Chunk, Live, run, run_async, stream
 from ._version import __version__
@@ -25,6 +26,7 @@ __all__ = [
     "BinaryError",
     "CallError",
     "Chunk",
+    "ExecResult",
     "Live",
     "Options",
     "ProgramError",
@@ -37,5 +39,7 @@ __all__ = [
     "__version__",
     "run",
     "run_async",
+    "safe_exec",
+    "safe_exec_async",
     "stream",
 ]

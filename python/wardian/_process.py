@@ -28,7 +28,7 @@ class Process:
 
     def __init__(
         self,
-        command: typing.Sequence[typing.Union[str, bytes]],
+        command: typing.List[str],
         *,
         stdin: typing.Optional[int] = None,
         given: typing.Sequence[int] = (),
@@ -64,7 +64,7 @@ class Process:
 
     def _start(
         self,
-        command: typing.Sequence[typing.Union[str, bytes]],
+        command: typing.List[str],
         wanted: typing.Sequence[int],
         childs: contextlib.ExitStack,
     ) -> None:
@@ -74,7 +74,7 @@ class Process:
             high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, len(wanted) + FIRST)
             childs.callback(os.close, high)
             actions.append((os.POSIX_SPAWN_DUP2, high, number))
-        path = os.fspath(command[0])
+        path = command[0]
         try:
             self.pid = os.posix_spawn(
                 path,

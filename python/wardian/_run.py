@@ -110,6 +110,7 @@ def prepare(
     *,
     json: bool = True,
     result_size: typing.Optional[int] = None,
+    private: typing.Optional[typing.Tuple[str, bytes]] = None,
 ) -> Command:
     """The command of a run; whoever gets it closes it."""
     with contextlib.ExitStack() as stack:
@@ -126,6 +127,8 @@ def prepare(
         if result_size is not None:
             command.flag("result")
             command.option("result-size", str(result_size))
+        if private is not None:
+            command.file(*private)
         before = len(command.words)
         command.program(code, path, module, entry, args)
         # What follows is known only when all descriptors are, and must stand before the program.
