@@ -139,6 +139,9 @@ pub(crate) struct RunOptions {
     /// Run any program instead of Python: the first argument is its path, or a name in PATH
     #[arg(long)]
     pub(crate) exec: bool,
+    /// Run this one of the files that --file brings in, by its name inside
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["code", "module", "exec"])]
+    pub(crate) entry: Option<String>,
 
     /// A preset (python, strict, judge, codejail) or a policy file
     #[arg(long, default_value = "python", value_name = "NAME|FILE", help_heading = "Policy")]
@@ -148,7 +151,7 @@ pub(crate) struct RunOptions {
         long,
         value_name = "FILE",
         value_hint = ValueHint::FilePath,
-        conflicts_with_all = ["policy", "code", "module", "exec", "files", "collect", "python", "venv", "outside", "level"],
+        conflicts_with_all = ["policy", "code", "module", "exec", "files", "result", "collect", "python", "venv", "outside", "level"],
         help_heading = "Policy"
     )]
     pub(crate) nsjail_config: Option<PathBuf>,
@@ -240,6 +243,15 @@ pub(crate) struct RunOptions {
     /// Write the report to a file, whatever happens
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Report")]
     pub(crate) report: Option<PathBuf>,
+    /// Let the program write one JSON value to descriptor 3: `result` in the report
+    #[arg(long, help_heading = "Report")]
+    pub(crate) result: bool,
+    /// Most bytes of that value, 64M at most
+    #[arg(long, value_name = "SIZE", default_value = "1M", requires = "result", help_heading = "Report")]
+    pub(crate) result_size: Bytes,
+    /// End the run when this pipe is closed: whoever holds its other end must outlive the run
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Report")]
+    pub(crate) lifeline: Option<PathBuf>,
     /// Explain on standard error what was refused, with hints
     #[arg(long, help_heading = "Report")]
     pub(crate) explain: bool,

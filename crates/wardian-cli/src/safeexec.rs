@@ -167,6 +167,7 @@ fn connect() -> Result<Connections, Failure> {
         stdout: pass(io::stdout().as_fd())?,
         stderr: pass(io::stderr().as_fd())?,
         cancel: Some(cancel_on_signals()?),
+        result: None,
         collect: None,
     })
 }

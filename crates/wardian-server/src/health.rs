@@ -98,7 +98,7 @@ pub(crate) async fn probe(service: &Arc<Service>) -> Result<Holds, String> {
         unbuffered: false,
     };
     let Streams { stdin, stdout, stderr, collect } = Streams::kept(Vec::new(), None);
-    let connections = Connections { stdin, stdout, stderr, cancel: None, collect };
+    let connections = Connections { stdin, stdout, stderr, cancel: None, collect, result: None };
     let run = {
         let service = Arc::clone(service);
         move || Arc::clone(&job.environment).run(job, connections, &service.host)

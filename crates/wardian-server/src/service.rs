@@ -173,6 +173,7 @@ impl Service {
         let cancel = Cancel::new().map_err(Problem::ours)?;
         let registered = Registered::new(self, &cancel);
         let connections = Connections {
+            result: None,
             stdin: streams.stdin,
             stdout: streams.stdout,
             stderr: streams.stderr,

@@ -99,6 +99,7 @@ fn time_warm(pool: &Pool, code: &str, alone: bool) -> Duration {
         stdout: kept(),
         stderr: kept(),
         cancel: None,
+        result: None,
         collect: None,
     };
     let job = Job::new(JobProgram::Code(code.into()));

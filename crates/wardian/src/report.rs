@@ -3,10 +3,14 @@
 //! Nothing in it is taken from what the guest says about itself; the guest's words are in `stdout`, `stderr`
 //! and `files`, and nowhere else.
 
+mod json;
+
 use crate::policy::Level;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+pub use json::{Json, ResultMissing};
 
 /// The schema's name; readers refuse another number.
 pub const SCHEMA: &str = "wardian.report/1";
@@ -40,6 +44,12 @@ pub struct Report {
     pub stdout: Stream,
     /// What it wrote to standard error.
     pub stderr: Stream,
+    /// What it wrote to its result channel, if it was given one: its own word, and any JSON value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Json>,
+    /// Why there is no result, if there could be one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result_missing: Option<ResultMissing>,
     /// The limits in force.
     pub limits: EffectiveLimits,
     /// What it used.
@@ -345,6 +355,8 @@ impl Report {
             signal: None,
             stdout: nothing(),
             stderr: nothing(),
+            result: None,
+            result_missing: None,
             limits: EffectiveLimits::default(),
             usage: Usage::default(),
             usage_source: BTreeMap::new(),

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use wardian::files::{CollectLimits, Globs, OutDir};
+use wardian::policy::Bytes;
 use wardian::sandbox::{Cancel, Collect, Connections, Output, StdinSource};
 
 /// Connects a run to its caller.
@@ -21,7 +22,8 @@ pub(super) fn connect(options: &RunOptions, program_from_stdin: bool) -> Result<
         stdin: stdin(options, program_from_stdin)?,
         stdout: pass(io::stdout().as_fd()).map_err(descriptors)?,
         stderr: pass(io::stderr().as_fd()).map_err(descriptors)?,
-        cancel: Some(cancel_on_signals()?),
+        cancel: Some(cancel(options)?),
+        result: result(options)?,
         collect: collect(options)?,
     })
 }
@@ -42,6 +44,43 @@ fn stdin(options: &RunOptions, program_from_stdin: bool) -> Result<StdinSource, 
     let file =
         open().map_err(|error| Failure::new(format!("`--stdin {}`: {error}", path.display()), None))?;
     Ok(StdinSource::Fd(file.into()))
+}
+
+/// Ends the run at our signals, and at the end of the lifeline if there is one.
+fn cancel(options: &RunOptions) -> Result<Cancel, Failure> {
+    let cancel = cancel_on_signals()?;
+    if let Some(path) = &options.lifeline {
+        let failed =
+            |error: io::Error| Failure::new(format!("`--lifeline {}`: {error}", path.display()), None);
+        let mut lifeline = File::open(path).map_err(failed)?;
+        let at_end = cancel.clone();
+        let watch = move || {
+            // Whatever is written into it says that somebody is there.
+            let _ = io::copy(&mut lifeline, &mut io::sink());
+            at_end.cancel();
+        };
+        std::thread::Builder::new().name("lifeline".into()).spawn(watch).map_err(failed)?;
+    }
+    Ok(cancel)
+}
+
+/// The most that a result may be given: it is kept in memory.
+const LARGEST_RESULT: Bytes = Bytes(64 << 20);
+
+fn result(options: &RunOptions) -> Result<Option<Bytes>, Failure> {
+    if !options.result {
+        return Ok(None);
+    }
+    if !options.json && options.report.is_none() {
+        let hint = "`--json` prints the report, `--report FILE` writes it";
+        return Err(Failure::new("`--result` goes into a report, and there is none", Some(hint.into())));
+    }
+    if options.result_size > LARGEST_RESULT {
+        let text =
+            format!("`--result-size`: {} is more than the {LARGEST_RESULT} it can be", options.result_size);
+        return Err(Failure::new(text, None));
+    }
+    Ok(Some(options.result_size))
 }
 
 fn collect(options: &RunOptions) -> Result<Option<Collect>, Failure> {

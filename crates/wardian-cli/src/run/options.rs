@@ -22,10 +22,13 @@ pub(super) struct Prepared {
 /// Everything that can be wrong with options is found here, before anything runs.
 pub(super) fn prepare(options: &RunOptions) -> Result<Prepared, Failure> {
     let policy = policy(options)?;
-    let (program, args) = program(options)?;
     let most = policy.limits.disk.0.max(LARGEST_PROGRAM);
     let mut inputs = options.files.iter().map(|text| input(text, most)).collect::<Result<Vec<_>, _>>()?;
-    if let Program::Script(script) = &program {
+    let (program, args) = match &options.entry {
+        Some(name) => (entry(name, &inputs)?, options.program.clone()),
+        None => program(options)?,
+    };
+    if let (Program::Script(script), None) = (&program, &options.entry) {
         inputs.insert(0, script.clone());
     }
     let inputs = InputSet::new(inputs, most).map_err(|error| Failure::new(&error, None))?.into_vec();
@@ -86,6 +89,15 @@ fn program(options: &RunOptions) -> Result<(Program, Vec<OsString>), Failure> {
     let script = Input::open(Path::new(first), None, LARGEST_PROGRAM)
         .map_err(|error| Failure::new(format!("cannot run the script: {error}"), error.hint()))?;
     Ok((Program::Script(script), args))
+}
+
+/// One of the files.
+fn entry(name: &str, inputs: &[Input]) -> Result<Program, Failure> {
+    let found = inputs.iter().find(|input| input.name() == name);
+    found.cloned().map(Program::Script).ok_or_else(|| {
+        let hint = format!("bring it in with `--file HOST:{name}`");
+        Failure::new(format!("`--entry {name}`: no `--file` has that name inside"), Some(hint))
+    })
 }
 
 /// A program's arguments may look like options, so the first word may too: a misspelt one is not taken for a script.

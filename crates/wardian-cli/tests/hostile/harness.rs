@@ -97,6 +97,12 @@ impl Run {
         self
     }
 
+    /// Adds an option without a value.
+    pub fn flag(mut self, name: &str) -> Run {
+        self.options.push(name.into());
+        self
+    }
+
     /// Names the policy.
     pub fn policy(self, name: &str) -> Run {
         self.option("--policy", name)

@@ -21,6 +21,7 @@ mod memory;
 mod network;
 mod output;
 mod processes;
+mod result;
 mod secrets;
 mod stdin;
 mod syscalls;

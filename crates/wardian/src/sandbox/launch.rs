@@ -87,6 +87,10 @@ pub fn launch(
     let owner = ids.as_ref().map(|ids| ids.guest);
     let pipe = |reads| guest_pipe(reads, owner).map_err(SandboxError::at("make the pipes of its streams"));
     let (stdin, stdout, stderr) = (pipe(true)?, pipe(false)?, pipe(false)?);
+    let result = match connections.result {
+        Some(limit) => Some((pipe(false)?, limit.0)),
+        None => None,
+    };
     let (channel, guest_channel) = packet_pair()?;
     let trees = plan.trees.iter().map(open_tree).collect::<Result<Vec<_>, _>>()?;
     // Each with an offset of its own: the same input may be on its way into another sandbox.
@@ -105,7 +109,8 @@ pub fn launch(
     };
     let joins = joined.as_ref().map_or(&[][..], Cgroup::join_files);
     let first_join = CHANNEL.0 + 4 + count(plan.inputs.len() + plan.copies.len() + trees.len());
-    let bytes = encode(&plan, ids.as_ref(), first_join, joins.len());
+    let result_slot = result.is_some().then(|| Slot(first_join + count(joins.len())));
+    let bytes = encode(&plan, ids.as_ref(), first_join, joins.len(), result_slot);
     let plan_file =
         init::sealed("wardian-plan", &bytes, false).map_err(SandboxError::at("put the plan in memory"))?;
     let errors = plan.policy.stderr.of(&stdout, &stderr);
@@ -120,6 +125,7 @@ pub fn launch(
     slots.extend(plan.copies.iter().map(AsFd::as_fd));
     slots.extend(trees.iter().map(AsFd::as_fd));
     slots.extend(joins.iter().map(AsFd::as_fd));
+    slots.extend(result.iter().map(|(pipe, _)| pipe.guests.as_fd()));
     debug_assert_eq!((CONTROL, PLAN), (Slot(0), Slot(1)));
 
     let mut begun = match head_start.and_then(|head_start| head_start.finish(plan.namespaces)) {
@@ -145,6 +151,7 @@ pub fn launch(
         stdin: Feeder::new(connections.stdin, stdin.ours),
         stdout: Taker::new(stdout.ours, connections.stdout, limit),
         stderr: Taker::new(stderr.ours, connections.stderr, limit),
+        result: result.map(|(pipe, limit)| Taker::keeper(pipe.ours, limit)),
         cancel: connections.cancel,
         accounting,
         facts: Facts::new(accepted, prepared),
@@ -200,7 +207,13 @@ pub(super) fn open_tree(tree: &HostTree) -> Result<OwnedFd, SandboxError> {
     Ok(detached)
 }
 
-fn encode(plan: &Plan, ids: Option<&IdLease>, first_join: u32, joins: usize) -> Vec<u8> {
+fn encode(
+    plan: &Plan,
+    ids: Option<&IdLease>,
+    first_join: u32,
+    joins: usize,
+    result: Option<Slot>,
+) -> Vec<u8> {
     let guest = &plan.guest;
     let in_place = plan.in_place.is_some();
     // Without a user namespace ids are the host's, and an ordinary user has no rights over the bounding set.
@@ -210,7 +223,7 @@ fn encode(plan: &Plan, ids: Option<&IdLease>, first_join: u32, joins: usize) -> 
         channel: CHANNEL,
         joins: (first_join..first_join + count(joins)).map(Slot).collect(),
         stdio: STDIO,
-        result: None,
+        result,
         terminal: false,
         new_cgroup_root: joins > 0 && !in_place,
         nice: guest.nice,

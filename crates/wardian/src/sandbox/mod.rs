@@ -37,6 +37,7 @@ pub(crate) use private::PREFIX as SCRATCH_PREFIX;
 
 use crate::files::{CollectLimits, Globs, OutDir};
 use crate::plan::Plan;
+use crate::policy::Bytes;
 use crate::report::Report;
 
 /// How a run is connected to its caller.
@@ -49,6 +50,8 @@ pub struct Connections {
     pub stderr: Output,
     /// Ends the run early.
     pub cancel: Option<Cancel>,
+    /// Grants the guest descriptor 3, on which it may write one JSON value of so many bytes.
+    pub result: Option<Bytes>,
     /// What is collected from the working directory when everything inside is dead.
     pub collect: Option<Collect>,
 }
@@ -57,7 +60,14 @@ impl Connections {
     /// Nothing on standard input; both output streams kept for the report, up to the policy's limit.
     pub fn capture() -> Connections {
         let keep = || Output { pass_to: None, keep: true };
-        Connections { stdin: StdinSource::Empty, stdout: keep(), stderr: keep(), cancel: None, collect: None }
+        Connections {
+            stdin: StdinSource::Empty,
+            stdout: keep(),
+            stderr: keep(),
+            cancel: None,
+            result: None,
+            collect: None,
+        }
     }
 }
 

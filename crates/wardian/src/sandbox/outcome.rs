@@ -8,8 +8,8 @@ use super::launch::Held;
 use super::message;
 use super::streams::{Kept, Taker};
 use crate::report::{
-    Denial, EffectiveLimits, Encoding, PolicyRef, Reason, Report, SCHEMA, Signal, Source, Stream, Timeline,
-    Usage, Verdict,
+    Denial, EffectiveLimits, Encoding, Json, PolicyRef, Reason, Report, ResultMissing, SCHEMA, Signal,
+    Source, Stream, Timeline, Usage, Verdict,
 };
 use base64::Engine;
 use sha2::{Digest, Sha256};
@@ -144,14 +144,20 @@ fn not_started(facts: &Facts) -> Option<Result<Ending, SandboxError>> {
     })
 }
 
+/// What the guest wrote.
+pub(super) struct Taken {
+    pub(super) stdout: Taker,
+    pub(super) stderr: Taker,
+    pub(super) result: Option<Taker>,
+}
+
 /// The report, or what went wrong on our side.
 pub(super) fn report(
     mut held: Held,
     facts: Facts,
     accounting: Accounting,
     init_status: i32,
-    stdout: Taker,
-    stderr: Taker,
+    taken: Taken,
     denials: Vec<Denial>,
 ) -> Result<Report, SandboxError> {
     if let Some((step, errno)) = facts.failed {
@@ -173,6 +179,7 @@ pub(super) fn report(
     let enforced_by = enforcement::enforced_by(&held, &facts, &accounting);
     let limits = effective(&held.plan);
     let message = message::sentence(&ending, &limits, &usage, &held.plan);
+    let (result, result_missing) = taken.result.map_or((None, None), result);
     let since = |at: Option<Instant>| at.map(|at| micros(at.duration_since(facts.accepted)));
     Ok(Report {
         schema: SCHEMA.into(),
@@ -186,8 +193,10 @@ pub(super) fn report(
         message,
         exit_code: ending.exit_code,
         signal: ending.signal.map(|number| Signal { number, name: message::signal_name(number) }),
-        stdout: stream(stdout),
-        stderr: stream(stderr),
+        stdout: stream(taken.stdout),
+        stderr: stream(taken.stderr),
+        result,
+        result_missing,
         limits,
         usage,
         usage_source,
@@ -358,6 +367,19 @@ fn stream(taker: Taker) -> Stream {
         omitted_bytes: omitted,
         tail: truncated.then_some(tail),
         passed_through,
+    }
+}
+
+/// What came over the result channel: the guest's own word, and only checked to be bounded JSON.
+fn result(taker: Taker) -> (Option<Json>, Option<ResultMissing>) {
+    let too_large = taker.is_over_limit();
+    let Kept { head, .. } = taker.into_kept().unwrap_or_default();
+    if too_large {
+        return (None, Some(ResultMissing::TooLarge));
+    }
+    match Json::read(head) {
+        Ok(json) => (Some(json), None),
+        Err(why) => (None, Some(why)),
     }
 }
 

@@ -246,6 +246,7 @@ impl Armed {
             stdin: Feeder::new(connections.stdin, slot.stdin),
             stdout: Taker::new(slot.stdout, connections.stdout, limit),
             stderr: Taker::new(slot.stderr, connections.stderr, limit),
+            result: None,
             cancel: connections.cancel,
             accounting,
             facts: Facts::new(accepted, prepared),

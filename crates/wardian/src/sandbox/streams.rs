@@ -167,6 +167,11 @@ impl Taker {
         }
     }
 
+    /// Takes what goes nowhere but into the report.
+    pub(super) fn keeper(pipe: OwnedFd, limit: u64) -> Taker {
+        Taker::new(pipe, Output { pass_to: None, keep: true }, limit)
+    }
+
     /// The guest's pipe, while we can take more.
     pub(super) fn wants_read(&self) -> Option<BorrowedFd<'_>> {
         self.pipe.as_ref().filter(|_| self.pending.is_empty()).map(AsFd::as_fd)
@@ -251,7 +256,7 @@ mod tests {
 
     fn keeper(limit: u64) -> Taker {
         let (read, _write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
-        Taker::new(read, Output { pass_to: None, keep: true }, limit)
+        Taker::keeper(read, limit)
     }
 
     #[test]

@@ -42,6 +42,7 @@ pub(super) struct Supervision {
     stdin: Feeder,
     stdout: Taker,
     stderr: Taker,
+    result: Option<Taker>,
     cancel: Option<Cancel>,
     accounting: Accounting,
     /// When init was asked to end the run.
@@ -61,6 +62,8 @@ pub(super) struct Parts {
     pub(super) stdin: Feeder,
     pub(super) stdout: Taker,
     pub(super) stderr: Taker,
+    /// The result channel, where there is one.
+    pub(super) result: Option<Taker>,
     pub(super) cancel: Option<Cancel>,
     pub(super) accounting: Accounting,
     pub(super) facts: Facts,
@@ -81,12 +84,25 @@ enum Role {
     StdoutTarget,
     Stderr,
     StderrTarget,
+    Result,
 }
 
 impl Supervision {
     pub(super) fn new(parts: Parts) -> Supervision {
-        let Parts { held, init, control, channel, guest, stdin, stdout, stderr, cancel, accounting, facts } =
-            parts;
+        let Parts {
+            held,
+            init,
+            control,
+            channel,
+            guest,
+            stdin,
+            stdout,
+            stderr,
+            result,
+            cancel,
+            accounting,
+            facts,
+        } = parts;
         let denials = Denials::new(held.plan.guest.profile.clone());
         Supervision {
             held,
@@ -99,6 +115,7 @@ impl Supervision {
             stdin,
             stdout,
             stderr,
+            result,
             cancel,
             accounting,
             asked: None,
@@ -161,14 +178,13 @@ impl Supervision {
             self.facts,
             self.accounting,
             init_status,
-            self.stdout,
-            self.stderr,
+            outcome::Taken { stdout: self.stdout, stderr: self.stderr, result: self.result },
             denials,
         )
     }
 
     fn streams_are_done(&self) -> bool {
-        self.stdout.is_done() && self.stderr.is_done()
+        self.stdout.is_done() && self.stderr.is_done() && self.result.as_ref().is_none_or(Taker::is_done)
     }
 
     /// When to look again even if nothing happens.
@@ -279,6 +295,7 @@ impl Supervision {
             (Role::StdoutTarget, self.stdout.wants_write(), write),
             (Role::Stderr, self.stderr.wants_read(), read),
             (Role::StderrTarget, self.stderr.wants_write(), write),
+            (Role::Result, self.result.as_ref().and_then(Taker::wants_read), read),
         ];
         candidates.into_iter().filter_map(|(role, fd, flags)| fd.map(|fd| (role, fd, flags))).collect()
     }
@@ -303,6 +320,7 @@ impl Supervision {
             Role::StdoutTarget => self.stdout.write(),
             Role::Stderr => self.stderr.read(),
             Role::StderrTarget => self.stderr.write(),
+            Role::Result => self.result.iter_mut().for_each(Taker::read),
         }
         Ok(())
     }

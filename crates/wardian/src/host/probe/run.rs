@@ -89,6 +89,7 @@ fn try_program(level: Level, program: Program, args: Vec<OsString>, host: &Host)
         stdout: keep(),
         stderr: keep(),
         cancel: None,
+        result: None,
         collect: None,
     };
     Ok(sandbox::run(Plan::build(request, host)?, connections)?)

@@ -1,0 +1,270 @@
+"""``exec()`` and function calls, contained: values go in through a private file and out through a private channel."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+import typing
+
+from . import _values
+from ._options import LONGEST_CODE, Command, Files, Options, Size, Stdin, to_bytes
+from ._run import execute, execute_async, prepare
+from .errors import CallError, ProgramError, UsageError
+from .report import Report
+
+if typing.TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = ["ExecResult", "safe_exec", "safe_exec_async"]
+
+#: Bytes that globals may take as JSON, each way.
+SIZE = 16 << 20
+#: The channel's own limit.
+_LARGEST = 64 << 20
+_INPUT = ".wardian-input"
+
+Globals = typing.MutableMapping[str, typing.Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class ExecResult:
+    """What came of code that ran to its end; the globals are in the caller's dictionary already."""
+
+    #: What happened, with ``stdout`` and ``stderr``.
+    report: Report
+    #: Globals that were not carried in, and why.
+    not_carried_in: typing.Mapping[str, str]
+    #: Globals that were not carried out, and why; the caller's dictionary keeps what it had.
+    not_carried_out: typing.Mapping[str, str]
+
+    @property
+    def stdout(self) -> str:
+        """What the code wrote to standard output."""
+        return str(self.report.stdout)
+
+    @property
+    def stderr(self) -> str:
+        """What the code wrote to standard error."""
+        return str(self.report.stderr)
+
+
+def safe_exec(
+    code: str,
+    globals: typing.Optional[Globals] = None,
+    *,
+    filename: str = "<string>",
+    size: Size = SIZE,
+    stdin: Stdin = None,
+    files: Files = (),
+    collect: typing.Iterable[str] = (),
+    **options: Unpack[Options],
+) -> ExecResult:
+    """Executes code as ``exec(code, globals)`` would, contained: afterwards ``globals`` has what the code made of it.
+
+    Carried in and out, exactly: None, booleans, numbers, text, bytes, and lists, tuples, sets and dictionaries of
+    them, at most ``size`` bytes and 50 levels deep. Anything else stays where it is, and is named in the answer.
+    Values are copied: what two names share outside they do not share inside.
+
+    Raises :class:`ProgramError` if the code raises, exits with a code other than 0, or is ended by a limit;
+    ``globals`` is untouched then. Hostile code decides what its own globals are, and nothing else.
+    """
+    values = {} if globals is None else globals
+    command, missing = _prepare(code, values, "exec", filename, size, {}, options, stdin, files, collect)
+    with command:
+        report = execute(command)
+    return _finish(report, values, missing)
+
+
+async def safe_exec_async(
+    code: str,
+    globals: typing.Optional[Globals] = None,
+    *,
+    filename: str = "<string>",
+    size: Size = SIZE,
+    stdin: Stdin = None,
+    files: Files = (),
+    collect: typing.Iterable[str] = (),
+    **options: Unpack[Options],
+) -> ExecResult:
+    """As :func:`safe_exec`, in an event loop."""
+    values = {} if globals is None else globals
+    command, missing = _prepare(code, values, "exec", filename, size, {}, options, stdin, files, collect)
+    with command:
+        report = await execute_async(command)
+    return _finish(report, values, missing)
+
+
+def prepare_call(
+    code: str,
+    function: str,
+    args: typing.Sequence[typing.Any],
+    kwargs: typing.Mapping[str, typing.Any],
+    options: Options,
+    size: Size = SIZE,
+) -> Command:
+    """The command that calls a function of some code."""
+    if not isinstance(function, str) or not function.isidentifier():
+        raise UsageError(f"{function!r} is no function's name")
+    budget = [_bytes(size)]
+    more: typing.Dict[str, typing.Any] = {"function": function}
+    for name, value in (("args", tuple(args)), ("kwargs", dict(kwargs))):
+        try:
+            more[name] = _values.pack(value, budget)
+        except _values.Problem as problem:
+            raise UsageError(f"the {name} of {function!r} cannot be carried in: {problem}") from None
+    command, _ = _prepare(code, {}, "call", "<string>", size, more, options)
+    return command
+
+
+def finish_call(report: Report) -> typing.Any:
+    """What a called function has returned."""
+    answer = _answer(report, CallError)
+    if "value" not in answer:
+        why = str(answer.get("missing", "it did not return"))[:200]
+        raise CallError(f"what it returned cannot be carried out: {why}", report)
+    try:
+        return _values.unpack(answer["value"])
+    except _values.Problem as problem:
+        raise CallError(f"what it returned cannot be read: {problem}", report) from None
+
+
+@functools.lru_cache(maxsize=None)
+def harness() -> str:
+    """The program that runs inside."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    parts = []
+    for name in ("_values.py", "_harness.py"):
+        with open(os.path.join(here, name), encoding="utf-8") as source:
+            parts.append(source.read())
+    return "\n".join(parts)
+
+
+def _bytes(size: Size) -> int:
+    limit = to_bytes(size)
+    if not 0 < limit <= _LARGEST:
+        raise UsageError(f"size: {size!r} is not between 1 and 64M")
+    return limit
+
+
+def _prepare(
+    code: str,
+    values: typing.Mapping[str, typing.Any],
+    mode: str,
+    filename: str,
+    size: Size,
+    more: typing.Mapping[str, typing.Any],
+    options: Options,
+    stdin: Stdin = None,
+    files: Files = (),
+    collect: typing.Iterable[str] = (),
+) -> typing.Tuple[Command, typing.Dict[str, str]]:
+    if not isinstance(code, str):
+        raise UsageError(f"code is {type(code).__name__}, not str")
+    limit = _bytes(size)
+    packed, missing = _pack_globals(values, limit)
+    order = {"mode": mode, "code": code, "name": filename, "globals": packed, "size": limit, **more}
+    if len(harness()) > LONGEST_CODE:
+        raise AssertionError("the harness goes on the command line")
+    command = prepare(
+        options,
+        harness(),
+        stdin=stdin,
+        files=files,
+        collect=collect,
+        result_size=min(2 * limit, _LARGEST),
+        private=(_INPUT, json.dumps(order).encode("ascii")),
+    )
+    return command, missing
+
+
+def _pack_globals(
+    values: typing.Mapping[str, typing.Any], limit: int
+) -> typing.Tuple[typing.List[typing.Any], typing.Dict[str, str]]:
+    budget = [limit]
+    packed: typing.List[typing.Any] = ["d"]
+    missing = {}
+    for name, value in list(values.items()):
+        if name == "__builtins__":
+            continue
+        if type(name) is not str:
+            missing[repr(name)] = "its name is no text"
+            continue
+        try:
+            packed.append([_values.pack(name, budget), _values.pack(value, budget)])
+        except _values.Problem as problem:
+            if budget[0] < 0:
+                raise UsageError(
+                    f"the globals are larger than {limit} bytes (at {name!r})", "a larger size=, or a file"
+                ) from None
+            missing[name] = str(problem)
+    return packed, missing
+
+
+def _answer(report: Report, error: typing.Type[ProgramError]) -> typing.Dict[str, typing.Any]:
+    """What the harness wrote, if the program let it."""
+    raw = report.result
+    answer = raw if isinstance(raw, dict) else {}
+    told = answer.get("error")
+    if isinstance(told, dict):
+        raise _told(report, told, error)
+    if report.verdict not in ("ok", "nonzero_exit"):
+        raise error(report.message, report)
+    if not answer:
+        why = report.result_missing or "not a value of ours"
+        raise error(
+            f"it ended (exit code {report.exit_code}) before its values could be read back ({why})", report
+        )
+    if report.verdict != "ok":
+        raise error(f"it ended with exit code {report.exit_code} after its end", report)
+    return answer
+
+
+def _told(
+    report: Report, told: typing.Mapping[str, typing.Any], error: typing.Type[ProgramError]
+) -> ProgramError:
+    def text(name: str) -> typing.Optional[str]:
+        value = told.get(name)
+        # Halves of characters cannot be printed, and an error is there to be printed.
+        return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else None
+
+    def number(name: str) -> typing.Optional[int]:
+        value = told.get(name)
+        return value if type(value) is int else None
+
+    kind, message = text("type") or "Exception", text("message") or ""
+    return error(
+        f"{kind}: {message}" if message else kind,
+        report,
+        type_name=kind,
+        traceback=text("traceback"),
+        line=number("line"),
+        offset=number("offset"),
+    )
+
+
+def _finish(report: Report, values: Globals, missing_in: typing.Dict[str, str]) -> ExecResult:
+    answer = _answer(report, ProgramError)
+    new: typing.Dict[str, typing.Any] = {}
+    missing_out: typing.Dict[str, str] = {}
+    kept, missing = answer.get("globals"), answer.get("missing")
+    names = answer.get("names")
+    if not isinstance(kept, list) or not isinstance(missing, list) or not isinstance(names, list):
+        raise ProgramError("its globals are not what the harness writes", report)
+    for entry in missing:
+        if isinstance(entry, list) and len(entry) == 2 and all(isinstance(text, str) for text in entry):
+            missing_out[entry[0]] = entry[1]
+    for entry in kept:
+        if not (isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], str)):
+            raise ProgramError("its globals are not what the harness writes", report)
+        try:
+            new[entry[0]] = _values.unpack(entry[1])
+        except _values.Problem as problem:
+            missing_out[entry[0]] = str(problem)
+    there = {name for name in names if isinstance(name, str)}
+    for name in [name for name in values if type(name) is str and name not in there]:
+        if name not in missing_in and name != "__builtins__":
+            del values[name]
+    values.update(new)
+    return ExecResult(report, missing_in, missing_out)

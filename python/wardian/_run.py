@@ -1,0 +1,332 @@
+"""Runs of a program: at once, in an event loop, and with live output."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import contextlib
+import dataclasses
+import os
+import threading
+import typing
+import weakref
+
+from . import _binary
+from ._options import Command, Files, Options, Stdin, check_names
+from ._process import FIRST, Process
+from ._version import __version__
+from .errors import SandboxError, UsageError
+from .report import Report
+
+if typing.TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = ["Chunk", "Live", "run", "run_async", "stream"]
+
+#: Runs at once in one process; more wait. Each holds some descriptors, of which a process often has but 1024.
+MOST_RUNS = 64
+_CHUNK = 1 << 16
+
+_turns = threading.BoundedSemaphore(MOST_RUNS)
+_loop_turns: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]" = (
+    weakref.WeakKeyDictionary()
+)
+
+Path = typing.Union[str, "os.PathLike[str]"]
+
+
+def run(
+    code: typing.Optional[str] = None,
+    *,
+    path: typing.Optional[Path] = None,
+    module: typing.Optional[str] = None,
+    entry: typing.Optional[str] = None,
+    args: typing.Iterable[str] = (),
+    stdin: Stdin = None,
+    files: Files = (),
+    collect: typing.Iterable[str] = (),
+    **options: Unpack[Options],
+) -> Report:
+    """Runs a program contained, and reports.
+
+    Exactly one of ``code``, ``path`` (a file of the host), ``module`` and ``entry`` (one of ``files``) says what.
+    ``files`` are copied in: ``{name: bytes | str | Path}``, or a list of paths. ``collect`` names files to get
+    back, as globs. All other arguments are :class:`Options`: the policy, and what is laid over it.
+
+    Whatever the program does is in the report. Raises :class:`SandboxError` if wardian could not run it,
+    :class:`UsageError` for an argument that cannot be, :class:`BinaryError` if there is no ``wardian``.
+    """
+    with prepare(options, code, path, module, entry, args, stdin, files, collect) as command:
+        return execute(command)
+
+
+async def run_async(
+    code: typing.Optional[str] = None,
+    *,
+    path: typing.Optional[Path] = None,
+    module: typing.Optional[str] = None,
+    entry: typing.Optional[str] = None,
+    args: typing.Iterable[str] = (),
+    stdin: Stdin = None,
+    files: Files = (),
+    collect: typing.Iterable[str] = (),
+    **options: Unpack[Options],
+) -> Report:
+    """As :func:`run`, in an event loop; cancelling the task ends the run and everything inside."""
+    with prepare(options, code, path, module, entry, args, stdin, files, collect) as command:
+        return await execute_async(command)
+
+
+def stream(
+    code: typing.Optional[str] = None,
+    *,
+    path: typing.Optional[Path] = None,
+    module: typing.Optional[str] = None,
+    entry: typing.Optional[str] = None,
+    args: typing.Iterable[str] = (),
+    stdin: Stdin = None,
+    files: Files = (),
+    collect: typing.Iterable[str] = (),
+    **options: Unpack[Options],
+) -> Live:
+    """As :func:`run`, with the output as it comes: ``async for chunk in wardian.stream(code)``.
+
+    Nothing is started before the first step of the iteration; the answer's ``report`` is there after the last.
+    """
+    check_names(options)
+    return Live(lambda: prepare(options, code, path, module, entry, args, stdin, files, collect, json=False))
+
+
+def prepare(
+    options: Options,
+    code: typing.Optional[str] = None,
+    path: typing.Optional[Path] = None,
+    module: typing.Optional[str] = None,
+    entry: typing.Optional[str] = None,
+    args: typing.Iterable[str] = (),
+    stdin: Stdin = None,
+    files: Files = (),
+    collect: typing.Iterable[str] = (),
+    *,
+    json: bool = True,
+    result_size: typing.Optional[int] = None,
+    private: typing.Optional[typing.Tuple[str, bytes]] = None,
+) -> Command:
+    """The command of a run; whoever gets it closes it."""
+    with contextlib.ExitStack() as stack:
+        command = stack.enter_context(Command())
+        command.apply(options)
+        command.files(files)
+        command.feed(stdin)
+        if isinstance(collect, str):
+            raise UsageError("collect is one string", "a list of globs")
+        for glob in collect:
+            command.option("collect", glob)
+        if json:
+            command.flag("json")
+        if result_size is not None:
+            command.flag("result")
+            command.option("result-size", str(result_size))
+        if private is not None:
+            command.file(*private)
+        before = len(command.words)
+        command.program(code, path, module, entry, args)
+        # What follows is known only when all descriptors are, and must stand before the program.
+        number = FIRST + len(command.given)
+        more = []
+        if not json:
+            more.append(f"--report=/proc/self/fd/{number}")
+            number += 1
+        more.append(f"--lifeline=/proc/self/fd/{number}")
+        command.words[before:before] = more
+        stack.pop_all()
+        return command
+
+
+def _start(command: Command, outputs: int = 0) -> Process:
+    return Process(
+        [_binary.checked(__version__), "run", *command.words],
+        stdin=command.stdin,
+        given=command.given,
+        outputs=outputs,
+        lifeline=True,
+    )
+
+
+def execute(command: Command) -> Report:
+    """Runs a command to its end."""
+    with _turns:
+        process = _start(command)
+        try:
+            text = process.read_to_end()
+        except BaseException:
+            process.end()
+            raise
+        process.wait()
+    return answer(text, process)
+
+
+def answer(text: bytes, process: Process) -> Report:
+    """The report, or the exception that says why there is none."""
+    words = process.words()
+    if not text.strip():
+        raise SandboxError(words or "wardian ended without a report")
+    report = Report.from_text(text)
+    if report.verdict == "sandbox_error":
+        _, _, hint = words.partition("\nhint: ")
+        raise SandboxError(report.message, hint.strip() or None)
+    return report
+
+
+def _turn() -> asyncio.Semaphore:
+    loop = asyncio.get_running_loop()
+    turns = _loop_turns.get(loop)
+    if turns is None:
+        turns = _loop_turns[loop] = asyncio.Semaphore(MOST_RUNS)
+    return turns
+
+
+class _Reader:
+    """What comes from some descriptors, in an event loop, without a thread."""
+
+    def __init__(self, descriptors: typing.Iterable[int]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._news: "asyncio.Queue[typing.Tuple[int, bytes]]" = asyncio.Queue()
+        self._open = set(descriptors)
+        for descriptor in self._open:
+            os.set_blocking(descriptor, False)
+            self._loop.add_reader(descriptor, self._ready, descriptor)
+
+    def _ready(self, descriptor: int) -> None:
+        try:
+            data = os.read(descriptor, _CHUNK)
+        except (BlockingIOError, InterruptedError):
+            return
+        if not data:
+            self._loop.remove_reader(descriptor)
+        self._news.put_nowait((descriptor, data))
+
+    async def next(self) -> typing.Optional[typing.Tuple[int, bytes]]:
+        """The next piece, or None when all are at their end."""
+        while self._open:
+            descriptor, data = await self._news.get()
+            if data:
+                return descriptor, data
+            self._open.discard(descriptor)
+        return None
+
+    def close(self) -> None:
+        """Looks no more."""
+        for descriptor in self._open:
+            self._loop.remove_reader(descriptor)
+        self._open.clear()
+
+
+async def _gone(process: Process) -> None:
+    """Waits until a child that has closed its ends is gone: it is ending already."""
+    pause = 0.0
+    while not process.try_reap():
+        await asyncio.sleep(pause)
+        pause = min(pause + 0.0005, 0.01)
+    process.wait()
+
+
+async def _end(process: Process) -> None:
+    """Ends a run whatever else happens meanwhile."""
+    loop = asyncio.get_running_loop()
+    await asyncio.shield(loop.run_in_executor(None, process.end))
+
+
+async def execute_async(command: Command) -> Report:
+    """Runs a command to its end, in an event loop."""
+    async with _turn():
+        process = _start(command)
+        out, words = bytearray(), bytearray()
+        try:
+            reader = _Reader((process.stdout, process.stderr))
+            try:
+                stdout = process.stdout
+                while True:
+                    piece = await reader.next()
+                    if piece is None:
+                        break
+                    (out if piece[0] == stdout else words).extend(piece[1])
+            finally:
+                reader.close()
+            await _gone(process)
+        except BaseException:
+            await _end(process)
+            raise
+    process.remember_words(bytes(words))
+    return answer(bytes(out), process)
+
+
+@dataclasses.dataclass(frozen=True)
+class Chunk:
+    """A piece of output as it came: from ``stdout`` or ``stderr``."""
+
+    stream: str
+    data: bytes
+    text: str
+
+
+class Live:
+    """A run under way: an asynchronous iterator over its output."""
+
+    #: The report, once the iteration has come to its end.
+    report: typing.Optional[Report] = None
+
+    def __init__(self, make: typing.Callable[[], Command]) -> None:
+        self._make = make
+        self._chunks: typing.Optional[typing.AsyncGenerator[Chunk, None]] = None
+
+    def __aiter__(self) -> Live:
+        return self
+
+    async def __anext__(self) -> Chunk:
+        if self._chunks is None:
+            self._chunks = self._iterate()
+        return await self._chunks.__anext__()
+
+    async def aclose(self) -> None:
+        """Ends the run, if it is still under way."""
+        if self._chunks is not None:
+            await self._chunks.aclose()
+
+    async def __aenter__(self) -> Live:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def _iterate(self) -> typing.AsyncGenerator[Chunk, None]:
+        with self._make() as command:
+            async with _turn():
+                process = _start(command, outputs=1)
+                names = {process.stdout: "stdout", process.stderr: "stderr"}
+                decode = {
+                    name: codecs.getincrementaldecoder("utf-8")("replace").decode for name in names.values()
+                }
+                report, words = bytearray(), bytearray()
+                try:
+                    reader = _Reader((*names, *process.outputs))
+                    try:
+                        while True:
+                            piece = await reader.next()
+                            if piece is None:
+                                break
+                            name = names.get(piece[0])
+                            if name is None:
+                                report += piece[1]
+                                continue
+                            if name == "stderr":
+                                words = (words + piece[1])[-_CHUNK:]
+                            yield Chunk(name, piece[1], decode[name](piece[1]))
+                    finally:
+                        reader.close()
+                    await _gone(process)
+                except BaseException:
+                    await _end(process)
+                    raise
+        process.remember_words(bytes(words))
+        self.report = answer(bytes(report), process)
