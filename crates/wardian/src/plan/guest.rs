@@ -121,7 +121,13 @@ fn rlimits(policy: &Policy, host: &Host) -> Vec<Rlimit> {
             },
         ),
         both(RLIMIT_STACK, limits.stack.0),
-        both(RLIMIT_NPROC, u64::from(limits.processes) + others_of_its_id(policy, host)),
+        // Where a cgroup has the limit it comes first: it also counts what it refuses.
+        both(
+            RLIMIT_NPROC,
+            u64::from(limits.processes)
+                + others_of_its_id(policy, host)
+                + u64::from(host.cgroups().controllers().pids),
+        ),
         both(RLIMIT_MEMLOCK, policy.rlimits.locked_memory.map_or(64 << 10, |bytes| bytes.0)),
         both(RLIMIT_MSGQUEUE, policy.rlimits.message_queues.map_or(0, |bytes| bytes.0)),
         both(RLIMIT_NICE, 0),
