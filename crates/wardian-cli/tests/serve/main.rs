@@ -15,6 +15,7 @@ mod live;
 mod piston;
 mod refused;
 mod run;
+mod run_warm;
 mod server;
 mod snekbox;
 mod surface;
