@@ -12,6 +12,7 @@ mod client;
 mod hostile;
 mod life;
 mod live;
+mod packaging;
 mod piston;
 mod refused;
 mod run;
