@@ -63,6 +63,8 @@ fn request(options: &RunOptions) -> Result<Option<Value>, Failure> {
         || options.file_size.is_some()
         || options.stack.is_some()
         || options.stdin.is_some()
+        || options.result
+        || options.lifeline.is_some()
         || options.cwd.is_some()
         || options.python.is_some()
         || options.venv.is_some()
