@@ -143,6 +143,10 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "NAME", conflicts_with_all = ["code", "module", "exec"])]
     pub(crate) entry: Option<String>,
 
+    /// Have a service of this machine run it, if there is one at WARDIAN_SOCKET or /run/wardian.sock
+    #[arg(long)]
+    pub(crate) warm: bool,
+
     /// A preset (python, strict, judge, codejail) or a policy file
     #[arg(long, default_value = "python", value_name = "NAME|FILE", help_heading = "Policy")]
     pub(crate) policy: String,

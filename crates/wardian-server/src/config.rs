@@ -341,4 +341,19 @@ mod tests {
         let zero: Config = toml::from_str("runs.at_once = 0").unwrap();
         assert!(zero.check().unwrap_err().to_string().contains("runs.at_once"));
     }
+
+    #[test]
+    fn what_is_packaged_and_documented_is_a_configuration() {
+        for text in [
+            include_str!("../../../packaging/systemd/config.toml"),
+            include_str!("../../../packaging/docker/config.toml"),
+        ] {
+            let config: Config = toml::from_str(text).unwrap();
+            config.check().unwrap();
+        }
+        let document = include_str!("../../../docs/server.md");
+        let (_, block) = document.split_once("```toml\n").unwrap();
+        let (block, _) = block.split_once("```").unwrap();
+        assert_eq!(toml::from_str::<Config>(block).unwrap(), Config::default());
+    }
 }

@@ -1,5 +1,6 @@
 //! One connection: HTTP/1.1, as long as its client keeps moving.
 
+use crate::crowd::{Busy, Member};
 use crate::guard::Peer;
 use crate::service::Service;
 use crate::stall::Stall;
@@ -11,7 +12,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tower_service::Service as _;
@@ -36,19 +36,21 @@ impl Serving {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let most = self.service.setup().config.requests.connections;
-        let counted = Counted::new(&self.service);
+        let place = self.service.crowd.enter(most);
         tokio::spawn(async move {
-            if counted.before >= most {
+            let Some(place) = place else {
                 let brief = std::time::Duration::from_secs(1);
                 let _ = tokio::time::timeout(brief, stream.write_all(TOO_MANY)).await;
                 return;
+            };
+            tokio::select! {
+                () = self.serve(stream, peer, Arc::clone(&place.member)) => {}
+                () = place.member.told_to_leave() => {}
             }
-            self.serve(stream, peer).await;
-            drop(counted);
         });
     }
 
-    async fn serve<S>(mut self, stream: S, peer: Peer)
+    async fn serve<S>(mut self, stream: S, peer: Peer, member: Arc<Member>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -57,7 +59,9 @@ impl Serving {
         let router = self.router;
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
-            router.clone().call(request.map(Body::new))
+            let busy = Busy::new(&member);
+            let answering = router.clone().call(request.map(Body::new));
+            async move { answering.await.map(|answer| answer.map(|body| busy.with(body))) }
         });
         let mut builder = http1::Builder::new();
         // A client that closes its side has gone away: its run ends.
@@ -75,24 +79,5 @@ impl Serving {
         if let Err(error) = ended {
             tracing::debug!(%error, "connection ended");
         }
-    }
-}
-
-/// One more connection, while it lasts.
-struct Counted {
-    service: Arc<Service>,
-    before: usize,
-}
-
-impl Counted {
-    fn new(service: &Arc<Service>) -> Counted {
-        let before = service.connections.fetch_add(1, Ordering::Relaxed);
-        Counted { service: Arc::clone(service), before }
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.service.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -7,6 +7,7 @@
 mod auth;
 mod config;
 mod connection;
+mod crowd;
 mod engine;
 mod gate;
 mod guard;

@@ -12,7 +12,6 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::middleware;
 use axum::routing::{get, post};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 pub(crate) fn router(service: Arc<Service>) -> Router {
     Router::new()
@@ -33,7 +32,7 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
 }
 
 async fn figures(State(service): State<Arc<Service>>) -> Result<Response<Body>, Problem> {
-    let connections = service.connections.load(Ordering::Relaxed);
+    let connections = service.crowd.len();
     let text = service
         .metrics
         .text(&service.setup(), &service.gate, connections, service.memory.held())

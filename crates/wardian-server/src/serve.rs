@@ -187,9 +187,7 @@ async fn drain(service: &Arc<Service>, listeners: &mut Listeners) {
     }
     // Answers are on their way.
     let end = tokio::time::Instant::now() + Duration::from_secs(2);
-    while service.connections.load(std::sync::atomic::Ordering::Relaxed) > 0
-        && tokio::time::Instant::now() < end
-    {
+    while service.crowd.len() > 0 && tokio::time::Instant::now() < end {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     tracing::info!("ended");

@@ -2,6 +2,7 @@
 
 use crate::auth::Caller;
 use crate::config::{Config, ConfigError};
+use crate::crowd::Crowd;
 use crate::engine::{Job, RunError};
 use crate::gate::{Gate, Refused};
 use crate::health::Readiness;
@@ -12,7 +13,7 @@ use crate::problem::Problem;
 use crate::setup::Setup;
 use axum::http::StatusCode;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
@@ -28,7 +29,7 @@ pub(crate) struct Service {
     pub(crate) gate: Gate,
     pub(crate) memory: Memory,
     pub(crate) metrics: Metrics,
-    pub(crate) connections: AtomicUsize,
+    pub(crate) crowd: Crowd,
     pub(crate) answers: Answers,
     pub(crate) readiness: Readiness,
     /// What ends every run under way.
@@ -118,7 +119,7 @@ impl Service {
             gate: Gate::new(most_running, queue),
             memory,
             metrics: Metrics::new(),
-            connections: AtomicUsize::new(0),
+            crowd: Crowd::default(),
             answers: Answers::default(),
             readiness: Readiness::default(),
             runs: Mutex::default(),

@@ -5,6 +5,7 @@ mod nsjail;
 mod options;
 mod report_file;
 mod usage;
+mod warm;
 mod words;
 
 use crate::cli::RunOptions;
@@ -53,6 +54,11 @@ pub(crate) fn main(options: RunOptions) -> ExitCode {
 }
 
 fn run(options: &RunOptions) -> Result<Option<Report>, Failure> {
+    if options.warm
+        && let Some(report) = warm::run(options)?
+    {
+        return Ok(Some(report));
+    }
     let host = Host::detect_with(cap::from_environment().map_err(|error| Failure::new(error, None))?);
     let needs_namespaces = !options.explain_plan && options.level != Some(Level::Landlock);
     let head_start = needs_namespaces.then(|| HeadStart::begin(&host));

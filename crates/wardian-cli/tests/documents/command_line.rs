@@ -9,9 +9,10 @@ What `wardian` says of itself. This document is generated: `WARDIAN_BLESS=1 carg
 writes it anew. [Exit codes and the report](specification.md) are a contract; so are the names of the options.
 ";
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "--help",
     "run --help",
+    "serve --help",
     "policy --help",
     "policy list",
     "policy show python",

@@ -78,6 +78,7 @@ fn merged_output_keeps_its_order_and_signals_arrive() {
     assert_eq!((starts(&server, "snekbox", "warm"), starts(&server, "snekbox", "cold")), (1, 0));
     let mut socket = WebSocket::open(&server, "/v1/run/ws");
     socket.send(&json!({"code": "import signal\nsignal.signal(signal.SIGINT, lambda *_: exit(9))\nprint('ready')\nwhile True: pass"}));
+    assert_eq!(socket.json()["type"], "started");
     socket.wait_for("text", "ready\n");
     socket.send(&json!({"type": "signal", "signal": "SIGINT"}));
     let Message::Text(last) = socket.next() else { panic!("gone") };

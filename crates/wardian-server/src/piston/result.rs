@@ -28,6 +28,15 @@ impl Ending {
             status: Some(status),
             message: Some(message.into()),
         };
+        // One that ended before it could be stopped wrote too much all the same.
+        if matches!(report.verdict, Verdict::OutputLimit | Verdict::Ok | Verdict::NonzeroExit) {
+            if report.stdout.truncated {
+                return killed("OL", "stdout length exceeded");
+            }
+            if report.stderr.truncated {
+                return killed("EL", "stderr length exceeded");
+            }
+        }
         match report.verdict {
             Verdict::Ok => Ending { code: report.exit_code, signal: None, status: None, message: None },
             Verdict::NonzeroExit => {
@@ -45,12 +54,10 @@ impl Ending {
                 killed("TO", "Time limit exceeded (wall clock)")
             }
             Verdict::TimeLimit => killed("TO", "Time limit exceeded"),
-            Verdict::OutputLimit if report.stdout.truncated => killed("OL", "stdout length exceeded"),
-            Verdict::OutputLimit => killed("EL", "stderr length exceeded"),
             Verdict::MemoryLimit | Verdict::DiskLimit | Verdict::ProcessLimit | Verdict::PolicyViolation => {
                 killed("SG", &report.message)
             }
-            Verdict::NotExecutable | Verdict::Cancelled | Verdict::SandboxError => {
+            Verdict::OutputLimit | Verdict::NotExecutable | Verdict::Cancelled | Verdict::SandboxError => {
                 Ending { code: None, signal: None, status: Some("XX"), message: Some(report.message.clone()) }
             }
         }

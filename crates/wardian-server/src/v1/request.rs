@@ -28,6 +28,10 @@ pub(crate) struct RunRequest {
     pub(crate) files: Vec<Object<FileIn>>,
     /// The file that is run; `main.py` if not said.
     pub(crate) entry: Option<String>,
+    /// Code instead of a file: as with `python -c`.
+    pub(crate) command: Option<String>,
+    /// A module instead of a file: as with `python -m`.
+    pub(crate) module: Option<String>,
     /// The program's arguments.
     pub(crate) args: Vec<String>,
     /// Standard input.
@@ -121,38 +125,27 @@ impl RunRequest {
         if self.files.len() + binary.len() > most {
             return Err(Problem::field("files", format!("more than {most} files")));
         }
-        let (entry, files) = files(self.code, self.entry, self.files, binary)?;
-        let job = Job {
-            environment: Arc::clone(environment),
-            policy,
-            start: Start::Script(entry),
-            args: self.args,
-            files,
-            unbuffered,
-        };
+        let files = files(&self.code, self.files, binary)?;
+        let start = start(self.code.is_some(), self.entry, self.command, self.module, &files)?;
+        let job =
+            Job { environment: Arc::clone(environment), policy, start, args: self.args, files, unbuffered };
         Ok(Prepared { job, stdin, collect })
     }
 }
 
 type Files = Vec<(wardian::files::GuestName, Vec<u8>)>;
 
+const MAIN: &str = "main.py";
+
 fn files(
-    code: Option<String>,
-    entry: Option<String>,
+    code: &Option<String>,
     given: Vec<Object<FileIn>>,
     binary: Vec<(String, Vec<u8>)>,
-) -> Result<(String, Files), Problem> {
-    const MAIN: &str = "main.py";
+) -> Result<Files, Problem> {
     let name = |at: String, path: &str| path.parse().map_err(|error| Problem::field(at, error));
     let mut files = Files::new();
     if let Some(code) = code {
-        if entry.is_some() {
-            return Err(Problem::field(
-                "entry",
-                "`code` is the entry; give it as one of `files` to name another",
-            ));
-        }
-        files.push((name("code".into(), MAIN)?, code.into_bytes()));
+        files.push((name("code".into(), MAIN)?, code.clone().into_bytes()));
     }
     for (at, Object(file)) in given.into_iter().enumerate() {
         let field = |name: &str| format!("files[{at}].{name}");
@@ -173,12 +166,37 @@ fn files(
         files.push((name(format!("file `{}`", path.escape_debug()), &path)?, content));
     }
     distinct(&files)?;
+    Ok(files)
+}
+
+/// What is started: one of `code`, `command`, `module`, or a file.
+fn start(
+    code: bool,
+    entry: Option<String>,
+    command: Option<String>,
+    module: Option<String>,
+    files: &Files,
+) -> Result<Start, Problem> {
+    let said = [("entry", entry.is_some()), ("command", command.is_some()), ("module", module.is_some())];
+    let mut said = said.into_iter().filter(|(_, said)| *said).map(|(name, _)| name);
+    let first = if code { Some("code") } else { said.next() };
+    if let (Some(first), Some(second)) = (first, said.next()) {
+        return Err(Problem::field(second, format!("comes with `{first}`; one says what is run")));
+    }
+    for (field, text) in [("command", &command), ("module", &module)] {
+        if text.as_ref().is_some_and(|text| text.contains('\0')) {
+            return Err(Problem::field(field, "contains a NUL byte"));
+        }
+    }
+    if let Some(start) = command.map(Start::Code).or(module.map(Start::Module)) {
+        return Ok(start);
+    }
     let entry = entry.unwrap_or_else(|| MAIN.into());
     if !files.iter().any(|(name, _)| name.as_str() == entry) {
         let detail = format!("there is no file `{}` to run", entry.escape_debug());
         return Err(Problem::field(if files.is_empty() { "code" } else { "entry" }, detail));
     }
-    Ok((entry, files))
+    Ok(Start::Script(entry))
 }
 
 fn distinct(files: &Files) -> Result<(), Problem> {

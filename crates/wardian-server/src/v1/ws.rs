@@ -1,7 +1,7 @@
 //! `GET /v1/run/ws`: a run with interactive input, over a WebSocket.
 //!
-//! The first message is the request of `/v1/run`; then come `stdin`, `eof` and `signal`. Out go `stdout`, `stderr`, and
-//! at last `report` or `problem`.
+//! The first message is the request of `/v1/run`; then come `stdin`, `eof` and `signal`. Out go `started`, `stdout`,
+//! `stderr`, and at last `report` or `problem`.
 
 use super::request::{RunRequest, parse};
 use crate::auth::Caller;
@@ -50,6 +50,7 @@ enum Word {
 
 async fn serve(mut socket: WebSocket, service: Arc<Service>, caller: Arc<Caller>, lease: Lease) {
     let code = match start(&mut socket, &service, &caller).await {
+        Ok(Some(run)) if say(&mut socket, json!({ "type": "started" })).await.is_none() => return drop(run),
         Ok(Some(run)) => match converse(&mut socket, run).await {
             Ok(()) => close_code::NORMAL,
             Err(problem) => refuse(&mut socket, &problem).await,
