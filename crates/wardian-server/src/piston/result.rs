@@ -47,6 +47,19 @@ impl Ending {
             Verdict::TimeLimit => killed("TO", "Time limit exceeded"),
             Verdict::OutputLimit if report.stdout.truncated => killed("OL", "stdout length exceeded"),
             Verdict::OutputLimit => killed("EL", "stderr length exceeded"),
+            // A program that ended by itself, after a limit refused it something.
+            Verdict::DiskLimit | Verdict::ProcessLimit if report.exit_code.is_some() => Ending {
+                code: report.exit_code,
+                signal: None,
+                status: Some("RE"),
+                message: Some(report.message.clone()),
+            },
+            Verdict::DiskLimit | Verdict::ProcessLimit if signal.is_some() => Ending {
+                code: None,
+                signal: signal.map(|signal| signal.name.clone()),
+                status: Some("SG"),
+                message: Some(report.message.clone()),
+            },
             Verdict::MemoryLimit | Verdict::DiskLimit | Verdict::ProcessLimit | Verdict::PolicyViolation => {
                 killed("SG", &report.message)
             }
