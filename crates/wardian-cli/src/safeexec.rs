@@ -197,8 +197,13 @@ fn verdict(report: &Report) -> safeexec::Verdict {
         Verdict::Signaled => Theirs::Signal(signal),
         Verdict::TimeLimit => Theirs::TimeLimit,
         Verdict::MemoryLimit => Theirs::MemoryLimit,
-        Verdict::OutputLimit | Verdict::DiskLimit => Theirs::OutputLimit,
-        Verdict::ProcessLimit => Theirs::Signal(SIGKILL),
+        Verdict::OutputLimit => Theirs::OutputLimit,
+        // The original knows no such limits, only how the program ended.
+        Verdict::DiskLimit | Verdict::ProcessLimit => match report.exit_code {
+            Some(code) => Theirs::NonZeroExit(code),
+            None if report.verdict == Verdict::DiskLimit && report.signal.is_none() => Theirs::OutputLimit,
+            None => Theirs::Signal(signal),
+        },
         Verdict::PolicyViolation => Theirs::Signal(SIGSYS),
         Verdict::NotExecutable if report.reason == Reason::NotFound => Theirs::NonZeroExit(NOT_FOUND),
         Verdict::NotExecutable => Theirs::NonZeroExit(NOT_EXECUTABLE),

@@ -36,7 +36,7 @@ pub struct Report {
     pub reason: Reason,
     /// One sentence for a person: what happened, the limit, the peak, what to raise.
     pub message: String,
-    /// The program's exit code, if it ended by itself.
+    /// The program's exit code, if it ended by itself, whatever the verdict.
     pub exit_code: Option<u8>,
     /// The signal that ended the program, if one did.
     pub signal: Option<Signal>,
@@ -99,9 +99,9 @@ pub enum Verdict {
     MemoryLimit,
     /// The output limit ended it, by policy.
     OutputLimit,
-    /// The disk limit ended it.
+    /// A limit of files or scratch space ended it, or scratch space was full when the program failed by itself.
     DiskLimit,
-    /// The process limit ended it.
+    /// The process limit ended it, or had refused it a process or thread before the program failed by itself.
     ProcessLimit,
     /// The policy ended it.
     PolicyViolation,
@@ -131,11 +131,16 @@ pub enum Reason {
     MemoryWatch,
     /// The output limit.
     Output,
-    /// A file grew beyond the file size limit (SIGXFSZ).
+    /// The program died of SIGXFSZ: the kernel's signal for a file that would grow beyond the file size limit.
     FileSize,
-    /// The scratch space's limit.
+    /// The scratch space's limit, watched: the run was ended.
     Disk,
-    /// The limit of processes and threads.
+    /// Scratch space had no bytes left when the program failed.
+    DiskBytes,
+    /// Scratch space had no files left when the program failed.
+    DiskInodes,
+    /// The limit of processes and threads: the program failed after the kernel refused it one, or was ended where the
+    /// limit is only watched.
     Processes,
     /// A system call for which the policy kills.
     Syscall,

@@ -202,7 +202,7 @@ fn opened_outside(path: &std::ffi::OsStr) -> Result<Mount, Failure> {
     })
 }
 
-/// In nsjail's terms; every limit of ours ends a run by SIGKILL.
+/// In nsjail's terms; a limit of ours that ends a run does so by SIGKILL.
 fn ending(report: &Report) -> Ending {
     const SIGKILL: i32 = 9;
     const SIGSYS: i32 = 31;
@@ -211,12 +211,13 @@ fn ending(report: &Report) -> Ending {
         Verdict::Ok | Verdict::NonzeroExit => Ending::Exited(report.exit_code.unwrap_or(0)),
         Verdict::Signaled | Verdict::Cancelled => Ending::Signaled(signal.unwrap_or(SIGKILL)),
         Verdict::PolicyViolation if report.reason == Reason::Syscall => Ending::Signaled(SIGSYS),
-        Verdict::TimeLimit
-        | Verdict::MemoryLimit
-        | Verdict::OutputLimit
-        | Verdict::DiskLimit
-        | Verdict::ProcessLimit
-        | Verdict::PolicyViolation => Ending::Signaled(SIGKILL),
+        // These may be programs that ended by themselves.
+        Verdict::DiskLimit | Verdict::ProcessLimit => {
+            report.exit_code.map_or(Ending::Signaled(signal.unwrap_or(SIGKILL)), Ending::Exited)
+        }
+        Verdict::TimeLimit | Verdict::MemoryLimit | Verdict::OutputLimit | Verdict::PolicyViolation => {
+            Ending::Signaled(SIGKILL)
+        }
         Verdict::NotExecutable | Verdict::SandboxError => Ending::SetupFailed,
     }
 }

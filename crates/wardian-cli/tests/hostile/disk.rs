@@ -55,13 +55,58 @@ fn sparse_files_do_not_pass_the_file_size() {
 
 #[test]
 fn the_file_size_is_exact_and_dying_of_it_is_told() {
-    let code = "import signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_DFL)\nopen('big', 'wb', 0).write(b'x' * 1_000_001)";
-    let outcome = Run::new(code).option("--file-size", "1000000").run();
-    let seen = (outcome.text("verdict"), outcome.text("reason"));
-    assert!(seen == ("disk_limit", "file_size") || seen == ("ok", "exit"), "{}", outcome.summary());
+    let code = "import signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_DFL)\nfile = open('big', 'wb', 0)\nfile.write(b'x' * 1_000_000)\nfile.write(b'x')";
+    let outcome = Run::new(code).option("--file-size", "1000000").run().expect_for("disk_limit", "file_size");
+    assert_eq!(outcome.text("signal.name"), "SIGXFSZ");
+    assert!(outcome.get("exit_code").is_null());
+    assert!(outcome.text("message").contains("--file-size"), "{}", outcome.summary());
+    Run::new(code).option("--file-size", "1000001").run().expect("ok");
     let code = "import os\nprint(os.write(os.open('big', os.O_CREAT | os.O_WRONLY), b'x' * 2_000_000))";
     let outcome = Run::new(code).option("--file-size", "1000000").run().expect("ok");
     assert_eq!(outcome.stdout(), "1000000\n");
+}
+
+#[test]
+fn an_exception_at_the_file_size_is_the_programs_own_end() {
+    // Python ignores the signal: from outside this is an exit code like any other.
+    let code = "open('big', 'wb', 0).write(b'x' * 1_000_000)\nopen('big', 'ab', 0).write(b'x')";
+    let outcome = Run::new(code).option("--file-size", "1000000").run().expect_for("nonzero_exit", "exit");
+    assert!(outcome.text("stderr.text").contains("File too large"), "{}", outcome.summary());
+}
+
+const FILL: &str = "def fill():\n    while True: open('/tmp/big', 'ab', 0).write(b'x' * 65536)\n";
+
+#[test]
+fn a_program_that_fails_with_its_disk_full_failed_of_the_limit() {
+    let outcome = small(&format!("{FILL}fill()")).expect_for("disk_limit", "disk_bytes");
+    assert_eq!(outcome.number("exit_code"), 1);
+    assert!(outcome.text("stderr.text").contains("No space left on device"), "{}", outcome.summary());
+    let message = outcome.text("message");
+    assert!(message.contains("16M") && message.contains("--disk"), "{message}");
+    assert!(message.contains("exit code 1"), "{message}");
+    let code = format!("import os\n{FILL}try: fill()\nexcept OSError: os.abort()");
+    let outcome = small(&code).expect_for("disk_limit", "disk_bytes");
+    assert_eq!(outcome.text("signal.name"), "SIGABRT");
+    // One that copes with it has not failed, and one that failed with room left did so of something else.
+    small(&format!("{FILL}try: fill()\nexcept OSError: pass")).expect("ok");
+    let code = format!("import os\n{FILL}try: fill()\nexcept OSError: os.unlink('/tmp/big')\nos._exit(1)");
+    small(&code).expect_for("nonzero_exit", "exit");
+}
+
+#[test]
+fn a_program_that_fails_with_no_files_left_failed_of_the_limit() {
+    let code =
+        "import os\ncount = 0\nwhile True: os.close(os.open('/tmp/%d' % count, os.O_CREAT)); count += 1";
+    let outcome = Run::new(code).wall("20s").run().expect_for("disk_limit", "disk_inodes");
+    assert_eq!(outcome.number("exit_code"), 1);
+    let message = outcome.text("message");
+    assert!(message.contains("16384") && message.contains("limits.inodes"), "{message}");
+}
+
+#[test]
+fn a_full_disk_does_not_hide_what_ended_the_run() {
+    let code = format!("import time\n{FILL}try: fill()\nexcept OSError: time.sleep(60)");
+    Run::new(code).memory("256M", "16M").wall("2s").run().expect_for("time_limit", "wall_time");
 }
 
 #[test]

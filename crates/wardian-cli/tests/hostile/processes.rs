@@ -44,9 +44,39 @@ fn threads_count() {
 #[test]
 fn ten_thousand_threads_on_the_default() {
     let code = "import threading\nstop = threading.Event()\nthreading.stack_size(65536)\ntry:\n    for _ in range(10_000): threading.Thread(target=stop.wait).start()\nfinally: stop.set()";
-    let outcome = Run::new(code).wall("10s").run().expect("nonzero_exit");
+    let outcome = Run::new(code).wall("10s").run();
     assert!(outcome.text("stderr.text").contains("can't start new thread"), "{}", outcome.summary());
     at_most(&outcome, 64);
+    failed_of_the_limit(outcome, 64);
+}
+
+/// It failed after it was refused a process, where somebody counts that.
+#[track_caller]
+fn failed_of_the_limit(outcome: Outcome, limit: u64) {
+    assert_eq!(outcome.number("exit_code"), 1);
+    if outcome.text("enforced_by.processes.layer") != "cgroup" {
+        outcome.expect_for("nonzero_exit", "exit");
+        return skip("only a cgroup counts the processes that it refused");
+    }
+    let outcome = outcome.expect_for("process_limit", "processes");
+    let message = outcome.text("message");
+    assert!(
+        message.contains(&format!("the {limit} processes")) && message.contains("--processes"),
+        "{message}"
+    );
+    let denials = outcome.get("denials").as_array().unwrap();
+    assert!(denials.iter().any(|denial| denial["errno"] == "EAGAIN"), "{}", outcome.summary());
+}
+
+#[test]
+fn a_program_that_fails_when_it_may_not_fork_failed_of_the_limit() {
+    let code = "import os, time\nfor _ in range(5):\n    if not os.fork(): time.sleep(60)";
+    failed_of_the_limit(Run::new(code).option("--processes", "3").run(), 3);
+    let below = "import os\nif not os.fork(): os._exit(0)\nos.wait()\nos._exit(1)";
+    Run::new(below).option("--processes", "3").run().expect_for("nonzero_exit", "exit");
+    let killed =
+        format!("import time\ntry:\n    {}\nexcept OSError: time.sleep(60)", code.replace('\n', "\n    "));
+    Run::new(killed).option("--processes", "3").wall("2s").run().expect_for("time_limit", "wall_time");
 }
 
 #[test]

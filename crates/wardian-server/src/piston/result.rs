@@ -54,6 +54,19 @@ impl Ending {
                 killed("TO", "Time limit exceeded (wall clock)")
             }
             Verdict::TimeLimit => killed("TO", "Time limit exceeded"),
+            // A program that ended by itself, after a limit refused it something.
+            Verdict::DiskLimit | Verdict::ProcessLimit if report.exit_code.is_some() => Ending {
+                code: report.exit_code,
+                signal: None,
+                status: Some("RE"),
+                message: Some(report.message.clone()),
+            },
+            Verdict::DiskLimit | Verdict::ProcessLimit if signal.is_some() => Ending {
+                code: None,
+                signal: signal.map(|signal| signal.name.clone()),
+                status: Some("SG"),
+                message: Some(report.message.clone()),
+            },
             Verdict::MemoryLimit | Verdict::DiskLimit | Verdict::ProcessLimit | Verdict::PolicyViolation => {
                 killed("SG", &report.message)
             }

@@ -225,14 +225,16 @@ fn answer(report: &Report, sent: &BTreeMap<String, Vec<u8>>) -> Value {
 /// The exit code of nsjail for the same end.
 fn returncode(report: &Report) -> i32 {
     const SIGNALED: i32 = 128;
+    const SIGKILL: i32 = 9;
+    let signal = report.signal.as_ref().map(|signal| signal.number);
     match report.verdict {
         Verdict::Ok | Verdict::NonzeroExit => report.exit_code.map_or(0, i32::from),
-        Verdict::Signaled => SIGNALED + report.signal.as_ref().map_or(0, |signal| signal.number),
-        Verdict::TimeLimit
-        | Verdict::MemoryLimit
-        | Verdict::DiskLimit
-        | Verdict::ProcessLimit
-        | Verdict::PolicyViolation => SIGNALED + 9,
+        Verdict::Signaled => SIGNALED + signal.unwrap_or(0),
+        // These may be programs that ended by themselves.
+        Verdict::DiskLimit | Verdict::ProcessLimit => {
+            report.exit_code.map_or(SIGNALED + signal.unwrap_or(SIGKILL), i32::from)
+        }
+        Verdict::TimeLimit | Verdict::MemoryLimit | Verdict::PolicyViolation => SIGNALED + SIGKILL,
         Verdict::OutputLimit => SIGNALED + 15,
         Verdict::NotExecutable | Verdict::SandboxError | Verdict::Cancelled => 255,
     }

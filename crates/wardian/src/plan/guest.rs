@@ -112,14 +112,7 @@ fn rlimits(policy: &Policy, host: &Host) -> Vec<Rlimit> {
     let mut all = vec![
         both(RLIMIT_CORE, 0),
         both(RLIMIT_CPU, cpu),
-        both(
-            RLIMIT_FSIZE,
-            if policy.files.scratch == Scratch::None && limits.file_size.is_none() {
-                u64::MAX
-            } else {
-                file_size
-            },
-        ),
+        both(RLIMIT_FSIZE, if limits_file_size(policy) { file_size } else { u64::MAX }),
         both(RLIMIT_STACK, limits.stack.0),
         // Where a cgroup has the limit it comes first: it also counts what it refuses.
         both(
@@ -144,6 +137,11 @@ fn rlimits(policy: &Policy, host: &Host) -> Vec<Rlimit> {
         }
     }
     all
+}
+
+/// Whether files have a size limit: without scratch space only if the policy names one.
+pub(crate) fn limits_file_size(policy: &Policy) -> bool {
+    policy.files.scratch != Scratch::None || policy.limits.file_size.is_some()
 }
 
 /// Processes and threads that count against the guest's limit beside its own: init, where the two share an id; without

@@ -21,7 +21,7 @@ mod warm;
 pub use error::PlanError;
 pub use program::Program;
 
-pub(crate) use guest::GuestPlan;
+pub(crate) use guest::{GuestPlan, limits_file_size};
 pub(crate) use in_place::InPlace;
 pub(crate) use root::HostTree;
 pub(crate) use warm::{Harness, WarmPlan};

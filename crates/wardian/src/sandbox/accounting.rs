@@ -39,6 +39,8 @@ pub(super) struct Accounting {
     beside: Option<u32>,
     oom: Option<OomWatch>,
     next_look: Option<Instant>,
+    /// How often a process was refused before everything was killed: on version 1 killing refuses too.
+    hits_before_kill: Option<u64>,
 }
 
 impl Accounting {
@@ -73,6 +75,7 @@ impl Accounting {
             beside: None,
             oom,
             next_look: None,
+            hits_before_kill: None,
         }
     }
 
@@ -207,8 +210,21 @@ impl Accounting {
         self.cgroup.as_ref().and_then(|cgroup| cgroup.oom_kills().ok()).unwrap_or(0)
     }
 
-    /// How often a process or thread was refused.
+    /// Kills everything in the group, if there is one.
+    pub(super) fn kill(&mut self) {
+        let hits = self.process_limit_hits();
+        if let Some(cgroup) = &self.cgroup {
+            self.hits_before_kill = Some(hits);
+            // Init finds whom this missed.
+            let _ = cgroup.kill();
+        }
+    }
+
+    /// How often a process or thread was refused because of the limit.
     pub(super) fn process_limit_hits(&self) -> u64 {
+        if let Some(hits) = self.hits_before_kill {
+            return hits;
+        }
         self.cgroup.as_ref().and_then(|cgroup| cgroup.process_limit_hits().ok()).unwrap_or(0)
     }
 

@@ -37,7 +37,7 @@ pub(super) fn sentence(ending: &Ending, limits: &EffectiveLimits, usage: &Usage,
             Bytes(limits.output_bytes)
         ),
         Reason::FileSize => format!(
-            "The program wrote a file larger than {} and was stopped; `--file-size` allows more.",
+            "The program wrote to a file beyond the {} that one may have and was stopped; `--file-size` allows more.",
             Bytes(limits.file_size_bytes)
         ),
         Reason::Disk if plan.in_place.is_some() => format!(
@@ -50,9 +50,20 @@ pub(super) fn sentence(ending: &Ending, limits: &EffectiveLimits, usage: &Usage,
             "The program filled the {} of disk space it may use; `--disk` allows more.",
             Bytes(limits.disk_bytes)
         ),
+        Reason::DiskBytes => format!(
+            "The program filled the {} of disk space it may use and {}; `--disk` allows more.",
+            Bytes(limits.disk_bytes),
+            failure(ending)
+        ),
+        Reason::DiskInodes => format!(
+            "The program made all the {} files it may have and {}; `limits.inodes` in a policy file allows more.",
+            limits.disk_inodes,
+            failure(ending)
+        ),
         Reason::Processes => format!(
-            "The program wanted more than the {} processes and threads it may have; `--processes` allows more.",
-            limits.processes
+            "The program wanted more than the {} processes and threads it may have and {}; `--processes` allows more.",
+            limits.processes,
+            failure(ending)
         ),
         Reason::Syscall => "The program made a system call that the policy punishes, and was stopped.".into(),
         Reason::NotFound => {
@@ -66,6 +77,15 @@ pub(super) fn sentence(ending: &Ending, limits: &EffectiveLimits, usage: &Usage,
             None => "The run was cancelled.".into(),
         },
         Reason::Sandbox => "The sandbox failed; this is not the program's doing.".into(),
+    }
+}
+
+/// How a program ended that a limit had refused something.
+fn failure(ending: &Ending) -> String {
+    match (ending.exit_code, ending.signal) {
+        (Some(code), _) => format!("then failed with exit code {code}"),
+        (None, Some(number)) => format!("was then ended by {}", signal_name(number)),
+        (None, None) => "was stopped".into(),
     }
 }
 

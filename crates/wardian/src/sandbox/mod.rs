@@ -19,6 +19,7 @@ mod message;
 mod outcome;
 mod pass;
 mod private;
+mod refusals;
 mod slot;
 mod streams;
 mod supervise;

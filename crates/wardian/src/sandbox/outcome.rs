@@ -6,12 +6,15 @@ use super::artefacts;
 use super::enforcement;
 use super::launch::Held;
 use super::message;
+use super::refusals::Refusals;
 use super::streams::{Kept, Taker};
+use crate::plan::limits_file_size;
 use crate::report::{
     Denial, EffectiveLimits, Encoding, Json, PolicyRef, Reason, Report, ResultMissing, SCHEMA, Signal,
     Source, Stream, Timeline, Usage, Verdict,
 };
 use base64::Engine;
+use rustix::fs::StatVfs;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -93,10 +96,25 @@ impl Ending {
     fn of(verdict: Verdict, reason: Reason) -> Ending {
         Ending { verdict, reason, exit_code: None, signal: None }
     }
+
+    /// A program that failed by itself, after a limit refused it something: the verdict is that limit's. Exit code and
+    /// signal stay. Whether it would have failed without the limit, nobody can see from outside.
+    fn blamed_on(self, refusals: Refusals, file_size_is_limited: bool) -> Ending {
+        const SIGXFSZ: i32 = 25;
+        if !matches!(self.verdict, Verdict::NonzeroExit | Verdict::Signaled) {
+            return self;
+        }
+        let blamed = if self.signal == Some(SIGXFSZ) && file_size_is_limited {
+            Some((Verdict::DiskLimit, Reason::FileSize))
+        } else {
+            refusals.verdict()
+        };
+        blamed.map_or(self.clone(), |(verdict, reason)| Ending { verdict, reason, ..self })
+    }
 }
 
 /// Tells causes of death apart: what we did comes first, then what the kernel says, never what the guest says.
-fn ending(facts: &Facts, accounting: &Accounting, init_status: i32) -> Result<Ending, SandboxError> {
+fn ending(facts: &Facts, oom_kills: u64, init_status: i32) -> Result<Ending, SandboxError> {
     const SIGKILL: i32 = 9;
     if let Some(killed) = facts.killed {
         return match killed {
@@ -126,7 +144,7 @@ fn ending(facts: &Facts, accounting: &Accounting, init_status: i32) -> Result<En
         return Ok(Ending { exit_code: Some(code), ..Ending::of(verdict, Reason::Exit) });
     }
     // The kernel's own count of what it killed for want of memory; a guest can kill itself, but not forge that.
-    if signal == SIGKILL && accounting.oom_kills() > 0 {
+    if signal == SIGKILL && oom_kills > 0 {
         return Ok(Ending::of(Verdict::MemoryLimit, Reason::OomKill));
     }
     Ok(Ending { signal: Some(signal), ..Ending::of(Verdict::Signaled, Reason::Signal) })
@@ -163,19 +181,24 @@ pub(super) fn report(
     if let Some((step, errno)) = facts.failed {
         return Err(SandboxError::set_up(&held.plan, step, errno));
     }
+    let scratch = scratch_statistics(&facts, &held);
+    let refusals = Refusals::seen(&accounting, scratch.as_ref());
     let ending = match not_started(&facts) {
         Some(ending) => ending?,
-        None => ending(&facts, &accounting, init_status)?,
+        None => {
+            let ending = ending(&facts, accounting.oom_kills(), init_status)?;
+            ending.blamed_on(refusals, limits_file_size(&held.plan.policy))
+        }
     };
     let mut usage = usage(&facts);
     let mut usage_source = sources(&usage);
     let max_rss = facts.exited.map_or(0, |(_, seen)| seen.max_rss_bytes);
     accounting.fill(&mut usage, &mut usage_source, max_rss);
     let (files, files_omitted) = artefacts::collect(&mut held, &facts);
-    if held.private.is_none() {
-        fill_disk(&facts, &mut usage, &mut usage_source);
+    if let Some(scratch) = &scratch {
+        fill_disk(scratch, &mut usage, &mut usage_source);
     }
-    let denials = denials.into_iter().chain(limit_denials(&accounting, &usage, &held)).collect();
+    let denials = denials.into_iter().chain(refusals.denials(&held.plan.policy.limits)).collect();
     let enforced_by = enforcement::enforced_by(&held, &facts, &accounting);
     let limits = effective(&held.plan);
     let message = message::sentence(&ending, &limits, &usage, &held.plan);
@@ -294,54 +317,19 @@ fn sources(usage: &Usage) -> BTreeMap<String, Source> {
     sources
 }
 
-/// What is in scratch space at the end; statfs(2) of a tmpfs counts what it holds.
-fn fill_disk(facts: &Facts, usage: &mut Usage, sources: &mut BTreeMap<String, Source>) {
-    let Some(statistics) = facts.scratch.as_ref().and_then(|scratch| rustix::fs::fstatvfs(scratch).ok())
-    else {
-        return;
-    };
-    usage.disk_bytes = Some((statistics.f_blocks - statistics.f_bfree) * statistics.f_frsize);
-    usage.disk_inodes = Some(statistics.f_files - statistics.f_ffree);
+/// What scratch space holds at the end: statfs(2) of a tmpfs counts it. A private directory of the host's own has no
+/// size, and being over its limit ends the run.
+fn scratch_statistics(facts: &Facts, held: &Held) -> Option<StatVfs> {
+    let scratch = facts.scratch.as_ref().filter(|_| held.private.is_none())?;
+    rustix::fs::fstatvfs(scratch).ok()
+}
+
+fn fill_disk(scratch: &StatVfs, usage: &mut Usage, sources: &mut BTreeMap<String, Source>) {
+    usage.disk_bytes = Some((scratch.f_blocks - scratch.f_bfree) * scratch.f_frsize);
+    usage.disk_inodes = Some(scratch.f_files - scratch.f_ffree);
     for name in ["disk_bytes", "disk_inodes"] {
         sources.insert(name.to_owned(), Source::Kernel);
     }
-}
-
-/// Refusals by limits that did not end the run.
-fn limit_denials(accounting: &Accounting, usage: &Usage, held: &Held) -> Vec<Denial> {
-    const PAGE: u64 = 4096;
-    let limits = &held.plan.policy.limits;
-    let denial = |detail: String, errno: &str, count: u64, hint: &str| Denial {
-        syscall: "limit".into(),
-        detail,
-        errno: errno.into(),
-        count,
-        hint: hint.into(),
-    };
-    let mut all = Vec::new();
-    let hits = accounting.process_limit_hits();
-    if hits > 0 {
-        let detail = format!("more than {} processes and threads", limits.processes);
-        all.push(denial(detail, "EAGAIN", hits, "`--processes` allows more"));
-    }
-    // How often a full file system refused is not counted anywhere; that it is full is known.
-    // A private directory of the host's own never refuses: being over its limit ends the run.
-    if held.private.is_some() {
-        return all;
-    }
-    if usage.disk_bytes.is_some_and(|bytes| bytes + PAGE > limits.disk.0) {
-        all.push(denial(
-            format!("more than {} in scratch space", limits.disk),
-            "ENOSPC",
-            1,
-            "`--disk` allows more",
-        ));
-    }
-    if usage.disk_inodes.is_some_and(|inodes| inodes >= limits.inodes) {
-        let detail = format!("more than {} files in scratch space", limits.inodes);
-        all.push(denial(detail, "ENOSPC", 1, "`limits.inodes` in a policy file allows more"));
-    }
-    all
 }
 
 fn stream(taker: Taker) -> Stream {
@@ -399,4 +387,65 @@ fn cut_end(head: &[u8], truncated: bool) -> &[u8] {
 fn cut_start(tail: &[u8]) -> &[u8] {
     let continuation = tail.iter().take(3).take_while(|byte| **byte & 0xC0 == 0x80).count();
     tail.get(continuation..).unwrap_or(tail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const XFSZ: i32 = 25;
+
+    fn ended(status: i32, oom_kills: u64, killed: Option<Killed>) -> Ending {
+        let now = Instant::now();
+        let mut facts = Facts::new(now, now);
+        facts.exited = Some((status, wardian_init::Usage::default()));
+        facts.killed = killed;
+        ending(&facts, oom_kills, 0).unwrap()
+    }
+
+    #[track_caller]
+    fn check(status: i32, refusals: Refusals, verdict: Verdict, reason: Reason) -> Ending {
+        let ending = ended(status, 0, None).blamed_on(refusals, true);
+        assert_eq!((ending.verdict, ending.reason), (verdict, reason));
+        ending
+    }
+
+    #[test]
+    fn a_program_that_succeeds_is_blamed_for_nothing() {
+        for refusals in [Refusals::NONE, Refusals::PROCESSES, Refusals::BYTES, Refusals::INODES] {
+            check(0, refusals, Verdict::Ok, Reason::Exit);
+        }
+    }
+
+    #[test]
+    fn a_program_that_fails_after_a_refusal_failed_of_the_limit() {
+        check(1 << 8, Refusals::NONE, Verdict::NonzeroExit, Reason::Exit);
+        let ending = check(3 << 8, Refusals::BYTES, Verdict::DiskLimit, Reason::DiskBytes);
+        assert_eq!((ending.exit_code, ending.signal), (Some(3), None));
+        check(1 << 8, Refusals::INODES, Verdict::DiskLimit, Reason::DiskInodes);
+        check(1 << 8, Refusals::PROCESSES, Verdict::ProcessLimit, Reason::Processes);
+        check(6, Refusals::NONE, Verdict::Signaled, Reason::Signal);
+        let ending = check(6, Refusals::PROCESSES, Verdict::ProcessLimit, Reason::Processes);
+        assert_eq!((ending.exit_code, ending.signal), (None, Some(6)));
+    }
+
+    #[test]
+    fn the_signal_of_the_file_size_limit_names_it() {
+        let ending = check(XFSZ, Refusals::BYTES, Verdict::DiskLimit, Reason::FileSize);
+        assert_eq!(ending.signal, Some(XFSZ));
+        // An exit code of the same number is none.
+        check(XFSZ << 8, Refusals::NONE, Verdict::NonzeroExit, Reason::Exit);
+        let unlimited = ended(XFSZ, 0, None).blamed_on(Refusals::NONE, false);
+        assert_eq!((unlimited.verdict, unlimited.reason), (Verdict::Signaled, Reason::Signal));
+    }
+
+    #[test]
+    fn what_ended_the_run_goes_before_what_was_refused() {
+        for refusals in [Refusals::PROCESSES, Refusals::BYTES] {
+            let ending = ended(9, 0, Some(Killed::Wall)).blamed_on(refusals, true);
+            assert_eq!((ending.verdict, ending.reason), (Verdict::TimeLimit, Reason::WallTime));
+            let ending = ended(9, 1, None).blamed_on(refusals, true);
+            assert_eq!((ending.verdict, ending.reason), (Verdict::MemoryLimit, Reason::OomKill));
+        }
+    }
 }

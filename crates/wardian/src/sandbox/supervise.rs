@@ -246,9 +246,9 @@ impl Supervision {
 
     fn end(&mut self) {
         let in_place = self.held.plan.in_place.is_some();
-        if in_place && let Some(cgroup) = &self.accounting.cgroup {
-            // All at one moment; init finds whom this missed.
-            let _ = cgroup.kill();
+        if in_place {
+            // All at one moment.
+            self.accounting.kill();
         }
         let ask = (in_place || self.accounting.cgroup.is_none()) && self.facts.started.is_some();
         if ask && rustix::io::write(&self.control, &[0]).is_ok() {
