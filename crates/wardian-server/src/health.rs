@@ -85,7 +85,7 @@ async fn probe(service: &Arc<Service>) -> Result<Value, String> {
         unbuffered: false,
     };
     let Streams { stdin, stdout, stderr, collect } = Streams::kept(Vec::new(), None);
-    let connections = Connections { stdin, stdout, stderr, cancel: None, collect };
+    let connections = Connections { stdin, stdout, stderr, cancel: None, result: None, collect };
     let run = {
         let service = Arc::clone(service);
         move || Arc::clone(&job.environment).run(job, connections, &service.host)

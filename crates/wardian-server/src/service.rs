@@ -174,6 +174,7 @@ impl Service {
             stdout: streams.stdout,
             stderr: streams.stderr,
             cancel: Some(cancel.clone()),
+            result: None,
             collect: streams.collect,
         };
         let service = Arc::clone(self);

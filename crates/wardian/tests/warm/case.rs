@@ -56,7 +56,7 @@ impl Case {
     pub fn connections(&self) -> Connections {
         let kept = || Output { pass_to: None, keep: true };
         let stdin = StdinSource::Bytes(self.stdin.to_vec());
-        Connections { stdin, stdout: kept(), stderr: kept(), cancel: None, collect: None }
+        Connections { stdin, stdout: kept(), stderr: kept(), cancel: None, result: None, collect: None }
     }
 
     pub fn cold(&self, policy: &Policy, python: &Path, host: &Host) -> Report {
