@@ -122,25 +122,37 @@ def prepare(
             raise UsageError("collect is one string", "a list of globs")
         for glob in collect:
             command.option("collect", glob)
-        if json:
-            command.flag("json")
-        if result_size is not None:
-            command.flag("result")
-            command.option("result-size", str(result_size))
         if private is not None:
             command.file(*private)
-        before = len(command.words)
+        words, command.words = command.words, []
         command.program(code, path, module, entry, args)
-        # What follows is known only when all descriptors are, and must stand before the program.
-        number = FIRST + len(command.given)
-        more = []
-        if not json:
-            more.append(f"--report=/proc/self/fd/{number}")
-            number += 1
-        more.append(f"--lifeline=/proc/self/fd/{number}")
-        command.words[before:before] = more
+        program, command.words = command.words, words
+        finish(command, program, json=json, result_size=result_size)
         stack.pop_all()
         return command
+
+
+def finish(
+    command: Command,
+    program: typing.Sequence[str],
+    *,
+    stdin: Stdin = None,
+    json: bool = True,
+    result_size: typing.Optional[int] = None,
+) -> None:
+    """Adds what is known only when all descriptors are, then the program."""
+    command.feed(stdin)
+    if json:
+        command.flag("json")
+    if result_size is not None:
+        command.flag("result")
+        command.option("result-size", str(result_size))
+    number = FIRST + len(command.given)
+    if not json:
+        command.option("report", f"/proc/self/fd/{number}")
+        number += 1
+    command.option("lifeline", f"/proc/self/fd/{number}")
+    command.words.extend(program)
 
 
 def _start(command: Command, outputs: int = 0) -> Process:
@@ -153,10 +165,14 @@ def _start(command: Command, outputs: int = 0) -> Process:
     )
 
 
-def execute(command: Command) -> Report:
-    """Runs a command to its end."""
+def execute(
+    command: Command, started: typing.Optional[typing.Callable[[Process], None]] = None
+) -> Report:
+    """Runs a command to its end; ``started`` hears of its process first."""
     with _turns:
         process = _start(command)
+        if started is not None:
+            started(process)
         try:
             text = process.read_to_end()
         except BaseException:

@@ -14,7 +14,12 @@ pub(super) fn profile(policy: &Policy, exec: Exec, host: &Host) -> Profile {
     };
     Profile {
         exec,
-        processes: if policy.limits.processes == 1 { Processes::Single } else { Processes::Any },
+        // Where refusals are to look as on any machine, the limit itself refuses, with EAGAIN.
+        processes: if policy.limits.processes == 1 && policy.outside == Outside::Absent {
+            Processes::Single
+        } else {
+            Processes::Any
+        },
         sockets: match policy.network {
             Network::None => Sockets::Unix,
             Network::Loopback => Sockets::Loopback,

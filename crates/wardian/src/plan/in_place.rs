@@ -5,7 +5,7 @@ use super::root::Root;
 use super::{Places, PlanError};
 use crate::files::Input;
 use crate::host::{Host, Privilege};
-use crate::policy::{Layer, Mount, MountKind, Network, Policy, ProcMode, RootKind, Scratch};
+use crate::policy::{Layer, Mount, MountKind, Network, Policy, ProcMode, RootKind, Scratch, Work};
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -119,7 +119,12 @@ pub(super) fn root(
     if policy.files.scratch == Scratch::None {
         granted.readable.push(places.work.clone());
     } else {
-        granted.writable.extend([places.work.clone(), places.home.clone(), places.tmp.clone()]);
+        let work = match policy.files.work {
+            Work::Writable => &mut granted.writable,
+            Work::ReadOnly => &mut granted.readable,
+        };
+        work.push(places.work.clone());
+        granted.writable.extend([places.home.clone(), places.tmp.clone()]);
     }
     let inside = |path: &str| path.strip_prefix(super::BOX).map(|rest| format!("{}{rest}", places.work));
     let cwd = cwd.map_or_else(|| places.work.clone(), |path| inside(path).unwrap_or_else(|| path.to_owned()));

@@ -28,7 +28,7 @@ pub(crate) use warm::{Harness, WarmPlan};
 
 use crate::host::{Host, Privilege};
 use crate::limits::cgroup::CgroupHost;
-use crate::policy::{self, Level, Outside, Policy};
+use crate::policy::{self, Level, Outside, Policy, Work};
 use program::Resolved;
 use std::sync::Arc;
 use steps::Steps;
@@ -51,10 +51,11 @@ pub(crate) struct Places {
 
 impl Places {
     /// In a root of its own.
-    fn inside(outside: Outside) -> Places {
-        let (home, tmp) = match outside {
-            Outside::Absent => (HOME, "/tmp"),
-            Outside::Denied => (BOX, "/box/tmp"),
+    fn inside(policy: &Policy) -> Places {
+        let (home, tmp) = match (policy.outside, policy.files.work) {
+            (Outside::Absent, _) => (HOME, "/tmp"),
+            (Outside::Denied, Work::Writable) => (BOX, "/box/tmp"),
+            (Outside::Denied, Work::ReadOnly) => ("/box/tmp", "/box/tmp"),
         };
         Places { work: BOX.into(), home: home.into(), tmp: tmp.into() }
     }
@@ -153,7 +154,7 @@ impl Plan {
             }
         };
         let places = match &in_place {
-            None => Places::inside(request.policy.outside),
+            None => Places::inside(&request.policy),
             Some(in_place) => Places::below(in_place)?,
         };
         let mut program = program::resolve(&request, &places)?;

@@ -7,7 +7,7 @@ use super::steps::{Steps, c_string};
 use super::{BOX, HOME, PlanError, Request, etc};
 use crate::files::Input;
 use crate::host::{Host, Privilege};
-use crate::policy::{Mount, MountKind, Outside, ProcMode, RootKind, Scratch};
+use crate::policy::{Mount, MountKind, Outside, ProcMode, RootKind, Scratch, Work};
 use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fs::File;
@@ -273,6 +273,7 @@ impl Builder<'_> {
             mode: c"0755",
             attributes,
         });
+        let writes_work = policy.files.work == Work::Writable;
         let places: &[(&str, &str, u32)] = if self.denies() {
             // One place to write, with the temporary directory in it.
             &[("box", BOX, 0o755), ("shm", "/dev/shm", 0o1777)]
@@ -288,19 +289,28 @@ impl Builder<'_> {
             let inside = format!("{SCRATCH}/{directory}");
             self.steps.directories_with_mode(&inside, mode)?;
             if directory == "box" {
-                self.copy_inputs(&inside, true)?;
+                self.copy_inputs(&inside, writes_work)?;
                 if self.denies() {
                     self.steps.directories_with_mode(&format!("{inside}/tmp"), 0o700)?;
                     self.own(&format!("{inside}/tmp"))?;
                 }
             }
-            self.own(&inside)?;
+            if directory != "box" || writes_work {
+                self.own(&inside)?;
+            }
         }
         for (directory, path, _) in places.iter().copied() {
             self.steps.directories(path)?;
             let source = c_string(format!("{SCRATCH}/{directory}"))?;
             self.steps.push(&Step::BindInside { source: &source, path: &c_string(path)?, attributes });
-            self.root.writable.push(path.to_owned());
+            if path != BOX || writes_work {
+                self.root.writable.push(path.to_owned());
+            } else {
+                self.root.readable.push(path.to_owned());
+                if self.denies() {
+                    self.root.writable.push(format!("{BOX}/tmp"));
+                }
+            }
         }
         self.root.hands_out_box = true;
         self.steps.push(&Step::PassDirectory { path: c"/box" });
@@ -327,7 +337,9 @@ impl Builder<'_> {
             let Some(parent) = name.get(..at) else { continue };
             let path = format!("{directory}/{parent}");
             if !self.steps.has_directory(&path) {
-                self.steps.directories(&path)?;
+                self.steps.directories_with_mode(&path, 0o755)?;
+                // Where mounts that come later find it.
+                self.steps.note_directory(&format!("{BOX}/{parent}"));
                 if own {
                     self.own(&path)?;
                 }
@@ -451,7 +463,8 @@ impl Builder<'_> {
 
     /// The usual directories, so that a program is refused where it would be on any machine.
     fn refusing_directories(&mut self) -> Result<(), PlanError> {
-        const USUAL: [&str; 16] = [
+        const USUAL: [&str; 17] = [
+            "/tmp",
             "/bin",
             "/boot",
             "/etc",
@@ -469,8 +482,9 @@ impl Builder<'_> {
             "/usr/local",
             "/usr/share",
         ];
-        self.steps.directories_with_mode("/tmp", 0o711)?;
-        USUAL.iter().try_for_each(|path| self.steps.directories_with_mode(path, 0o700))
+        // An ordinary user's guest owns them: no mode but this one refuses it.
+        const REFUSING: u32 = 0;
+        USUAL.iter().try_for_each(|path| self.steps.directories_with_mode(path, REFUSING))
     }
 
     fn finish(&mut self) -> Result<(), PlanError> {

@@ -7,7 +7,9 @@ use super::program::HOOK_DIRECTORY;
 use super::steps::{Steps, c_string};
 use super::{BOX, GuestPlan, HOME, Plan, PlanError, Program, Request};
 use crate::host::Host;
-use crate::policy::{ExecMode, Level, MountKind, Network, Outside, Policy, ProcMode, RootKind, Scratch};
+use crate::policy::{
+    ExecMode, Level, MountKind, Network, Outside, Policy, ProcMode, RootKind, Scratch, Work,
+};
 use crate::seccomp::{Exec, Profile};
 use std::ffi::CString;
 use std::sync::Arc;
@@ -220,7 +222,8 @@ fn scratch(plan: &Plan, steps: &mut Steps) -> Result<CString, PlanError> {
     let inside = |name: &str| c_string(format!("{SCRATCH}/{name}"));
     for (name, _, mode) in places.iter().copied() {
         steps.push(&Step::Directory { path: &inside(name)?, mode });
-        if plan.own_ids {
+        let stays_ours = name == "box" && policy.files.work == Work::ReadOnly;
+        if plan.own_ids && !stays_ours {
             let (uid, gid) = (policy.identity.uid, policy.identity.gid);
             steps.push(&Step::Owner { path: &inside(name)?, uid, gid });
         }

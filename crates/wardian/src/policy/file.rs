@@ -126,7 +126,7 @@ mod spans {
         on_oom: model::OnOom,
     });
     partial!(Files {
-        root: model::RootKind, scratch: model::Scratch, proc: model::ProcMode, tools: Vec<String>, dev: bool,
+        root: model::RootKind, scratch: model::Scratch, work: model::Work, proc: model::ProcMode, tools: Vec<String>, dev: bool,
         mounts: Vec<model::Mount>,
     });
     partial!(Environment {

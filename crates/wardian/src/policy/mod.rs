@@ -13,7 +13,7 @@ pub use error::PolicyError;
 pub use file::{check, file_schema, load, parse, to_toml};
 pub use model::{
     Environment, ExecMode, Files, HashSeed, Identity, Layer, Level, Limits, Mount, MountKind, Network, OnOom,
-    OnOutput, Outside, Policy, ProcMode, Rlimits, RootKind, Scheduling, Scratch, Stderr, Syscalls,
+    OnOutput, Outside, Policy, ProcMode, Rlimits, RootKind, Scheduling, Scratch, Stderr, Syscalls, Work,
 };
 pub use mount::MountError;
 pub use presets::{PRESETS, Preset, preset};

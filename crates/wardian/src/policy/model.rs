@@ -202,6 +202,9 @@ pub struct Files {
     pub root: RootKind,
     /// Its scratch space: `/box`, `/tmp`, `/home/guest`, `/dev/shm`.
     pub scratch: Scratch,
+    /// Whether it may write in the working directory itself, or in the other scratch space only.
+    #[serde(default)]
+    pub work: Work,
     /// Its own `/proc`.
     pub proc: ProcMode,
     /// Programs beside the interpreter that it may find in `PATH`: host paths.
@@ -239,6 +242,17 @@ pub enum Scratch {
     Exec,
     /// Writable; what it contains cannot be executed.
     Noexec,
+}
+
+/// The working directory, where there is scratch space.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Work {
+    /// A program may write there.
+    #[default]
+    Writable,
+    /// A program is refused there (`EACCES`): inputs stay as they are, and `TMPDIR` is where it may write.
+    ReadOnly,
 }
 
 /// Whether there is a `/proc`.

@@ -278,6 +278,7 @@ fn files(config: &NsjailConfig, caller: &Caller, left_out: &mut Vec<String>) -> 
     }
     Ok(Files {
         root: RootKind::Empty,
+        work: policy::Work::Writable,
         scratch: Scratch::None,
         proc,
         tools: Vec::new(),

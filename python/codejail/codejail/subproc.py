@@ -1,0 +1,188 @@
+"""A command in a sandbox, with CodeJail's limits and answers."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import resource
+import signal
+import stat
+import typing
+
+from wardian import _process, _run
+from wardian._options import Command, Options
+from wardian._toml import dumps
+from wardian.errors import BinaryError
+from wardian.report import Report, bytes_of
+
+log = logging.getLogger("codejail")
+
+Rlimits = typing.Iterable[typing.Tuple[int, typing.Tuple[int, int]]]
+
+#: Names a weaker level of containment, where the operator has chosen it (``landlock``); see ``wardian doctor``.
+LEVEL_VARIABLE = "CODEJAIL_LEVEL"
+#: As good as no limit.
+_NO_TIME = 7 * 24 * 3600
+_NO_NUMBER = 1024
+#: A directory with more files than this is shown, and not copied.
+_MOST_COPIES = 200
+_DEFAULTS = {"MEMORY": 512 << 20, "DISK": 64 << 20, "FILES": 200, "OUTPUT": 16 << 20}
+
+
+@dataclasses.dataclass(frozen=True)
+class Jailed:
+    """What came of a command in a sandbox."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+    #: What it wrote to its result channel, where it has one.
+    result: typing.Any = None
+
+
+def run_subprocess(
+    cmd: typing.Sequence[str],
+    stdin: typing.Optional[bytes] = None,
+    cwd: typing.Optional[str] = None,
+    env: typing.Optional[typing.Mapping[str, str]] = None,
+    rlimits: typing.Optional[Rlimits] = None,
+    realtime: typing.Optional[float] = None,
+    slug: typing.Optional[str] = None,
+) -> typing.Tuple[int, bytes, bytes]:
+    """Runs a command in a sandbox that shows the directory ``cwd``, and answers status, stdout and stderr."""
+    jailed = run_jailed(cmd, stdin, cwd, env, rlimits, realtime, slug)
+    return jailed.status, jailed.stdout, jailed.stderr
+
+
+def set_process_limits(rlimits: Rlimits) -> None:
+    """Sets limits of this very process, in a session of its own: for use in a child."""
+    os.setsid()
+    for limit, value in rlimits:
+        resource.setrlimit(limit, value)
+
+
+def run_jailed(
+    cmd: typing.Sequence[str],
+    stdin: typing.Optional[bytes] = None,
+    cwd: typing.Optional[str] = None,
+    env: typing.Optional[typing.Mapping[str, str]] = None,
+    rlimits: typing.Optional[Rlimits] = None,
+    realtime: typing.Optional[float] = None,
+    slug: typing.Optional[str] = None,
+    limits: typing.Optional[typing.Mapping[str, int]] = None,
+    result_size: typing.Optional[int] = None,
+) -> Jailed:
+    """As :func:`run_subprocess`, with the limits that CodeJail does not have, and a result channel."""
+    own = {**_DEFAULTS, **(limits or {})}
+    with Command() as command:
+        shown = _show(command, cwd) if cwd else []
+        policy = _policy(dict(rlimits or ()), realtime, own, dict(env or {}), shown)
+        level = os.environ.get(LEVEL_VARIABLE)
+        options: Options = {"level": level} if level else {}
+        command.apply(options)
+        command.option("policy", command.memory("policy", dumps(policy).encode()))
+        command.flag("exec")
+        program = [os.path.abspath(cmd[0]) if "/" in cmd[0] else cmd[0], *cmd[1:]]
+        _run.finish(command, ["--", *program], stdin=stdin or b"", result_size=result_size)
+        return _execute(command, cwd, slug, own)
+
+
+def _execute(
+    command: Command, cwd: typing.Optional[str], slug: typing.Optional[str], own: typing.Mapping[str, int]
+) -> Jailed:
+    pids: typing.List[int] = []
+
+    def started(process: _process.Process) -> None:
+        pids.append(process.pid)
+        if slug:
+            log.info("Executed jailed code %s in %s, with PID %s", slug, cwd, process.pid)
+
+    report = _run.execute(command, started)
+    if report.reason == "wall_time":
+        log.warning(
+            "Killing process %r (group %r), ran too long: %.1fs", pids[0], pids[0], report.usage.wall_us / 1e6
+        )
+    elif report.verdict not in ("ok", "nonzero_exit", "signaled"):
+        log.warning("Jailed code %s was ended: %s", slug, report.message)
+    return Jailed(status_of(report), bytes_of(report.stdout), bytes_of(report.stderr), report.result)
+
+
+def status_of(report: Report) -> int:
+    """An exit code, or a signal's number below 0."""
+    if report.exit_code is not None:
+        return report.exit_code
+    if report.reason == "cpu_time":
+        return -signal.SIGXCPU
+    if report.verdict == "not_executable":
+        raise BinaryError(f"the configured command cannot be executed: {report.message}")
+    if report.signal is not None:
+        return -report.signal.number
+    return -signal.SIGKILL
+
+
+def _policy(
+    rlimits: typing.Mapping[int, typing.Tuple[int, int]],
+    realtime: typing.Optional[float],
+    own: typing.Mapping[str, int],
+    env: typing.Mapping[str, str],
+    mounts: typing.Sequence[typing.Mapping[str, typing.Any]],
+) -> typing.Dict[str, typing.Any]:
+    def soft(name: int) -> typing.Optional[int]:
+        return rlimits[name][0] if name in rlimits else None
+
+    space, size = soft(resource.RLIMIT_AS), soft(resource.RLIMIT_FSIZE)
+    memory = max(own["MEMORY"], space or 0)
+    files: typing.Dict[str, typing.Any] = {"mounts": list(mounts)}
+    policy: typing.Dict[str, typing.Any] = {
+        "extends": "codejail",
+        "name": "codejail",
+        "limits": {
+            "wall": f"{realtime or _NO_TIME}s",
+            "cpu_time": f"{soft(resource.RLIMIT_CPU) or _NO_TIME}s",
+            "memory": memory,
+            "processes": soft(resource.RLIMIT_NPROC) or _NO_NUMBER,
+            "disk": min(own["DISK"], memory),
+            "inodes": max(16, own["FILES"]),
+            "output": own["OUTPUT"],
+            "file_size": size,
+        },
+        "files": files,
+        "environment": {"set": dict(env)},
+    }
+    if space:
+        policy["rlimits"] = {"address_space": space}
+    return policy
+
+
+def _show(command: Command, cwd: str) -> typing.List[typing.Dict[str, typing.Any]]:
+    """Puts a directory's content into the sandbox's working directory: files as copies, links as links."""
+    mounts: typing.List[typing.Dict[str, typing.Any]] = []
+    with os.scandir(cwd) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            _put(command, mounts, entry.path, entry.name)
+    return mounts
+
+
+def _put(
+    command: Command, mounts: typing.List[typing.Dict[str, typing.Any]], path: str, name: str
+) -> None:
+    mode = os.lstat(path).st_mode
+    place = f"/box/{name}"
+    if stat.S_ISLNK(mode):
+        mounts.append({"type": "symlink", "src": os.readlink(path), "dst": place})
+    elif stat.S_ISREG(mode):
+        command.words.append(f"--file={path}:{name}")
+    elif stat.S_ISDIR(mode):
+        inside = sorted(os.listdir(path))
+        if not inside and name != "tmp":
+            mounts.append({"type": "tmpfs", "dst": place, "size": 4096})
+        elif _count(path) > _MOST_COPIES:
+            mounts.append({"type": "bind", "src": path, "dst": place})
+        else:
+            for child in inside:
+                _put(command, mounts, os.path.join(path, child), f"{name}/{child}")
+
+
+def _count(path: str) -> int:
+    return sum(len(files) + len(directories) for _, directories, files in os.walk(path))
