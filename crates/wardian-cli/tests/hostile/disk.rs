@@ -74,7 +74,8 @@ fn an_exception_at_the_file_size_is_the_programs_own_end() {
     assert!(outcome.text("stderr.text").contains("File too large"), "{}", outcome.summary());
 }
 
-const FILL: &str = "def fill():\n    while True: open('/tmp/big', 'ab', 0).write(b'x' * 65536)\n";
+// In two files, neither of which reaches the file size limit.
+const FILL: &str = "def fill():\n    while True:\n        for name in 'ab': open('/tmp/' + name, 'ab', 0).write(b'x' * 65536)\n";
 
 #[test]
 fn a_program_that_fails_with_its_disk_full_failed_of_the_limit() {
@@ -89,7 +90,7 @@ fn a_program_that_fails_with_its_disk_full_failed_of_the_limit() {
     assert_eq!(outcome.text("signal.name"), "SIGABRT");
     // One that copes with it has not failed, and one that failed with room left did so of something else.
     small(&format!("{FILL}try: fill()\nexcept OSError: pass")).expect("ok");
-    let code = format!("import os\n{FILL}try: fill()\nexcept OSError: os.unlink('/tmp/big')\nos._exit(1)");
+    let code = format!("import os\n{FILL}try: fill()\nexcept OSError: os.unlink('/tmp/a')\nos._exit(1)");
     small(&code).expect_for("nonzero_exit", "exit");
 }
 
