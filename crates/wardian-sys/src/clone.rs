@@ -178,7 +178,7 @@ pub fn start_in<T: Sync>(
     arg: &'static T,
     number: i32,
 ) -> core::result::Result<(Tenant, NewFd), (Errno, &'static mut [u8])> {
-    if stack.len() < size_of::<Move<T>>() || stack.as_ptr().addr() % align_of::<Move<T>>() != 0 {
+    if stack.len() < size_of::<Move<T>>() || !stack.as_ptr().addr().is_multiple_of(align_of::<Move<T>>()) {
         return Err((Errno::INVAL, stack));
     }
     let place = stack.as_mut_ptr().cast::<Move<T>>();

@@ -18,7 +18,10 @@ struct Planted {
 impl Planted {
     fn new() -> Planted {
         let directory = Directory::new();
-        let pid = std::process::id();
+        // Several tests of one process plant at once.
+        static PLANTED: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = PLANTED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let pid = std::process::id() * 16 + number;
         let args = vec![
             format!("unix={}/socket", directory.path.display()),
             format!("abstract=wardian-hostile-{pid}"),

@@ -172,6 +172,7 @@ impl Supervision {
             }
         }
         self.drain_control()?;
+        self.drain_channel()?;
         let denials = self.denials.into_list();
         outcome::report(
             self.held,
@@ -341,6 +342,18 @@ impl Supervision {
     /// What init said last may still be in the socket when it is gone.
     fn drain_control(&mut self) -> Result<(), SandboxError> {
         while self.receive_control_once()? {}
+        Ok(())
+    }
+
+    /// A guest that could not become its program said why after its other message; both may be unread.
+    fn drain_channel(&mut self) -> Result<(), SandboxError> {
+        while let Some(channel) = &self.channel
+            && let Some((message, _)) = receive(channel)?
+        {
+            if let Message::NotStarted { stage, errno } = message {
+                self.facts.not_started = Some((stage, errno));
+            }
+        }
         Ok(())
     }
 
