@@ -94,7 +94,7 @@ impl Watch {
                 return;
             }
             loop {
-                match process::reap_any() {
+                match reap_any() {
                     Ok(Some(reaped)) => self.take(&reaped),
                     Ok(None) => break,
                     Err(Errno::INTR) => {}
