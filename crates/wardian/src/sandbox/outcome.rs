@@ -54,6 +54,8 @@ pub(super) struct Facts {
     pub(super) reaped: Option<wardian_init::Usage>,
     pub(super) scratch: Option<OwnedFd>,
     pub(super) denials_unavailable: Option<String>,
+    /// Whether the standard streams were one terminal.
+    pub(super) terminal: bool,
 }
 
 impl Facts {
@@ -72,6 +74,7 @@ impl Facts {
             reaped: None,
             scratch: None,
             denials_unavailable: None,
+            terminal: false,
         }
     }
 
@@ -193,6 +196,7 @@ pub(super) fn report(
         message,
         exit_code: ending.exit_code,
         signal: ending.signal.map(|number| Signal { number, name: message::signal_name(number) }),
+        terminal: facts.terminal,
         stdout: stream(taken.stdout),
         stderr: stream(taken.stderr),
         result,
