@@ -95,7 +95,7 @@ fn launch_connected(
     let owner = ids.as_ref().map(|ids| ids.guest);
     let Connections { streams, cancel, result, collect } = connections;
     let terminal = matches!(streams, Streams::Terminal(_));
-    let of_streams = |error| SandboxError::at("make its standard streams")(error);
+    let of_streams = |error: io::Error| SandboxError::at("make its standard streams")(error);
     let limit = plan.policy.limits.output.0;
     let (ends, stdio) = streams::make(streams, plan.policy.stderr, owner, limit).map_err(of_streams)?;
     let result = match result {
