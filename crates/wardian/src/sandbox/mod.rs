@@ -88,7 +88,7 @@ impl Connections {
 }
 
 impl From<Connections> for Connections<Streams> {
-    fn from(connections: impl Into<Connections<Streams>>) -> Self {
+    fn from(connections: Connections) -> Self {
         let Connections { streams, cancel, result, collect } = connections;
         Connections { streams: Streams::Pipes(streams), cancel, result, collect }
     }
@@ -108,6 +108,6 @@ pub struct Collect {
 ///
 /// # Errors
 /// Only failures of ours or of the host; whatever the program does is in the report.
-pub fn run(plan: Plan, connections: Connections) -> Result<Report, SandboxError> {
+pub fn run(plan: Plan, connections: impl Into<Connections<Streams>>) -> Result<Report, SandboxError> {
     launch(plan, connections, None)?.wait()
 }
