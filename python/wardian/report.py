@@ -215,6 +215,8 @@ class Report:
     level: typing.Optional[str] = None
     result: typing.Any = None
     result_missing: typing.Optional[str] = None
+    #: Whether standard output and standard error were one terminal.
+    terminal: bool = False
     #: The report as it came.
     raw: typing.Mapping[str, typing.Any] = dataclasses.field(
         default_factory=dict, repr=False, compare=False

@@ -14,7 +14,7 @@ use wardian::plan::{Plan, Program, Request};
 use wardian::policy::{Mount, MountKind, Policy};
 use wardian::python;
 use wardian::report::{Reason, Report, Verdict};
-use wardian::sandbox::{self, Connections, Output, StdinSource};
+use wardian::sandbox::{self, Connections, Output, Pipes, StdinSource};
 
 const NOT_OK: u8 = 1;
 
@@ -163,9 +163,11 @@ fn connect() -> Result<Connections, Failure> {
     };
     let stdin = io::stdin().as_fd().try_clone_to_owned();
     Ok(Connections {
-        stdin: stdin.map_or(StdinSource::Empty, StdinSource::Fd),
-        stdout: pass(io::stdout().as_fd())?,
-        stderr: pass(io::stderr().as_fd())?,
+        streams: Pipes {
+            stdin: stdin.map_or(StdinSource::Empty, StdinSource::Fd),
+            stdout: pass(io::stdout().as_fd())?,
+            stderr: pass(io::stderr().as_fd())?,
+        },
         cancel: Some(cancel_on_signals()?),
         result: None,
         collect: None,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wardian::policy::Duration as Limit;
 use wardian::report::Verdict;
-use wardian::sandbox::Connections;
+use wardian::sandbox::{Connections, Pipes};
 
 /// An answer is good for so long: asking costs a run.
 const GOOD_FOR: Duration = Duration::from_secs(30);
@@ -98,7 +98,8 @@ pub(crate) async fn probe(service: &Arc<Service>) -> Result<Holds, String> {
         unbuffered: false,
     };
     let Streams { stdin, stdout, stderr, collect } = Streams::kept(Vec::new(), None);
-    let connections = Connections { stdin, stdout, stderr, cancel: None, collect, result: None };
+    let streams = Pipes { stdin, stdout, stderr };
+    let connections = Connections { streams, cancel: None, collect, result: None };
     let run = {
         let service = Arc::clone(service);
         move || Arc::clone(&job.environment).run(job, connections, &service.host)

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use wardian::host::Host;
 use wardian::report::{Report, Verdict};
-use wardian::sandbox::{Cancel, Collect, Connections, Output, StdinSource};
+use wardian::sandbox::{Cancel, Collect, Connections, Output, Pipes, StdinSource};
 use wardian::warm::WarmError;
 
 /// What all requests share.
@@ -175,9 +175,7 @@ impl Service {
         let registered = Registered::new(self, &cancel);
         let connections = Connections {
             result: None,
-            stdin: streams.stdin,
-            stdout: streams.stdout,
-            stderr: streams.stderr,
+            streams: Pipes { stdin: streams.stdin, stdout: streams.stdout, stderr: streams.stderr },
             cancel: Some(cancel.clone()),
             collect: streams.collect,
         };

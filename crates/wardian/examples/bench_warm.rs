@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use wardian::host::Host;
-use wardian::sandbox::{Connections, Output, StdinSource};
+use wardian::sandbox::{Connections, Output, Pipes, StdinSource};
 use wardian::warm::{Job, JobProgram, Pool, PoolOptions, Rotation};
 use wardian::{policy, python};
 
@@ -95,9 +95,7 @@ fn time_warm(pool: &Pool, code: &str, alone: bool) -> Duration {
     }
     let kept = || Output { pass_to: None, keep: true };
     let connections = Connections {
-        stdin: StdinSource::Empty,
-        stdout: kept(),
-        stderr: kept(),
+        streams: Pipes { stdin: StdinSource::Empty, stdout: kept(), stderr: kept() },
         cancel: None,
         result: None,
         collect: None,

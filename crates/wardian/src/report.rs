@@ -40,6 +40,10 @@ pub struct Report {
     pub exit_code: Option<u8>,
     /// The signal that ended the program, if one did.
     pub signal: Option<Signal>,
+    /// Whether its standard streams were one terminal: `stdout` is then what that showed, echo included, and
+    /// `stderr` is empty.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub terminal: bool,
     /// What it wrote to standard output.
     pub stdout: Stream,
     /// What it wrote to standard error.
@@ -358,6 +362,7 @@ impl Report {
             message,
             exit_code: None,
             signal: None,
+            terminal: false,
             stdout: nothing(),
             stderr: nothing(),
             result: None,

@@ -1,16 +1,38 @@
 //! The caller's descriptors and signals.
 
-use super::Failure;
+use super::{Failure, terminal};
 use crate::cli::RunOptions;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use wardian::files::{CollectLimits, Globs, OutDir};
 use wardian::policy::Bytes;
-use wardian::sandbox::{Cancel, Collect, Connections, Output, StdinSource};
+use wardian::sandbox::{Cancel, Collect, Connections, Output, Pipes, StdinSource, Streams, Terminal};
 
-/// Connects a run to its caller.
-pub(super) fn connect(options: &RunOptions, program_from_stdin: bool) -> Result<Connections, Failure> {
+/// Connects a run to its caller: by a terminal, if that is what the caller has.
+pub(super) fn connect(
+    options: &RunOptions,
+    program_from_stdin: bool,
+) -> Result<Connections<Streams>, Failure> {
+    if options.json || options.stdin.is_some() || !terminal::is_ours() {
+        return with_pipes(options, program_from_stdin).map(Connections::from);
+    }
+    let make = || -> io::Result<Terminal> {
+        Ok(Terminal {
+            input: io::stdin().as_fd().try_clone_to_owned()?,
+            output: Output {
+                pass_to: Some(io::stdout().as_fd().try_clone_to_owned()?),
+                keep: options.report.is_some(),
+            },
+            resized: terminal::resized()?,
+        })
+    };
+    let terminal = make().map_err(|error| Failure::new(format!("cannot use the terminal: {error}"), None))?;
+    with(options, Streams::Terminal(terminal))
+}
+
+/// Connects a run to its caller by pipes, whatever the caller has.
+pub(super) fn with_pipes(options: &RunOptions, program_from_stdin: bool) -> Result<Connections, Failure> {
     let keep = options.json || options.report.is_some();
     let pass = |fd: BorrowedFd<'_>| -> io::Result<Output> {
         let pass_to = if options.json { None } else { Some(fd.try_clone_to_owned()?) };
@@ -18,10 +40,17 @@ pub(super) fn connect(options: &RunOptions, program_from_stdin: bool) -> Result<
     };
     let descriptors =
         |error: io::Error| Failure::new(format!("cannot use the standard streams: {error}"), None);
-    Ok(Connections {
+    let pipes = Pipes {
         stdin: stdin(options, program_from_stdin)?,
         stdout: pass(io::stdout().as_fd()).map_err(descriptors)?,
         stderr: pass(io::stderr().as_fd()).map_err(descriptors)?,
+    };
+    with(options, pipes)
+}
+
+fn with<S>(options: &RunOptions, streams: S) -> Result<Connections<S>, Failure> {
+    Ok(Connections {
+        streams,
         cancel: Some(cancel(options)?),
         result: result(options)?,
         collect: collect(options)?,

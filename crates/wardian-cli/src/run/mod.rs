@@ -4,6 +4,7 @@ mod connections;
 mod nsjail;
 mod options;
 mod report_file;
+mod terminal;
 mod usage;
 mod warm;
 mod words;
@@ -13,12 +14,13 @@ use crate::{cap, exit_code, say};
 pub(crate) use connections::cancel_on_signals;
 use report_file::ReportFile;
 use std::process::ExitCode;
+use terminal::RawMode;
 pub(crate) use usage::wrong_usage;
 use wardian::host::Host;
 use wardian::plan::Plan;
 use wardian::policy::Level;
 use wardian::report::{Report, Verdict};
-use wardian::sandbox::{self, HeadStart, Running};
+use wardian::sandbox::{self, HeadStart, SandboxError, Streams};
 pub(crate) use words::command_line;
 
 /// An error of ours: what, and what to do about it.
@@ -69,9 +71,15 @@ fn run(options: &RunOptions) -> Result<Option<Report>, Failure> {
         return Ok(None);
     }
     let connections = connections::connect(options, prepared.program_from_stdin)?;
-    let running = sandbox::launch(plan, connections, head_start);
-    let report = running.and_then(Running::wait).map_err(|error| Failure::new(&error, error.hint()))?;
-    Ok(Some(report))
+    let has_terminal = matches!(connections.streams, Streams::Terminal(_));
+    let failed = |error: SandboxError| Failure::new(&error, error.hint());
+    let running = sandbox::launch(plan, connections, head_start).map_err(failed)?;
+    let raw_mode = has_terminal.then(RawMode::enter).transpose();
+    let raw_mode =
+        raw_mode.map_err(|error| Failure::new(format!("cannot use the terminal: {error}"), None))?;
+    let report = running.wait();
+    drop(raw_mode);
+    Ok(Some(report.map_err(failed)?))
 }
 
 /// One line when there is something to say, more when asked to explain.

@@ -18,7 +18,7 @@ use wardian::plan::{Plan, Program, Request};
 use wardian::policy::{Bytes, Mount, MountKind, Policy, RootKind};
 use wardian::python;
 use wardian::report::{Reason, Report, Verdict};
-use wardian::sandbox::{self, StdinSource};
+use wardian::sandbox::{self, Pipes, StdinSource};
 
 /// What is kept of a stream that is not passed through, unless `--output` says another limit.
 const KEPT: Bytes = Bytes(16 << 20);
@@ -142,11 +142,12 @@ fn run(options: &RunOptions, config: &NsjailConfig, import: Import) -> Result<Do
         say::put(&plan.explain())?;
         return Ok(Done::Explained);
     }
-    let mut connections = connections::connect(options, false)?;
+    let mut connections = connections::with_pipes(options, false)?;
     if import.stdio == Stdio::Null {
-        connections.stdin = StdinSource::Empty;
+        connections.streams.stdin = StdinSource::Empty;
     }
-    for (stream, passes) in [(&mut connections.stdout, passes_out), (&mut connections.stderr, passes_err)] {
+    let Pipes { stdout, stderr, .. } = &mut connections.streams;
+    for (stream, passes) in [(stdout, passes_out), (stderr, passes_err)] {
         // What is passed through has no limit, and is not kept beside.
         stream.keep &= !passes;
         stream.pass_to = stream.pass_to.take().filter(|_| passes);

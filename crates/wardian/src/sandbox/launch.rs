@@ -6,9 +6,9 @@ use super::ids::{self, IdLease};
 use super::outcome::Facts;
 use super::private::Private;
 use super::slot::GuestLease;
-use super::streams::{Feeder, Taker, guest_pipe};
+use super::streams::{self, Taker, guest_pipe};
 use super::supervise::{Parts, Supervision};
-use super::{Collect, Connections, SandboxError, init};
+use super::{Collect, Connections, SandboxError, Streams, init};
 use crate::files::Input;
 use crate::limits::cgroup::{Cgroup, Version};
 use crate::plan::{HostTree, Plan};
@@ -74,7 +74,15 @@ const STDIO: [Slot; 3] = [Slot(FIRST_FREE + 1), Slot(FIRST_FREE + 2), Slot(FIRST
 /// Only failures of ours or of the host; nothing is left running then.
 pub fn launch(
     plan: Plan,
-    connections: Connections,
+    connections: impl Into<Connections<Streams>>,
+    head_start: Option<HeadStart>,
+) -> Result<Running, SandboxError> {
+    launch_connected(plan, connections.into(), head_start)
+}
+
+fn launch_connected(
+    plan: Plan,
+    connections: Connections<Streams>,
     head_start: Option<HeadStart>,
 ) -> Result<Running, SandboxError> {
     let accepted = plan.accepted;
@@ -85,10 +93,13 @@ pub fn launch(
         None
     };
     let owner = ids.as_ref().map(|ids| ids.guest);
-    let pipe = |reads| guest_pipe(reads, owner).map_err(SandboxError::at("make the pipes of its streams"));
-    let (stdin, stdout, stderr) = (pipe(true)?, pipe(false)?, pipe(false)?);
-    let result = match connections.result {
-        Some(limit) => Some((pipe(false)?, limit.0)),
+    let Connections { streams, cancel, result, collect } = connections;
+    let terminal = matches!(streams, Streams::Terminal(_));
+    let of_streams = |error: io::Error| SandboxError::at("make its standard streams")(error);
+    let limit = plan.policy.limits.output.0;
+    let (ends, stdio) = streams::make(streams, plan.policy.stderr, owner, limit).map_err(of_streams)?;
+    let result = match result {
+        Some(limit) => Some((guest_pipe(false, owner).map_err(of_streams)?, limit.0)),
         None => None,
     };
     let (channel, guest_channel) = packet_pair()?;
@@ -110,17 +121,11 @@ pub fn launch(
     let joins = joined.as_ref().map_or(&[][..], Cgroup::join_files);
     let first_join = CHANNEL.0 + 4 + count(plan.inputs.len() + plan.copies.len() + trees.len());
     let result_slot = result.is_some().then(|| Slot(first_join + count(joins.len())));
-    let bytes = encode(&plan, ids.as_ref(), first_join, joins.len(), result_slot);
+    let bytes = encode(&plan, ids.as_ref(), first_join, joins.len(), result_slot, terminal);
     let plan_file =
         init::sealed("wardian-plan", &bytes, false).map_err(SandboxError::at("put the plan in memory"))?;
-    let errors = plan.policy.stderr.of(&stdout, &stderr);
-    let mut slots: Vec<BorrowedFd<'_>> = vec![
-        plan_file.as_fd(),
-        guest_channel.as_fd(),
-        stdin.guests.as_fd(),
-        stdout.guests.as_fd(),
-        errors.guests.as_fd(),
-    ];
+    let mut slots: Vec<BorrowedFd<'_>> = vec![plan_file.as_fd(), guest_channel.as_fd()];
+    slots.extend(stdio.iter().map(AsFd::as_fd));
     slots.extend(inputs.iter().map(AsFd::as_fd));
     slots.extend(plan.copies.iter().map(AsFd::as_fd));
     slots.extend(trees.iter().map(AsFd::as_fd));
@@ -138,9 +143,8 @@ pub fn launch(
     let prepared = Instant::now();
     go(&control, &slots, bytes.len())?;
     drop(slots);
-    let held = Held { plan, _ids: ids, slot: None, collect: connections.collect, private };
+    let held = Held { plan, _ids: ids, slot: None, collect, private };
 
-    let limit = held.plan.policy.limits.output.0;
     let accounting = Accounting::new(born_into.or(joined), &held.plan);
     let supervision = Supervision::new(Parts {
         held,
@@ -148,13 +152,11 @@ pub fn launch(
         control,
         channel: Some(channel),
         guest: None,
-        stdin: Feeder::new(connections.stdin, stdin.ours),
-        stdout: Taker::new(stdout.ours, connections.stdout, limit),
-        stderr: Taker::new(stderr.ours, connections.stderr, limit),
+        streams: ends,
         result: result.map(|(pipe, limit)| Taker::keeper(pipe.ours, limit)),
-        cancel: connections.cancel,
+        cancel,
         accounting,
-        facts: Facts::new(accepted, prepared),
+        facts: Facts { terminal, ..Facts::new(accepted, prepared) },
     });
     Ok(Running { supervision })
 }
@@ -213,6 +215,7 @@ fn encode(
     first_join: u32,
     joins: usize,
     result: Option<Slot>,
+    terminal: bool,
 ) -> Vec<u8> {
     let guest = &plan.guest;
     let in_place = plan.in_place.is_some();
@@ -224,7 +227,7 @@ fn encode(
         joins: (first_join..first_join + count(joins)).map(Slot).collect(),
         stdio: STDIO,
         result,
-        terminal: false,
+        terminal,
         new_cgroup_root: joins > 0 && !in_place,
         nice: guest.nice,
         affinity: guest.affinity.clone(),

@@ -23,6 +23,7 @@ mod refusals;
 mod slot;
 mod streams;
 mod supervise;
+mod terminal;
 mod zygote;
 
 pub use cancel::Cancel;
@@ -32,6 +33,7 @@ pub use launch::{Running, launch};
 pub use private::sweep_scratch;
 pub(crate) use slot::{ProgramFrame, ReadySlot};
 pub use streams::{Output, StdinSource};
+pub use terminal::Terminal;
 pub(crate) use zygote::Zygote;
 
 pub(crate) use private::PREFIX as SCRATCH_PREFIX;
@@ -41,14 +43,30 @@ use crate::plan::Plan;
 use crate::policy::Bytes;
 use crate::report::Report;
 
-/// How a run is connected to its caller.
-pub struct Connections {
+/// Standard streams that are three pipes of ours.
+#[derive(Debug)]
+pub struct Pipes {
     /// Where standard input comes from.
     pub stdin: StdinSource,
     /// Where standard output goes.
     pub stdout: Output,
     /// Where standard error goes.
     pub stderr: Output,
+}
+
+/// What the standard streams are.
+#[derive(Debug)]
+pub enum Streams {
+    /// Three pipes.
+    Pipes(Pipes),
+    /// One terminal.
+    Terminal(Terminal),
+}
+
+/// How a run is connected to its caller. A warm run has pipes; another may have either of [`Streams`].
+pub struct Connections<S = Pipes> {
+    /// Its standard streams.
+    pub streams: S,
     /// Ends the run early.
     pub cancel: Option<Cancel>,
     /// Grants the guest descriptor 3, on which it may write one JSON value of so many bytes.
@@ -62,13 +80,18 @@ impl Connections {
     pub fn capture() -> Connections {
         let keep = || Output { pass_to: None, keep: true };
         Connections {
-            stdin: StdinSource::Empty,
-            stdout: keep(),
-            stderr: keep(),
+            streams: Pipes { stdin: StdinSource::Empty, stdout: keep(), stderr: keep() },
             cancel: None,
             result: None,
             collect: None,
         }
+    }
+}
+
+impl From<Connections> for Connections<Streams> {
+    fn from(connections: Connections) -> Self {
+        let Connections { streams, cancel, result, collect } = connections;
+        Connections { streams: Streams::Pipes(streams), cancel, result, collect }
     }
 }
 
@@ -86,6 +109,6 @@ pub struct Collect {
 ///
 /// # Errors
 /// Only failures of ours or of the host; whatever the program does is in the report.
-pub fn run(plan: Plan, connections: Connections) -> Result<Report, SandboxError> {
+pub fn run(plan: Plan, connections: impl Into<Connections<Streams>>) -> Result<Report, SandboxError> {
     launch(plan, connections, None)?.wait()
 }

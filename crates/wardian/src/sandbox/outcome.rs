@@ -57,6 +57,8 @@ pub(super) struct Facts {
     pub(super) reaped: Option<wardian_init::Usage>,
     pub(super) scratch: Option<OwnedFd>,
     pub(super) denials_unavailable: Option<String>,
+    /// Whether the standard streams were one terminal.
+    pub(super) terminal: bool,
 }
 
 impl Facts {
@@ -75,6 +77,7 @@ impl Facts {
             reaped: None,
             scratch: None,
             denials_unavailable: None,
+            terminal: false,
         }
     }
 
@@ -216,6 +219,7 @@ pub(super) fn report(
         message,
         exit_code: ending.exit_code,
         signal: ending.signal.map(|number| Signal { number, name: message::signal_name(number) }),
+        terminal: facts.terminal,
         stdout: stream(taken.stdout),
         stderr: stream(taken.stderr),
         result,

@@ -7,7 +7,7 @@ use super::head_start::{self, packet_pair};
 use super::launch::{self, Held, Running};
 use super::live::{Live, pid_of};
 use super::outcome::Facts;
-use super::streams::{Feeder, Taker, guest_pipe};
+use super::streams::{Ends, Feeder, Taker, guest_pipe};
 use super::supervise::{Parts, Supervision, receive};
 use super::zygote::{GuestId, Zygote, ready, write};
 use crate::files::Input;
@@ -226,6 +226,7 @@ impl Armed {
         accepted: Instant,
     ) -> Result<Running, SandboxError> {
         let Armed { slot, prepared } = self;
+        let streams = connections.streams;
         let limit = plan.policy.limits.output.0;
         let mut accounting = slot.accounting;
         accounting.lower_cpu_limit(&plan);
@@ -243,9 +244,12 @@ impl Armed {
             control: slot.control,
             channel: None,
             guest: Some(pidfd),
-            stdin: Feeder::new(connections.stdin, slot.stdin),
-            stdout: Taker::new(slot.stdout, connections.stdout, limit),
-            stderr: Taker::new(slot.stderr, connections.stderr, limit),
+            streams: Ends {
+                stdin: Feeder::new(streams.stdin, slot.stdin),
+                stdout: Taker::new(slot.stdout, streams.stdout, limit),
+                stderr: Taker::new(slot.stderr, streams.stderr, limit),
+                terminal: None,
+            },
             result: None,
             cancel: connections.cancel,
             accounting,

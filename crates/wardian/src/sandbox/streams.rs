@@ -1,8 +1,10 @@
-//! Standard streams: pipes of ours between the guest and its caller.
+//! Standard streams: pipes of ours between the guest and its caller, or a terminal of ours.
 //!
 //! The guest never holds a descriptor of the caller's: through `/proc/self/fd` it could open the same file
 //! anew, with more rights than it was given. What it writes is counted, bounded, kept or passed on here.
 
+use super::terminal::{Resizer, Terminal, master_and_slave};
+use super::{Pipes, Streams};
 use crate::policy::Stderr;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -61,11 +63,84 @@ pub(super) fn guest_pipe(guest_reads: bool, owner: Option<u32>) -> io::Result<Gu
     let (ours, guests) = if guest_reads { (write, read) } else { (read, write) };
     rustix::io::ioctl_fionbio(&ours, true)?;
     if let Some(id) = owner {
-        // So that the guest can open /dev/stdin and its like: that is a new open, with a check of the owner.
-        let (uid, gid) = (rustix::fs::Uid::from_raw(id), rustix::fs::Gid::from_raw(id));
-        rustix::fs::fchown(&guests, Some(uid), Some(gid))?;
+        give_to(&guests, id)?;
     }
     Ok(GuestPipe { ours, guests })
+}
+
+/// Our ends of the standard streams.
+pub(super) struct Ends {
+    pub(super) stdin: Feeder,
+    pub(super) stdout: Taker,
+    pub(super) stderr: Taker,
+    /// Where they are one terminal.
+    pub(super) terminal: Option<Resizer>,
+}
+
+impl Ends {
+    /// A terminal is over when either side is: the caller's, of which the guest is told by hanging its own up, or
+    /// the guest's, who has closed it for good. All our descriptors of it are closed then.
+    pub(super) fn hang_up_if_over(&mut self) {
+        if self.terminal.is_some() && (self.stdin.is_at_end() || self.stdout.is_closed()) {
+            self.terminal = None;
+            self.stdin.close();
+            self.stdout.close();
+        }
+    }
+}
+
+/// Makes the standard streams: our ends, and what becomes the guest's descriptors 0, 1 and 2.
+pub(super) fn make(
+    streams: Streams,
+    stderr: Stderr,
+    owner: Option<u32>,
+    limit: u64,
+) -> io::Result<(Ends, [OwnedFd; 3])> {
+    match streams {
+        Streams::Pipes(pipes) => make_pipes(pipes, stderr, owner, limit),
+        Streams::Terminal(terminal) => make_terminal(terminal, owner, limit),
+    }
+}
+
+fn make_pipes(
+    pipes: Pipes,
+    merge: Stderr,
+    owner: Option<u32>,
+    limit: u64,
+) -> io::Result<(Ends, [OwnedFd; 3])> {
+    let (stdin, stdout, stderr) =
+        (guest_pipe(true, owner)?, guest_pipe(false, owner)?, guest_pipe(false, owner)?);
+    let errors = merge.of(&stdout, &stderr).guests.try_clone()?;
+    let ends = Ends {
+        stdin: Feeder::new(pipes.stdin, stdin.ours),
+        stdout: Taker::new(stdout.ours, pipes.stdout, limit),
+        stderr: Taker::new(stderr.ours, pipes.stderr, limit),
+        terminal: None,
+    };
+    Ok((ends, [stdin.guests, stdout.guests, errors]))
+}
+
+fn make_terminal(terminal: Terminal, owner: Option<u32>, limit: u64) -> io::Result<(Ends, [OwnedFd; 3])> {
+    let (master, slave) = master_and_slave(&terminal.input)?;
+    rustix::io::ioctl_fionbio(&master, true)?;
+    if let Some(id) = owner {
+        give_to(&slave, id)?;
+    }
+    let Terminal { input, output, resized } = terminal;
+    let stderr = Output { pass_to: None, keep: output.keep };
+    let ends = Ends {
+        terminal: Some(Resizer::new(input.try_clone()?, master.try_clone()?, resized)),
+        stdin: Feeder::new(StdinSource::Fd(input), master.try_clone()?),
+        stdout: Taker::new(master, output, limit),
+        stderr: Taker::of(None, stderr, limit),
+    };
+    Ok((ends, [slave.try_clone()?, slave.try_clone()?, slave]))
+}
+
+/// So that the guest can open /dev/stdin and its like: that is a new open, with a check of the owner.
+fn give_to(fd: &OwnedFd, id: u32) -> io::Result<()> {
+    let (uid, gid) = (rustix::fs::Uid::from_raw(id), rustix::fs::Gid::from_raw(id));
+    Ok(rustix::fs::fchown(fd, Some(uid), Some(gid))?)
 }
 
 /// Feeds standard input.
@@ -131,8 +206,17 @@ impl Feeder {
         self.close_if_done();
     }
 
+    /// Whether the guest has been given everything there was.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.buffer.is_empty() && matches!(self.source, Source::Done)
+    }
+
+    pub(super) fn close(&mut self) {
+        self.pipe = None;
+    }
+
     fn close_if_done(&mut self) {
-        if self.buffer.is_empty() && matches!(self.source, Source::Done) {
+        if self.is_at_end() {
             self.pipe = None;
         }
     }
@@ -157,8 +241,12 @@ pub(super) struct Kept {
 
 impl Taker {
     pub(super) fn new(pipe: OwnedFd, output: Output, limit: u64) -> Taker {
+        Taker::of(Some(pipe), output, limit)
+    }
+
+    fn of(pipe: Option<OwnedFd>, output: Output, limit: u64) -> Taker {
         Taker {
-            pipe: Some(pipe),
+            pipe,
             pass_to: output.pass_to,
             pending: VecDeque::new(),
             kept: output.keep.then(Kept::default),
@@ -195,6 +283,15 @@ impl Taker {
         self.pipe.is_none() && (self.pending.is_empty() || self.pass_to.is_none())
     }
 
+    /// Whether nothing more comes from the guest, or for it to go to.
+    pub(super) fn is_closed(&self) -> bool {
+        self.pipe.is_none()
+    }
+
+    pub(super) fn close(&mut self) {
+        self.pipe = None;
+    }
+
     pub(super) fn passes_on(&self) -> bool {
         self.pass_to.is_some()
     }
@@ -211,6 +308,7 @@ impl Taker {
             Ok(([], _)) => self.pipe = None,
             Ok((bytes, _)) => self.take(bytes),
             Err(Errno::INTR | Errno::AGAIN) => {}
+            // EIO: of a terminal that nobody inside has open any more.
             Err(_) => self.pipe = None,
         }
     }

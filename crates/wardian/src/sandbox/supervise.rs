@@ -9,7 +9,8 @@ use super::live::Live;
 use super::outcome::{self, Facts, Killed};
 use super::pass;
 use super::private::Private;
-use super::streams::{Feeder, Taker};
+use super::streams::{Ends, Taker};
+use super::terminal::Resizer;
 use crate::limits::cgroup::CgroupHost;
 use crate::report::Report;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -39,9 +40,7 @@ pub(super) struct Supervision {
     channel: Option<OwnedFd>,
     guest: Option<OwnedFd>,
     denials: Denials,
-    stdin: Feeder,
-    stdout: Taker,
-    stderr: Taker,
+    streams: Ends,
     result: Option<Taker>,
     cancel: Option<Cancel>,
     accounting: Accounting,
@@ -59,9 +58,7 @@ pub(super) struct Parts {
     pub(super) channel: Option<OwnedFd>,
     /// The program, where it is not init's child.
     pub(super) guest: Option<OwnedFd>,
-    pub(super) stdin: Feeder,
-    pub(super) stdout: Taker,
-    pub(super) stderr: Taker,
+    pub(super) streams: Ends,
     /// The result channel, where there is one.
     pub(super) result: Option<Taker>,
     pub(super) cancel: Option<Cancel>,
@@ -84,25 +81,13 @@ enum Role {
     StdoutTarget,
     Stderr,
     StderrTarget,
+    Resized,
     Result,
 }
 
 impl Supervision {
     pub(super) fn new(parts: Parts) -> Supervision {
-        let Parts {
-            held,
-            init,
-            control,
-            channel,
-            guest,
-            stdin,
-            stdout,
-            stderr,
-            result,
-            cancel,
-            accounting,
-            facts,
-        } = parts;
+        let Parts { held, init, control, channel, guest, streams, result, cancel, accounting, facts } = parts;
         let denials = Denials::new(held.plan.guest.profile.clone());
         Supervision {
             held,
@@ -112,9 +97,7 @@ impl Supervision {
             channel,
             guest,
             denials,
-            stdin,
-            stdout,
-            stderr,
+            streams,
             result,
             cancel,
             accounting,
@@ -179,13 +162,15 @@ impl Supervision {
             self.facts,
             self.accounting,
             init_status,
-            outcome::Taken { stdout: self.stdout, stderr: self.stderr, result: self.result },
+            outcome::Taken { stdout: self.streams.stdout, stderr: self.streams.stderr, result: self.result },
             denials,
         )
     }
 
     fn streams_are_done(&self) -> bool {
-        self.stdout.is_done() && self.stderr.is_done() && self.result.as_ref().is_none_or(Taker::is_done)
+        self.streams.stdout.is_done()
+            && self.streams.stderr.is_done()
+            && self.result.as_ref().is_none_or(Taker::is_done)
     }
 
     /// When to look again even if nothing happens.
@@ -223,7 +208,7 @@ impl Supervision {
             None if now >= self.facts.accepted + SET_UP_LIMIT => Some(Killed::SetUpTimeout),
             Some(started) if now >= started + limits.wall.as_std() => Some(Killed::Wall),
             _ if limits.on_output == crate::policy::OnOutput::Kill
-                && (self.stdout.is_over_limit() || self.stderr.is_over_limit()) =>
+                && (self.streams.stdout.is_over_limit() || self.streams.stderr.is_over_limit()) =>
             {
                 Some(Killed::Output)
             }
@@ -290,12 +275,13 @@ impl Supervision {
                 read,
             ),
             (Role::Oom, oom, oom_flags),
-            (Role::StdinSource, self.stdin.wants_read(), read),
-            (Role::Stdin, self.stdin.wants_write(), write),
-            (Role::Stdout, self.stdout.wants_read(), read),
-            (Role::StdoutTarget, self.stdout.wants_write(), write),
-            (Role::Stderr, self.stderr.wants_read(), read),
-            (Role::StderrTarget, self.stderr.wants_write(), write),
+            (Role::StdinSource, self.streams.stdin.wants_read(), read),
+            (Role::Stdin, self.streams.stdin.wants_write(), write),
+            (Role::Stdout, self.streams.stdout.wants_read(), read),
+            (Role::StdoutTarget, self.streams.stdout.wants_write(), write),
+            (Role::Stderr, self.streams.stderr.wants_read(), read),
+            (Role::StderrTarget, self.streams.stderr.wants_write(), write),
+            (Role::Resized, self.streams.terminal.as_ref().and_then(Resizer::wants_read), read),
             (Role::Result, self.result.as_ref().and_then(Taker::wants_read), read),
         ];
         candidates.into_iter().filter_map(|(role, fd, flags)| fd.map(|fd| (role, fd, flags))).collect()
@@ -315,14 +301,16 @@ impl Supervision {
                     self.kill(Killed::Oom);
                 }
             }
-            Role::StdinSource => self.stdin.read(),
-            Role::Stdin => self.stdin.write(),
-            Role::Stdout => self.stdout.read(),
-            Role::StdoutTarget => self.stdout.write(),
-            Role::Stderr => self.stderr.read(),
-            Role::StderrTarget => self.stderr.write(),
+            Role::StdinSource => self.streams.stdin.read(),
+            Role::Stdin => self.streams.stdin.write(),
+            Role::Stdout => self.streams.stdout.read(),
+            Role::StdoutTarget => self.streams.stdout.write(),
+            Role::Stderr => self.streams.stderr.read(),
+            Role::StderrTarget => self.streams.stderr.write(),
+            Role::Resized => self.streams.terminal.iter_mut().for_each(Resizer::follow),
             Role::Result => self.result.iter_mut().for_each(Taker::read),
         }
+        self.streams.hang_up_if_over();
         Ok(())
     }
 

@@ -443,7 +443,13 @@ mod tests {
     #[test]
     fn terminals_can_be_asked_and_not_typed_for() {
         assert_eq!(decide(&python(), "ioctl", &[0, 0x5401 | HIGH]), Allow);
-        assert_eq!(decide(&python(), "ioctl", &[0, 0x5412 | HIGH]), Refuse(Reason::Terminal));
+        // TCSETSW, TIOCGWINSZ, TIOCGPGRP, TIOCSPGRP: what a shell asks of its terminal.
+        for request in [0x5403, 0x5413, 0x540f, 0x5410] {
+            assert_eq!(decide(&python(), "ioctl", &[0, request]), Allow, "{request:#x}");
+        }
+        for request in [0x5412, 0x541c, 0x541d, 0x5423] {
+            assert_eq!(decide(&python(), "ioctl", &[0, request | HIGH]), Refuse(Reason::Terminal), "{request:#x}");
+        }
         assert_eq!(decide(&python(), "ioctl", &[0, 0xae01]), Answer(errno::ENOTTY));
     }
 

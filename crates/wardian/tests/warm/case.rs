@@ -9,7 +9,7 @@ use wardian::plan::{Plan, Program, Request};
 use wardian::policy::{self, HashSeed, Policy};
 use wardian::python;
 use wardian::report::Report;
-use wardian::sandbox::{self, Connections, Output, StdinSource};
+use wardian::sandbox::{self, Connections, Output, Pipes, StdinSource};
 use wardian::warm::{Job, JobProgram, Pool, PoolOptions, Rotation};
 
 /// A program, however it is given to the interpreter.
@@ -56,7 +56,8 @@ impl Case {
     pub fn connections(&self) -> Connections {
         let kept = || Output { pass_to: None, keep: true };
         let stdin = StdinSource::Bytes(self.stdin.to_vec());
-        Connections { stdin, stdout: kept(), stderr: kept(), cancel: None, collect: None, result: None }
+        let streams = Pipes { stdin, stdout: kept(), stderr: kept() };
+        Connections { streams, cancel: None, collect: None, result: None }
     }
 
     pub fn cold(&self, policy: &Policy, python: &Path, host: &Host) -> Report {

@@ -7,7 +7,7 @@ use crate::plan::{Plan, PlanError, Program, Request};
 use crate::policy::{self, Duration, Level};
 use crate::python;
 use crate::report::Report;
-use crate::sandbox::{self, Connections, Output, SandboxError, StdinSource};
+use crate::sandbox::{self, Connections, Output, Pipes, SandboxError, StdinSource};
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -85,9 +85,7 @@ fn try_program(level: Level, program: Program, args: Vec<OsString>, host: &Host)
     };
     let keep = || Output { pass_to: None, keep: true };
     let connections = Connections {
-        stdin: StdinSource::Empty,
-        stdout: keep(),
-        stderr: keep(),
+        streams: Pipes { stdin: StdinSource::Empty, stdout: keep(), stderr: keep() },
         cancel: None,
         result: None,
         collect: None,
