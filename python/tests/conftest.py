@@ -15,6 +15,11 @@ def descriptors():
     return lambda: len(os.listdir("/proc/self/fd"))
 
 
+def pytest_configure(config):
+    # The documents show it; the plugin that declares it is loaded only where the package is installed.
+    config.addinivalue_line("markers", "wardian(**options): see wardian.pytest_plugin")
+
+
 def pytest_report_header():
     import wardian._binary
 

@@ -10,10 +10,7 @@ use super::command::{Command, command};
 use super::environment::{Origin, environment};
 use super::mounts::{self, Translated};
 use super::rlimits::{Resource, RlimitError, rlimit};
-use crate::policy::{
-    self, Bytes, Duration, Environment, ExecMode, Files, HashSeed, Identity, Layer, Level, Limits, MountKind,
-    Network, OnOom, OnOutput, Outside, Policy, PolicyError, ProcMode, Rlimits, RootKind, Scheduling, Scratch,
-};
+use crate::policy::{self, Bytes, Duration, Environment, ExecMode, Files, HashSeed, Identity, Layer, Level, Limits, MountKind, Network, OnOom, OnOutput, Outside, Policy, PolicyError, ProcMode, Rlimits, RootKind, Scheduling, Scratch, Work};
 
 /// The longest time a policy can say.
 const YEAR: u64 = 366 * 24 * 3600;
