@@ -143,6 +143,8 @@ def _unpack(value: "typing.Any", depth: int) -> "typing.Any":
     if kind == "c":
         return complex(float(texts[0]), float(texts[1]))
     content = binascii.a2b_base64(texts[0].encode("ascii"))
+    if _base64(content) != texts[0]:
+        raise Problem("it is not what it says")
     if kind == "u":
         return content.decode("utf-8", "surrogatepass")
     if kind == "ba":

@@ -26,7 +26,11 @@ macro_rules! documents {
 documents!(
     "README.md",
     "docs/command-line.md",
+    "docs/from-codejail.md",
+    "docs/from-exec.md",
+    "docs/from-restrictedpython.md",
     "docs/nsjail.md",
+    "docs/python.md",
     "docs/safeexec.md",
     "docs/server.md",
     "docs/specification.md",

@@ -448,7 +448,11 @@ mod tests {
             assert_eq!(decide(&python(), "ioctl", &[0, request]), Allow, "{request:#x}");
         }
         for request in [0x5412, 0x541c, 0x541d, 0x5423] {
-            assert_eq!(decide(&python(), "ioctl", &[0, request | HIGH]), Refuse(Reason::Terminal), "{request:#x}");
+            assert_eq!(
+                decide(&python(), "ioctl", &[0, request | HIGH]),
+                Refuse(Reason::Terminal),
+                "{request:#x}"
+            );
         }
         assert_eq!(decide(&python(), "ioctl", &[0, 0xae01]), Answer(errno::ENOTTY));
     }

@@ -1,0 +1,53 @@
+"""Every example of the documents on the package, executed: sessions as they are shown, programs as they stand."""
+
+import doctest
+import importlib.util
+import os
+import re
+
+import pytest
+
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+DOCUMENTS = ["docs/python.md", "docs/from-exec.md", "docs/from-restrictedpython.md", "docs/from-codejail.md", "python/README.md"]
+NEEDS = re.compile(r"# needs (\w+)")
+
+
+def blocks(path, language):
+    with open(os.path.join(ROOT, path), encoding="utf-8") as file:
+        return re.findall(rf"^```{language}\n(.*?)^```$", file.read(), re.M | re.S)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS)
+def test_what_the_document_shows_is_what_happens(path):
+    names = {}
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    shown = blocks(path, "pycon")
+    for at, text in enumerate(shown):
+        needed = NEEDS.findall(text)
+        missing = [name for name in needed if importlib.util.find_spec(name) is None]
+        if missing:
+            print(f"SKIP {path}: {missing[0]} is not installed")
+            continue
+        test = doctest.DocTestParser().get_doctest(text, names, f"{path}[{at}]", path, 0)
+        report = []
+        result = runner.run(test, out=report.append, clear_globs=False)
+        names.update(test.globs)
+        assert result.failed == 0, "".join(report)
+    assert shown
+
+
+@pytest.mark.parametrize("path", DOCUMENTS)
+def test_programs_run(path):
+    for text in blocks(path, "python"):
+        exec(compile(text, path, "exec"), {"__name__": "document"})
+
+
+def test_a_document_that_lies_is_found_out():
+    test = doctest.DocTestParser().get_doctest(">>> 1 + 1\n3\n", {}, "lie", None, 0)
+    assert doctest.DocTestRunner().run(test, out=lambda _: None).failed == 1
+
+
+def test_every_document_on_the_package_is_executed():
+    for name in os.listdir(os.path.join(ROOT, "docs")):
+        if name.endswith(".md") and blocks(f"docs/{name}", "(?:pycon|python)"):
+            assert f"docs/{name}" in DOCUMENTS, name
