@@ -219,10 +219,10 @@ pub(crate) struct RunOptions {
     /// Copy a file in, beside the program
     #[arg(long = "file", value_name = "HOST[:NAME]", help_heading = "Files and environment")]
     pub(crate) files: Vec<OsString>,
-    /// Collect files from the working directory that match; * stays within a directory, ** does not
+    /// Collect files from the working directory that match, but for unchanged ones of --file; * stays within a directory, ** does not, DIR is all below
     #[arg(long, value_name = "GLOB", help_heading = "Files and environment")]
     pub(crate) collect: Vec<String>,
-    /// Write collected files here; without it they are in the report
+    /// Write collected files here; without it they are in the report (--json, --report)
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, requires = "collect", help_heading = "Files and environment")]
     pub(crate) out: Option<PathBuf>,
     /// Show a host directory or file inside: src=HOST,dst=GUEST[,rw] or HOST:GUEST[:ro|rw]

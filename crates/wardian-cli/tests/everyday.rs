@@ -154,3 +154,48 @@ fn text(text: &str) -> Stdio {
     writer.write_all(text.as_bytes()).unwrap();
     reader.into()
 }
+
+/// What was only lent is not a result, however its program was collected; what was asked for and is not there is said.
+#[test]
+fn collects_what_is_new_or_changed() {
+    if skip("collects_what_is_new_or_changed") {
+        return;
+    }
+    let directory = directory();
+    let place = |name: &str| directory.path().join(name);
+    for name in ["main.py", "same.txt", "other.txt"] {
+        std::fs::write(place(name), "given").unwrap();
+    }
+    let program =
+        "import os\nopen('other.txt', 'a').write('!')\nos.mkdir('plots')\nopen('plots/a.png', 'w').close()";
+    std::fs::write(place("main.py"), program).unwrap();
+    let collected = |patterns: &[&str]| {
+        let out = directory.path().join(format!("out{}", patterns.len()));
+        std::fs::create_dir(&out).unwrap();
+        let mut command = wardian();
+        command.current_dir(&directory).arg("--out").arg(&out).args([
+            "--file",
+            "same.txt",
+            "--file",
+            "other.txt",
+        ]);
+        for pattern in patterns {
+            command.args(["--collect", pattern]);
+        }
+        let output = command.arg("main.py").output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let entries = std::fs::read_dir(&out)
+            .unwrap()
+            .chain(std::fs::read_dir(out.join("plots")).into_iter().flatten());
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        (names, String::from_utf8(output.stderr).unwrap())
+    };
+    // Without a place for them, nothing runs.
+    answers(wardian().args(["--collect", "*", "-c", "print()"]), 125, "");
+    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    assert_eq!(collected(&["**"]), (names(&["a.png", "other.txt", "plots"]), String::new()));
+    let said = "wardian: not collected: *.csv: nothing matches this pattern\n";
+    assert_eq!(collected(&["plots", "*.csv"]), (names(&["a.png", "plots"]), said.to_owned()));
+}

@@ -60,9 +60,9 @@ pub struct Report {
     pub usage: Usage,
     /// Where each figure of `usage` comes from: `kernel` (counted) or `sampled` (may be less than the truth).
     pub usage_source: BTreeMap<String, Source>,
-    /// Files collected.
+    /// Files collected: those that match, but for what was given and is as it was.
     pub files: Vec<FileEntry>,
-    /// Files that matched but were not collected.
+    /// Files that matched but were not collected, and patterns that nothing matched.
     pub files_omitted: Vec<OmittedFile>,
     /// What the program tried and the policy refused.
     pub denials: Vec<Denial>,

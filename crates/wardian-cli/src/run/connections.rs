@@ -116,6 +116,10 @@ fn collect(options: &RunOptions) -> Result<Option<Collect>, Failure> {
     if options.collect.is_empty() {
         return Ok(None);
     }
+    if options.out.is_none() && !options.json && options.report.is_none() {
+        let hint = "`--out DIR` writes files there, `--json` prints the report, `--report FILE` writes it";
+        return Err(Failure::new("`--collect`: there is neither `--out` nor a report", Some(hint.into())));
+    }
     let globs = Globs::new(&options.collect).map_err(|error| Failure::new(&error, error.hint()))?;
     let out = options.out.as_deref().map(OutDir::open).transpose();
     let out = out.map_err(|error| Failure::new(&error, error.hint()))?;

@@ -99,6 +99,9 @@ fn tell(report: &Report, options: &RunOptions) {
             ));
         }
     }
+    for file in report.files_omitted.iter().filter(|_| !options.json) {
+        say::note(&format!("not collected: {}: {}", file.path, file.reason));
+    }
     explain(report, options);
 }
 

@@ -16,7 +16,7 @@ use axum::extract::{Request, State};
 use axum::http::{Response, StatusCode};
 use base64::Engine;
 use base64::alphabet::STANDARD as ALPHABET;
-use base64::engine::general_purpose::{GeneralPurpose, PAD, STANDARD};
+use base64::engine::general_purpose::{GeneralPurpose, PAD};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -61,19 +61,19 @@ async fn evaluate(
         let (setup, caller) = (Arc::clone(&setup), Arc::clone(caller));
         move || prepare(&bytes, &setup, &caller)
     };
-    let (job, sent) = match v1::beside(lease.is_large(), prepare).await? {
-        Prepared::Job(job, sent) => (job, sent),
+    let job = match v1::beside(lease.is_large(), prepare).await? {
+        Prepared::Job(job) => job,
         Prepared::Answer(answer) => return v1::json(service, answer.to_string().into_bytes()).await,
     };
     let report = service.run("snekbox", caller, *job, Streams::kept(Vec::new(), Some(collect()?))).await?;
-    let answer = answer(&report, &sent);
+    let answer = answer(&report);
     drop(lease);
     v1::json(service, answer.to_string().into_bytes()).await
 }
 
 enum Prepared {
-    /// To be run; with the files sent.
-    Job(Box<Job>, BTreeMap<String, Vec<u8>>),
+    /// To be run.
+    Job(Box<Job>),
     /// Known without running anything.
     Answer(Value),
 }
@@ -88,7 +88,6 @@ fn prepare(bytes: &[u8], setup: &Setup, caller: &Caller) -> Result<Prepared, Pro
         .map_err(|error| refused("Invalid JSON", format!("Could not parse JSON body - {error}")))?;
     schema::check(&request).map_err(|text| refused("Request data failed validation", text))?;
     let args = arguments(&request);
-    let sent = files(&request)?;
     let environment = executable(&request, setup)?;
     if args.iter().any(|arg| arg.contains('\0')) {
         return Ok(Prepared::Answer(failed("ValueError: embedded null byte")));
@@ -100,15 +99,15 @@ fn prepare(bytes: &[u8], setup: &Setup, caller: &Caller) -> Result<Prepared, Pro
         Some((first, [name, rest @ ..])) if first == "-m" => (Start::Module(name.clone()), rest.to_vec()),
         _ => (Start::Arguments, args),
     };
-    let mut files = Vec::new();
-    for (path, content) in &sent {
+    let mut inputs = Vec::new();
+    for (path, content) in files(&request)? {
         let name: GuestName = path.parse().map_err(|error: wardian::files::PathError| {
             refused("Request file is invalid", error.to_string())
         })?;
-        files.push((name, content.clone()));
+        inputs.push((name, content));
     }
-    let job = Job { environment, policy, start, args, files, unbuffered: true };
-    Ok(Prepared::Job(Box::new(job), sent))
+    let job = Job { environment, policy, start, args, files: inputs, unbuffered: true };
+    Ok(Prepared::Job(Box::new(job)))
 }
 
 fn arguments(request: &Value) -> Vec<String> {
@@ -201,20 +200,18 @@ fn failed(text: &str) -> Value {
     json!({ "stdout": text, "returncode": null, "files": [] })
 }
 
-fn answer(report: &Report, sent: &BTreeMap<String, Vec<u8>>) -> Value {
+fn answer(report: &Report) -> Value {
     let output = &report.stdout;
     if output.encoding == Encoding::Base64 {
         return failed("UnicodeDecodeError: invalid Unicode in output pipe");
     }
-    let unchanged =
-        |path: &str, content: &str| sent.get(path).is_some_and(|sent| STANDARD.encode(sent) == content);
     let mut files: Vec<(&str, Value)> = report
         .files
         .iter()
-        .filter_map(|file| {
+        .map(|file| {
             let content = file.base64.as_deref().unwrap_or_default();
             let entry = json!({ "path": file.path, "size": file.bytes, "content": content });
-            (!unchanged(&file.path, content)).then_some((file.path.as_str(), entry))
+            (file.path.as_str(), entry)
         })
         .collect();
     files.sort_by_key(|(path, _)| *path);

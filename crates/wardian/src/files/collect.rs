@@ -2,13 +2,16 @@
 
 use super::escape::escape;
 use super::globs::Globs;
+use super::input::Input;
 use super::out_dir::OutDirError;
 use super::walk::{Regular, Walk};
 use crate::report::OmittedFile;
 use rustix::io::Errno;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -65,6 +68,8 @@ pub struct Collected {
     pub omitted: Vec<OmittedFile>,
     /// How many more were not taken.
     pub omitted_more: u64,
+    /// Patterns that nothing matched; none if not everything could be looked at.
+    pub unmatched: Vec<String>,
 }
 
 /// A regular file that matched.
@@ -147,11 +152,13 @@ fn cannot_open(error: Errno) -> String {
 ///
 /// Directories and files that are ours and refuse us are given the mode they need. Nothing is followed out of the
 /// root: links, devices, FIFOs, sockets and other file systems are reported as omitted if they match. A directory
-/// that cannot be read does not end it.
+/// that cannot be read does not end it. What the caller has `given` and is as it was is not offered: every byte is
+/// compared, since a file written through a mapping need not show it in its times (`mmap(2)`).
 pub fn collect(
     root: BorrowedFd<'_>,
     globs: &Globs,
     limits: &CollectLimits,
+    given: &[Input],
     sink: &mut dyn Sink,
 ) -> Collected {
     let mut collected = Collected::default();
@@ -159,7 +166,13 @@ pub fn collect(
         return collected;
     }
     let mut left = Left { bytes: limits.total_bytes, path_bytes: limits.path_bytes };
-    for visit in Walk::new(root, globs, limits) {
+    let given: HashMap<&[u8], &Input> = given.iter().map(|input| (input.name().as_bytes(), input)).collect();
+    let mut walk = Walk::new(root, globs, limits);
+    for visit in &mut walk {
+        let same = |regular: &Regular| given.get(&*visit.path).is_some_and(|input| is_same(input, regular));
+        if visit.what.as_ref().is_ok_and(same) {
+            continue;
+        }
         let full = collected.files >= limits.files;
         if (full || visit.what.is_err()) && collected.omitted.len() >= limits.omitted {
             collected.omitted_more += 1;
@@ -178,7 +191,30 @@ pub fn collect(
             }
         }
     }
+    collected.unmatched = walk.unmatched().map(str::to_owned).collect();
     collected
+}
+
+/// Whether a file's content is still what was given; if it cannot be read, it is not.
+fn is_same(input: &Input, regular: &Regular) -> bool {
+    const CHUNK: usize = 64 * 1024;
+    if u64::try_from(regular.stat.st_size) != Ok(input.bytes()) {
+        return false;
+    }
+    let Ok(given) = input.fd().try_clone().map(File::from) else { return false };
+    let (mut before, mut after) = (vec![0; CHUNK], vec![0; CHUNK]);
+    let mut offset = 0;
+    loop {
+        let Ok(count) = regular.file.read_at(&mut after, offset) else { return false };
+        if count == 0 {
+            return true;
+        }
+        let (Some(before), Some(after)) = (before.get_mut(..count), after.get(..count)) else { return false };
+        if given.read_exact_at(before, offset).is_err() || before != after {
+            return false;
+        }
+        offset += count as u64;
+    }
 }
 
 /// What is left of the limits on all files together.

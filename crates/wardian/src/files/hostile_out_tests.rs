@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 fn collect_all(root: &Path, limits: &CollectLimits, sink: &mut dyn Sink) -> Collected {
     let root = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
-    collect(root.as_fd(), &Globs::new(&["**".into()]).unwrap(), limits, sink)
+    collect(root.as_fd(), &Globs::new(&["**".into()]).unwrap(), limits, &[], sink)
 }
 
 fn usual() -> CollectLimits {

@@ -45,6 +45,8 @@ pub(super) struct Walk<'a> {
     path: Vec<u8>,
     entries: u64,
     name_bytes: u64,
+    /// The patterns that matched something, as bits.
+    seen: u64,
     /// A limit is reached: no more directories are listed.
     full: bool,
     pending: Option<Visit>,
@@ -67,6 +69,7 @@ impl<'a> Walk<'a> {
             path: Vec::new(),
             entries: 0,
             name_bytes: 0,
+            seen: 0,
             full: false,
             pending: None,
         };
@@ -77,6 +80,12 @@ impl<'a> Walk<'a> {
             walk.pending = Some(Visit { path: b".".to_vec(), what: Err(reason) });
         }
         walk
+    }
+
+    /// The patterns nothing matched, if everything has been looked at.
+    pub(super) fn unmatched(&self) -> impl Iterator<Item = &'a str> {
+        let globs = self.globs;
+        globs.others(if self.full { u64::MAX } else { self.seen })
     }
 
     /// Lists a directory and puts it on the stack. When a limit is reached, what was listed so far is kept.
@@ -109,11 +118,14 @@ impl<'a> Walk<'a> {
             }
             let next = self.globs.step(progress, name.to_bytes());
             let (matched, continues) = (self.globs.matched(&next), self.globs.continues(&next));
-            if !matched && !continues {
+            if matched == 0 && !continues {
                 continue;
             }
             let kind = kind(directory, name, entry.file_type());
-            if !(if kind == FileType::Directory { continues } else { matched }) {
+            if kind != FileType::Directory {
+                self.seen |= matched;
+            }
+            if !(if kind == FileType::Directory { continues } else { matched != 0 }) {
                 continue;
             }
             self.name_bytes += name.to_bytes().len() as u64;
@@ -142,6 +154,7 @@ impl<'a> Walk<'a> {
     }
 
     fn late(&mut self) -> Visit {
+        self.full = true;
         self.stack.clear();
         let mut path = std::mem::take(&mut self.path);
         path.pop();

@@ -21,12 +21,12 @@ pub(super) fn collect(held: &mut Held, facts: &Facts) -> (Vec<FileEntry>, Vec<Om
     };
     let (collected, entries) = match out {
         Some(mut out) => {
-            let collected = collect_files(scratch.as_fd(), &globs, &limits, &mut out);
+            let collected = collect_files(scratch.as_fd(), &globs, &limits, &held.plan.inputs, &mut out);
             (collected, out.into_entries())
         }
         None => {
             let mut sink = ReportSink::default();
-            let collected = collect_files(scratch.as_fd(), &globs, &limits, &mut sink);
+            let collected = collect_files(scratch.as_fd(), &globs, &limits, &held.plan.inputs, &mut sink);
             (collected, sink.into_entries())
         }
     };
@@ -39,5 +39,7 @@ fn omitted(collected: Collected) -> Vec<OmittedFile> {
         let reason = format!("and {} more that are not listed", collected.omitted_more);
         omitted.push(OmittedFile { path: "…".into(), reason });
     }
+    let unmatched = collected.unmatched.into_iter();
+    omitted.extend(unmatched.map(|path| OmittedFile { path, reason: "nothing matches this pattern".into() }));
     omitted
 }

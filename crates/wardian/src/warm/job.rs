@@ -96,6 +96,7 @@ impl Job {
         lower("wall", &mut limits.wall, self.limits.wall)?;
         lower("cpu_time", &mut limits.cpu_time, self.limits.cpu_time)?;
         lower("output", &mut limits.output, self.limits.output)?;
+        plan.inputs.clone_from(&self.inputs);
         Ok(plan)
     }
 
