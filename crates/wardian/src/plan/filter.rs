@@ -38,13 +38,10 @@ pub(super) fn profile(policy: &Policy, exec: Exec, host: &Host) -> Profile {
     }
 }
 
-/// The same program with plain refusals, for where there is a listener already and there can be but one.
-pub(super) fn unobserved(policy: &Policy, profile: &Profile) -> Option<Vec<u8>> {
+/// The guest's program; and the same with plain refusals, for where there is a listener already and there can be
+/// but one.
+pub(super) fn guest(policy: &Policy, profile: &Profile) -> (Vec<u8>, Option<Vec<u8>>) {
+    let program = compile(profile, Arch::current());
     let may_go_without = profile.refusal == Refusal::Notify && !policy.require.contains(&Layer::Denials);
-    may_go_without.then(|| guest(&Profile { refusal: Refusal::Errno, ..profile.clone() }))
-}
-
-/// The guest's program.
-pub(super) fn guest(profile: &Profile) -> Vec<u8> {
-    compile(profile, Arch::current()).to_bytes()
+    (program.to_bytes(), may_go_without.then(|| program.unobserved().to_bytes()))
 }

@@ -60,6 +60,7 @@ pub(super) fn build(
         ExecMode::Once => Exec::once(exec_descriptor(policy), random(), Arch::current()),
     };
     let profile = super::filter::profile(policy, exec, host);
+    let (filter, unobserved_filter) = super::filter::guest(policy, &profile);
     let (landlock, landlock_rules) = super::landlock::rules(policy, root, host)?;
     let args = program.args.iter().cloned().map(OsStringExt::into_vec);
     Ok(GuestPlan {
@@ -72,9 +73,9 @@ pub(super) fn build(
         landlock_rules,
         uid: policy.identity.uid,
         gid: policy.identity.gid,
-        filter: super::filter::guest(&profile),
+        filter,
         init_filter: crate::seccomp::init_program(policy.level == Level::Landlock),
-        unobserved_filter: super::filter::unobserved(policy, &profile),
+        unobserved_filter,
         listener: profile.refusal == Refusal::Notify,
         profile,
         program: c_string(program.path.as_os_str().as_bytes())?,

@@ -144,13 +144,8 @@ fn slot_guest(guest: &GuestPlan, policy: &Policy) -> GuestPlan {
         ExecMode::Once => Exec::Never,
     };
     let profile = Profile { exec, ..guest.profile.clone() };
-    GuestPlan {
-        filter: super::filter::guest(&profile),
-        unobserved_filter: super::filter::unobserved(policy, &profile),
-        profile,
-        exec_once: None,
-        ..guest.clone()
-    }
+    let (filter, unobserved_filter) = super::filter::guest(policy, &profile);
+    GuestPlan { filter, unobserved_filter, profile, exec_once: None, ..guest.clone() }
 }
 
 fn slot_steps(plan: &Plan) -> Result<(Steps, CString), PlanError> {

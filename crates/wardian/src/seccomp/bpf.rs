@@ -23,6 +23,16 @@ pub struct Program {
 }
 
 impl Program {
+    /// The same program for where nobody can listen: what would have been notified fails with its error number.
+    #[must_use]
+    pub fn unobserved(&self) -> Program {
+        let mut insns = self.insns.clone();
+        for insn in insns.iter_mut().filter(|insn| insn.code == RETURN && insn.k & ACTION == RET_USER_NOTIF) {
+            insn.k = RET_ERRNO | insn.k & !ACTION;
+        }
+        Program { insns }
+    }
+
     /// The program as the kernel takes it: 8 bytes an instruction, in native byte order.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.insns.len() * 8);
@@ -57,6 +67,8 @@ pub(super) const ARCHITECTURE: u32 = 4;
 /// Where its arguments begin, 8 bytes each, in native byte order.
 pub(super) const ARGUMENTS: u32 = 16;
 
+/// What of a verdict says what to do; the rest is data.
+pub(super) const ACTION: u32 = 0xffff_0000;
 pub(super) const RET_KILL_PROCESS: u32 = 0x8000_0000;
 pub(super) const RET_ERRNO: u32 = 0x0005_0000;
 pub(super) const RET_USER_NOTIF: u32 = 0x7fc0_0000;

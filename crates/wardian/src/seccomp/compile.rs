@@ -12,7 +12,7 @@ use super::{Arch, Profile, Refusal, table};
 /// Compiles the filter of a profile.
 pub fn compile(profile: &Profile, arch: Arch) -> Program {
     let target = |decision| verdict(decision, profile);
-    let dispatch = search(&ranges(table::rulings(profile, arch), &target));
+    let (ranges, answers) = ranges(table::rulings(profile, arch), &target);
     let mut insns = vec![
         Insn::plain(bpf::LOAD, bpf::ARCHITECTURE),
         Insn::test(bpf::EQUAL, arch.audit(), 1, 0),
@@ -23,7 +23,9 @@ pub fn compile(profile: &Profile, arch: Arch) -> Program {
         insns.push(Insn::test(bpf::ANY_BIT, bit, 0, 1));
         insns.push(Insn::plain(bpf::RETURN, bpf::RET_KILL_PROCESS));
     }
-    insns.extend(dispatch);
+    let mut backwards = Vec::with_capacity(answers.len() + 2 * ranges.len());
+    search(&ranges, &answers, &mut backwards);
+    insns.extend(backwards.into_iter().rev());
     Program { insns }
 }
 
@@ -33,88 +35,99 @@ fn verdict(decision: Decision, profile: &Profile) -> u32 {
         (Decision::Allow, _) => bpf::RET_ALLOW,
         (Decision::Kill, _) => bpf::RET_KILL_PROCESS,
         (Decision::Answer(errno), _) => bpf::RET_ERRNO | u32::from(errno),
-        (Decision::Refuse(_), Refusal::Notify) => bpf::RET_USER_NOTIF,
+        // The kernel does not look at the number here: it is for `Program::unobserved`.
+        (Decision::Refuse(reason), Refusal::Notify) => bpf::RET_USER_NOTIF | u32::from(reason.errno(profile)),
         (Decision::Refuse(reason), Refusal::Errno) => bpf::RET_ERRNO | u32::from(reason.errno(profile)),
     }
 }
 
-/// Calls from `first` up to the next range's are answered by `code`.
+/// Calls from `first` up to the next range's have this answer, a part of all answers.
 struct Range {
     first: u32,
-    code: Vec<Insn>,
+    answer: std::ops::Range<usize>,
 }
 
-/// Neighbours that get the same answer become one range.
-fn ranges(rulings: impl Iterator<Item = (u32, Ruling)>, verdict: &dyn Fn(Decision) -> u32) -> Vec<Range> {
-    let unknown = || vec![Insn::plain(bpf::RETURN, verdict(Decision::ABSENT))];
+/// Neighbours that get the same answer become one range. Answers are backwards, last instruction first, as is all
+/// code until it is complete: how far a jump goes is known only when what it skips is there.
+fn ranges(
+    rulings: impl Iterator<Item = (u32, Ruling)>,
+    verdict: &dyn Fn(Decision) -> u32,
+) -> (Vec<Range>, Vec<Insn>) {
     let mut ranges: Vec<Range> = Vec::new();
-    let mut add = |first, code| match ranges.last() {
-        Some(last) if last.code == code => {}
-        _ => ranges.push(Range { first, code }),
+    let mut answers = Vec::new();
+    let mut add = |first, ruling: &Ruling| {
+        let start = answers.len();
+        answer(ruling, verdict, &mut answers);
+        let same = |last: &Range| answers.get(last.answer.clone()) == answers.get(start..);
+        if ranges.last().is_some_and(same) {
+            answers.truncate(start);
+        } else {
+            ranges.push(Range { first, answer: start..answers.len() });
+        }
     };
+    let unknown = Ruling::from(Decision::ABSENT);
     let mut next = 0;
     for (number, ruling) in rulings {
         if number > next {
-            add(next, unknown());
+            add(next, &unknown);
         }
-        add(number, answer(&ruling, verdict));
+        add(number, &ruling);
         next = number + 1;
     }
-    add(next, unknown());
-    ranges
+    add(next, &unknown);
+    (ranges, answers)
 }
 
-/// A balanced tree of comparisons over the ranges.
-fn search(ranges: &[Range]) -> Vec<Insn> {
+/// A balanced tree of comparisons over the ranges, backwards.
+fn search(ranges: &[Range], answers: &[Insn], code: &mut Vec<Insn>) {
     let (lower, upper) = ranges.split_at(ranges.len() / 2);
     let (Some(_), Some(middle)) = (lower.first(), upper.first()) else {
-        return upper.first().map(|range| range.code.clone()).unwrap_or_default();
+        let answer = upper.first().and_then(|range| answers.get(range.answer.clone()));
+        return code.extend_from_slice(answer.unwrap_or_default());
     };
-    let (lower, higher) = (search(lower), search(upper));
-    let mut code = match u8::try_from(lower.len()) {
-        Ok(skip) => vec![Insn::test(bpf::AT_LEAST, middle.first, skip, 0)],
+    search(upper, answers, code);
+    let above = code.len();
+    search(lower, answers, code);
+    let skipped = code.len() - above;
+    match u8::try_from(skipped) {
+        Ok(skip) => code.push(Insn::test(bpf::AT_LEAST, middle.first, skip, 0)),
         // Conditional jumps reach 255 instructions; this one goes on to an unconditional jump.
-        Err(_) => vec![
+        Err(_) => code.extend([
+            Insn::plain(bpf::JUMP, u32::try_from(skipped).unwrap_or(u32::MAX)),
             Insn::test(bpf::AT_LEAST, middle.first, 0, 1),
-            Insn::plain(bpf::JUMP, u32::try_from(lower.len()).unwrap_or(u32::MAX)),
-        ],
-    };
-    code.extend(lower);
-    code.extend(higher);
-    code
+        ]),
+    }
 }
 
-fn answer(ruling: &Ruling, verdict: &dyn Fn(Decision) -> u32) -> Vec<Insn> {
-    let mut code: Vec<Insn> = ruling.clauses.iter().flat_map(|clause| conditional(clause, verdict)).collect();
+/// A ruling, backwards.
+fn answer(ruling: &Ruling, verdict: &dyn Fn(Decision) -> u32, code: &mut Vec<Insn>) {
     code.push(Insn::plain(bpf::RETURN, verdict(ruling.otherwise)));
-    code
+    for clause in ruling.clauses.iter().rev() {
+        conditional(clause, verdict, code);
+    }
 }
 
-/// A clause, from its end: what is there already is what a failing test must skip.
-fn conditional(clause: &Clause, verdict: &dyn Fn(Decision) -> u32) -> Vec<Insn> {
-    let mut code = vec![Insn::plain(bpf::RETURN, verdict(clause.then))];
+/// A clause, backwards: what is there of it already is what a failing test must skip.
+fn conditional(clause: &Clause, verdict: &dyn Fn(Decision) -> u32, code: &mut Vec<Insn>) {
+    let end = code.len();
+    code.push(Insn::plain(bpf::RETURN, verdict(clause.then)));
     for test in clause.tests.iter().rev() {
-        let mut longer = compare(test, code.len());
-        longer.append(&mut code);
-        code = longer;
+        compare(test, code.len() - end, code);
     }
-    code
 }
 
-/// Goes on if the test holds, else skips `fail` more instructions.
-fn compare(test: &Test, fail: usize) -> Vec<Insn> {
-    let half = if test.half == Half::High { 4 } else { 0 };
-    let mut code = vec![Insn::plain(bpf::LOAD, bpf::ARGUMENTS + 8 * u32::from(test.argument) + half)];
-    if test.mask != u32::MAX {
-        code.push(Insn::plain(bpf::AND, test.mask));
-    }
-    for (at, &value) in test.values.iter().enumerate() {
-        let left = test.values.len() - 1 - at;
+/// Goes on if the test holds, else skips `fail` more instructions; backwards.
+fn compare(test: &Test, fail: usize, code: &mut Vec<Insn>) {
+    for (left, &value) in test.values.iter().rev().enumerate() {
         let (found, missed) = if test.holds_if_found { (0, fail) } else { (fail, 0) };
         let missed = if left == 0 { missed } else { 0 };
         code.push(Insn::test(bpf::EQUAL, value, distance(left + found), distance(missed)));
     }
-    code
+    if test.mask != u32::MAX {
+        code.push(Insn::plain(bpf::AND, test.mask));
+    }
+    let half = if test.half == Half::High { 4 } else { 0 };
+    code.push(Insn::plain(bpf::LOAD, bpf::ARGUMENTS + 8 * u32::from(test.argument) + half));
 }
 
 /// A jump within one clause; a test walks every clause of every profile, so none is longer.
@@ -127,7 +140,7 @@ mod tests {
     use super::*;
     use crate::seccomp::interpreter::{Call, run};
     use crate::seccomp::tests::{any_profile, python};
-    use crate::seccomp::{Exec, Processes, Sockets};
+    use crate::seccomp::{Exec, Processes, RefusedErrno, Sockets};
     use proptest::prelude::*;
     use seccompiler::{
         BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
@@ -294,13 +307,30 @@ mod tests {
     }
 
     #[test]
+    fn without_a_listener_it_is_the_program_of_plain_refusals() {
+        for arch in Arch::ALL {
+            for refused_errno in [RefusedErrno::Eperm, RefusedErrno::Eacces] {
+                let with = |refusal| Profile { refusal, refused_errno, ..python() };
+                let observed = compile(&with(Refusal::Notify), arch);
+                let plain = compile(&with(Refusal::Errno), arch);
+                for nr in 0..600 {
+                    let call = Call { nr, arch: arch.audit(), args: [1; 6] };
+                    let (got, expected) =
+                        (run(&observed.unobserved().insns, call).0, run(&plain.insns, call).0);
+                    assert_eq!(got, expected, "{nr}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn refusals_are_notified_where_somebody_listens() {
         let loud = Profile { refusal: Refusal::Notify, sockets: Sockets::None, ..python() };
         let program =
             compile(&Profile { exec: Exec::Never, processes: Processes::Single, ..loud }, Arch::X86_64);
         let verdict = |nr| run(&program.insns, Call { nr, arch: Arch::X86_64.audit(), args: [1; 6] }).0;
         for refused in [41, 56, 57, 59, 101, 165, 321, 322] {
-            assert_eq!(verdict(refused), bpf::RET_USER_NOTIF, "{refused}");
+            assert_eq!(verdict(refused) & bpf::ACTION, bpf::RET_USER_NOTIF, "{refused}");
         }
         assert_eq!(verdict(435), bpf::RET_ERRNO | 38);
         assert_eq!(verdict(162), bpf::RET_ERRNO, "sync is pretended");
