@@ -62,11 +62,16 @@ impl Place {
 
     /// Runs, and expects a refusal with all of `words` in the message.
     #[track_caller]
-    fn refused(&self, mut command: Command, words: &[&str]) {
+    fn refused(&self, command: Command, words: &[&str]) {
+        self.ends(125, "sandbox_error", command, words);
+    }
+
+    #[track_caller]
+    fn ends(&self, code: i32, verdict: &str, mut command: Command, words: &[&str]) {
         let output: Output = command.output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         let said = format!("{:?}\n{stderr}", command.get_args());
-        assert_eq!(output.status.code(), Some(125), "{said}");
+        assert_eq!(output.status.code(), Some(code), "{said}");
         assert!(output.stdout.is_empty(), "it ran: {said}");
         assert!(stderr.starts_with("wardian: error: "), "{said}");
         assert!(!stderr.contains("panicked"), "{said}");
@@ -75,7 +80,7 @@ impl Place {
         }
         let report = std::fs::read_to_string(self.path("report.json")).expect(&said);
         let report: serde_json::Value = serde_json::from_str(&report).unwrap();
-        assert_eq!(report["verdict"], "sandbox_error", "{said}");
+        assert_eq!(report["verdict"], verdict, "{said}");
         let message = report["message"].as_str().unwrap();
         assert!(!message.is_empty() && stderr.contains(message), "{message}\n{said}");
         std::fs::remove_file(self.path("report.json")).unwrap();
@@ -103,6 +108,21 @@ fn the_same_directory_runs_what_is_right() {
 }
 
 #[test]
+fn programs_that_are_none() {
+    let place = Place::new();
+    for (code, args, words) in [
+        (127, &["no-such-program"][..], &["`--exec`: no program `no-such-program` in PATH", "hint: "][..]),
+        (127, &["./missing"], &["/missing`: No such file"]),
+        (127, &["./script/below"], &["/script/below`"]),
+        (126, &["./directory"], &["/directory`: is a directory"]),
+        (126, &["./ok.py"], &["/ok.py`: nobody may execute it"]),
+        (126, &["/etc/passwd"], &["`/etc/passwd`: nobody may execute it"]),
+    ] {
+        place.ends(code, "not_executable", place.command(&[&["--exec"], args].concat()), words);
+    }
+}
+
+#[test]
 fn scripts_that_are_none() {
     let place = Place::new();
     for (args, words) in [
@@ -113,8 +133,6 @@ fn scripts_that_are_none() {
         (&["huge.py"], &["`huge.py` has 17825792 bytes, more than the 16777216 allowed"]),
         (&[], &["no program to run", "hint: "]),
         (&["--wal", "5", "ok.py"], &["there is no option `--wal`", "hint: `wardian run --help`"]),
-        (&["--exec", "no-such-program"], &["`--exec`: no program `no-such-program` in PATH", "hint: "]),
-        (&["--exec", "./missing"], &["/missing`: No such file"]),
         (&["--exec"], &["no program to run"]),
         (&["--file", "missing", "ok.py"], &["`--file missing`", "there is no file"]),
         (&["--file", "ok.py:../x", "ok.py"], &["`--file ok.py:../x`", "`..`"]),

@@ -71,6 +71,12 @@ impl<'a> List<'a> {
         Some(List { count, reader: inner })
     }
 
+    /// `count` items that are encoded already.
+    #[cfg(feature = "supervisor")]
+    pub(crate) fn of(count: u32, items: &'a [u8]) -> List<'a> {
+        List { count, reader: Reader::new(items) }
+    }
+
     pub(crate) fn len(&self) -> usize {
         usize::try_from(self.count).unwrap_or(usize::MAX)
     }
@@ -141,11 +147,18 @@ pub(crate) mod write {
 
         pub(crate) fn list<T>(&mut self, items: &[T], mut encode: impl FnMut(&mut Writer, &T)) -> &mut Self {
             let mut inner = Writer::default();
-            inner.u32(u32::try_from(items.len()).expect("plans are bounded far below 4 Gi items"));
             for item in items {
                 encode(&mut inner, item);
             }
-            self.bytes(&inner.bytes)
+            let count = u32::try_from(items.len()).expect("plans are bounded far below 4 Gi items");
+            self.list_of(count, &inner.bytes)
+        }
+
+        /// A list whose items are encoded already.
+        pub(crate) fn list_of(&mut self, count: u32, items: &[u8]) -> &mut Self {
+            let len = u32::try_from(items.len() + 4).expect("plans are bounded far below 4 GiB");
+            self.u32(len).u32(count).bytes.extend_from_slice(items);
+            self
         }
     }
 }

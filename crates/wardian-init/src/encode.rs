@@ -1,6 +1,7 @@
 //! The supervisor's half: making the bytes that `Plan::decode` reads.
 
 use super::{Rlimit, Slot, Step};
+use crate::codec::List;
 use crate::codec::write::Writer;
 use alloc::ffi::CString;
 use alloc::vec::Vec;
@@ -48,10 +49,15 @@ pub struct EncodedSteps {
 impl EncodedSteps {
     /// Adds a step after the others.
     pub fn push(&mut self, step: &Step<'_>) {
-        let mut w = Writer::default();
+        let mut w = Writer { bytes: core::mem::take(&mut self.bytes) };
         step.encode(&mut w);
-        self.bytes.extend_from_slice(&w.bytes);
+        self.bytes = w.bytes;
         self.count += 1;
+    }
+
+    /// The steps, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = Step<'_>> {
+        List::of(self.count, &self.bytes).iter(Step::decode)
     }
 }
 
@@ -88,9 +94,7 @@ pub fn encode(
 
 impl EncodedSteps {
     fn encode(&self, w: &mut Writer) {
-        let mut list = Writer::default();
-        list.u32(self.count).bytes.extend_from_slice(&self.bytes);
-        w.bytes(&list.bytes);
+        w.list_of(self.count, &self.bytes);
     }
 }
 

@@ -64,7 +64,7 @@ fn every_interpreter_starts_the_same_either_way() {
     let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity");
     let mut trimmed = 0;
     for interpreter in interpreters(directory.path()) {
-        let hook = match interpreter.start.hook(std::iter::empty()) {
+        let hook = match interpreter.start.clone().into_hook(std::iter::empty()) {
             Some(hook) => hook,
             None => {
                 eprintln!("SKIP {}: {:?}", interpreter.executable.display(), interpreter.start);
@@ -74,7 +74,7 @@ fn every_interpreter_starts_the_same_either_way() {
         trimmed += 1;
         let hooks = directory.path().join(format!("hook-{trimmed}"));
         fs::create_dir(&hooks).expect("a directory for the hook");
-        fs::write(hooks.join(Hook::NAME), hook.content()).expect("the hook");
+        fs::write(hooks.join(Hook::NAME), hook.into_content()).expect("the hook");
         for (how, args) in cases() {
             let run = |hooks: Option<&Path>| run(&interpreter, &programs, &how, args, hooks);
             let (normal, with_hook) = (run(None), run(Some(&hooks)));

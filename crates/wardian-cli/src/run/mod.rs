@@ -13,13 +13,14 @@ use crate::cli::RunOptions;
 use crate::{cap, exit_code, say};
 pub(crate) use connections::cancel_on_signals;
 use report_file::ReportFile;
+use std::io;
 use std::process::ExitCode;
 use terminal::RawMode;
 pub(crate) use usage::wrong_usage;
 use wardian::host::Host;
-use wardian::plan::Plan;
+use wardian::plan::{Plan, PlanError};
 use wardian::policy::Level;
-use wardian::report::{Report, Verdict};
+use wardian::report::{Reason, Report, Verdict};
 use wardian::sandbox::{self, HeadStart, SandboxError, Streams};
 pub(crate) use words::command_line;
 
@@ -27,11 +28,29 @@ pub(crate) use words::command_line;
 pub(crate) struct Failure {
     pub(crate) text: String,
     pub(crate) hint: Option<String>,
+    /// As reports say it.
+    verdict: Verdict,
+    reason: Reason,
 }
 
 impl Failure {
     pub(crate) fn new(text: impl ToString, hint: Option<String>) -> Failure {
-        Failure { text: text.to_string(), hint }
+        let (verdict, reason) = (Verdict::SandboxError, Reason::Sandbox);
+        Failure { text: text.to_string(), hint, verdict, reason }
+    }
+
+    /// A program that cannot be executed, for this reason.
+    fn of_program(text: impl ToString, hint: Option<String>, why: io::ErrorKind) -> Failure {
+        let missing = matches!(why, io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+        let reason = if missing { Reason::NotFound } else { Reason::NotExecutable };
+        Failure { verdict: Verdict::NotExecutable, reason, ..Failure::new(text, hint) }
+    }
+
+    fn of_plan(error: &PlanError) -> Failure {
+        match error {
+            PlanError::Program { source, .. } => Failure::of_program(error, error.hint(), source.kind()),
+            _ => Failure::new(error, error.hint()),
+        }
     }
 }
 
@@ -65,7 +84,7 @@ fn run(options: &RunOptions) -> Result<Option<Report>, Failure> {
     let needs_namespaces = !options.explain_plan && options.level != Some(Level::Landlock);
     let head_start = needs_namespaces.then(|| HeadStart::begin(&host));
     let prepared = options::prepare(options)?;
-    let plan = Plan::build(prepared.request, &host).map_err(|error| Failure::new(&error, error.hint()))?;
+    let plan = Plan::build(prepared.request, &host).map_err(|error| Failure::of_plan(&error))?;
     if options.explain_plan {
         say::put(&plan.explain())?;
         return Ok(None);
@@ -138,6 +157,7 @@ fn deliver(report: &Report, file: Option<&mut ReportFile>, json: bool) -> Option
 
 fn fail(failure: &Failure, file: Option<&mut ReportFile>, json: bool) -> ExitCode {
     say::error(&failure.text, failure.hint.as_deref());
-    let report = Report::sandbox_error(failure.text.clone());
-    deliver(&report, file, json).unwrap_or_else(|| ExitCode::from(say::FAILURE))
+    let Failure { verdict, reason, .. } = *failure;
+    let report = Report { verdict, reason, ..Report::sandbox_error(failure.text.clone()) };
+    deliver(&report, file, json).unwrap_or_else(|| ExitCode::from(exit_code::of(&report)))
 }

@@ -3,6 +3,7 @@
 use super::Failure;
 use crate::cli::RunOptions;
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use wardian::files::{GuestPath, Input, InputSet};
@@ -122,7 +123,8 @@ fn in_path(name: &OsStr) -> Result<PathBuf, Failure> {
         .find(|candidate| candidate.is_absolute() && candidate.is_file())
         .ok_or_else(|| {
             let hint = "name one that PATH knows, or write a path: `--exec ./program`";
-            Failure::new(format!("`--exec`: no program `{}` in PATH", name.display()), Some(hint.into()))
+            let text = format!("`--exec`: no program `{}` in PATH", name.display());
+            Failure::of_program(text, Some(hint.into()), io::ErrorKind::NotFound)
         })
 }
 

@@ -22,7 +22,7 @@ pub(crate) fn wrong_usage(error: &clap::Error) -> ExitCode {
     let report = Report::sandbox_error(first.to_owned());
     let mut file = match wanted.report.as_deref().map(ReportFile::create).transpose() {
         Ok(file) => file,
-        Err(Failure { text, hint }) => {
+        Err(Failure { text, hint, .. }) => {
             say::error(&text, hint.as_deref());
             None
         }

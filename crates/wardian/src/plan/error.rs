@@ -13,8 +13,8 @@ pub enum PlanError {
     /// No interpreter fits.
     #[error(transparent)]
     Python(#[from] crate::python::FindError),
-    /// A program for `--exec` cannot be looked into.
-    #[error("cannot look into the program `{}`: {source}", path.display())]
+    /// A program for `--exec` cannot be executed, or not be looked into.
+    #[error("cannot execute the program `{}`: {source}", path.display())]
     Program {
         /// The program.
         path: PathBuf,

@@ -208,8 +208,8 @@ impl Plan {
             }
         }
         text += "wardian-init:\n";
-        for line in self.steps.lines() {
-            text += &format!("  {line}\n");
+        for step in self.steps.iter() {
+            text += &format!("  {step}\n");
         }
         text += "guest:\n";
         for line in self.guest.lines() {

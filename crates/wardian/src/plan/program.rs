@@ -6,6 +6,8 @@ use crate::python::layout::Needs;
 use crate::python::{self, Hook, Interpreter};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// What is to be run.
@@ -77,7 +79,7 @@ fn python(request: &Request, start: &[OsString]) -> Result<Resolved, PlanError> 
     args.extend_from_slice(start);
     let environment = &request.policy.environment;
     let variables = environment.inherit.iter().chain(environment.set.keys()).map(String::as_str);
-    let hook = how.hook(variables).filter(|_| environment.defaults).map(Hook::content);
+    let hook = how.into_hook(variables).filter(|_| environment.defaults).map(Hook::into_content);
     let start_files = hook.into_iter().map(|content| (Hook::NAME, content)).collect();
     Ok(Resolved { start_files, ..resolved(request, executable, args, needs, search_path, Some(version)) })
 }
@@ -85,10 +87,23 @@ fn python(request: &Request, start: &[OsString]) -> Result<Resolved, PlanError> 
 fn exec(request: &Request, path: &Path) -> Result<Resolved, PlanError> {
     let mut needs = Needs::default();
     let mut search_path: BTreeSet<PathBuf> = parent(path).into_iter().collect();
+    executable(path).map_err(|source| PlanError::Program { path: path.into(), source })?;
     add_program(&mut needs, path)?;
     add_tools(request, &mut needs, &mut search_path)?;
     conveniences(&mut needs);
     Ok(resolved(request, path.into(), vec![path.into()], needs, search_path, None))
+}
+
+/// A file that somebody may execute; the kernel has the last word inside.
+fn executable(path: &Path) -> io::Result<()> {
+    let metadata = std::fs::metadata(path)?;
+    match metadata.permissions().mode() & 0o111 {
+        _ if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        0 => {
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, "nobody may execute it (no `x` in its mode)"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// With a root made of the policy's mounts alone nothing is added.

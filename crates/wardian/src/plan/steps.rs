@@ -9,7 +9,6 @@ use wardian_init::{EncodedSteps, Step};
 #[derive(Clone, Default)]
 pub(crate) struct Steps {
     encoded: EncodedSteps,
-    lines: Vec<String>,
     directories: BTreeSet<String>,
     /// Directories above others cannot be listed by the guest, only passed through.
     unlistable: bool,
@@ -23,7 +22,6 @@ pub(crate) fn c_string(text: impl Into<Vec<u8>>) -> Result<CString, PlanError> {
 
 impl Steps {
     pub(crate) fn push(&mut self, step: &Step<'_>) {
-        self.lines.push(step.to_string());
         self.encoded.push(step);
     }
 
@@ -31,9 +29,9 @@ impl Steps {
         &self.encoded
     }
 
-    /// The steps in words; `lines()[i]` is step `i` of init's messages.
-    pub(crate) fn lines(&self) -> &[String] {
-        &self.lines
+    /// The steps, as init's messages count them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Step<'_>> {
+        self.encoded.iter()
     }
 
     /// From here on directories are made so that the guest can pass through them, but not list them.

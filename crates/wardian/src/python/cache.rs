@@ -2,7 +2,7 @@
 
 use super::layout::{self, Interpreter};
 use super::probe;
-use super::start;
+use super::start::{self, Hook, Start};
 use rustix::fs::{Mode, OFlags, fstat, openat};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -40,6 +40,7 @@ const SCRIPTS: u64 = {
     hash
 };
 
+/// What is kept: one line of JSON, and after it the hook if there is one.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
@@ -101,7 +102,7 @@ fn name_of(executable: &Path) -> String {
         .chain_update([0])
         .chain_update(executable.as_os_str().as_bytes())
         .finalize();
-    digest.iter().take(16).map(|byte| format!("{byte:02x}")).chain([".json".to_owned()]).collect()
+    digest.iter().take(16).map(|byte| format!("{byte:02x}")).chain([".entry".to_owned()]).collect()
 }
 
 fn stamps(watched: &[PathBuf]) -> Vec<Stamp> {
@@ -151,19 +152,31 @@ fn is_ours(fd: &OwnedFd) -> bool {
 fn load(directory: &OwnedFd, name: &str) -> Option<Entry> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = openat(directory, name, flags, Mode::empty()).ok().filter(is_ours)?;
-    let mut text = Vec::new();
-    fs::File::from(file).take(LONGEST_ENTRY).read_to_end(&mut text).ok()?;
-    let entry: Entry = serde_json::from_slice(&text).ok()?;
+    let file = fs::File::from(file);
+    let mut bytes = Vec::with_capacity(usize::try_from(file.metadata().ok()?.len()).ok()?);
+    file.take(LONGEST_ENTRY).read_to_end(&mut bytes).ok()?;
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    let mut entry: Entry = serde_json::from_slice(bytes.get(..end)?).ok()?;
+    if let Start::Trimmed(hook) = &mut entry.interpreter.start {
+        bytes.drain(..=end);
+        *hook = Hook(bytes);
+        // With an empty one nothing would start.
+        (!hook.0.is_empty()).then_some(())?;
+    }
     (entry.wardian == env!("CARGO_PKG_VERSION") && entry.scripts == SCRIPTS).then_some(entry)
 }
 
 /// Written beside and renamed, so that nobody reads half an entry; failure only costs the next run its time.
 fn store(directory: &OwnedFd, name: &str, entry: &Entry) {
-    let Ok(text) = serde_json::to_vec(entry) else { return };
+    let Ok(mut bytes) = serde_json::to_vec(entry) else { return };
+    bytes.push(b'\n');
+    if let Start::Trimmed(hook) = &entry.interpreter.start {
+        bytes.extend_from_slice(&hook.0);
+    }
     let temporary = format!("{name}.{}", std::process::id());
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let Ok(file) = openat(directory, &temporary, flags, Mode::RUSR | Mode::WUSR) else { return };
-    let written = fs::File::from(file).write_all(&text);
+    let written = fs::File::from(file).write_all(&bytes);
     let placed = written.is_ok() && rustix::fs::renameat(directory, &temporary, directory, name).is_ok();
     if !placed {
         let _ = rustix::fs::unlinkat(directory, &temporary, rustix::fs::AtFlags::empty());

@@ -18,6 +18,8 @@ const DT_RPATH: u64 = 15;
 const DT_RUNPATH: u64 = 29;
 const LONGEST_STRING: usize = 4096;
 const MOST_HEADERS: u16 = 256;
+/// Bytes of a program header, at least.
+const HEADER: u16 = 56;
 const MOST_DYNAMIC: u64 = 64 << 10;
 const MOST_LIBRARIES: usize = 512;
 
@@ -101,11 +103,10 @@ fn parse(file: &impl FileExt, origin: &Path) -> Option<Elf> {
     let (table, size, count) = (u64_at(&header, 32)?, u16_at(&header, 54)?, u16_at(&header, 56)?);
     let mut elf = Elf::default();
     let (mut loads, mut dynamic) = (Vec::new(), None);
-    for index in 0..count.min(MOST_HEADERS) {
-        let at = table.checked_add(u64::from(index) * u64::from(size))?;
-        let header = bytes(file, at, 56)?;
-        let (offset, address, bytes) = (u64_at(&header, 8)?, u64_at(&header, 16)?, u64_at(&header, 32)?);
-        match u32_at(&header, 0)? {
+    let headers = bytes(file, table, u64::from(count.min(MOST_HEADERS)) * u64::from(size.max(HEADER)))?;
+    for header in headers.chunks_exact(usize::from(size.max(HEADER))) {
+        let (offset, address, bytes) = (u64_at(header, 8)?, u64_at(header, 16)?, u64_at(header, 32)?);
+        match u32_at(header, 0)? {
             PT_LOAD => loads.push((address, offset, bytes)),
             PT_DYNAMIC => dynamic = Some((offset, bytes)),
             PT_INTERP => elf.interpreter = Some(string(file, offset)?).filter(|path| path.is_absolute()),

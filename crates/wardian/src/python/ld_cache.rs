@@ -20,7 +20,10 @@ impl LdCache {
     /// Reads it; without one the loader searches its default directories, and so do we.
     pub(super) fn open(path: &Path) -> LdCache {
         let mut content = Vec::new();
-        let read = File::open(path).and_then(|file| file.take(LARGEST).read_to_end(&mut content));
+        let read = File::open(path).and_then(|file| {
+            content.reserve(usize::try_from(file.metadata()?.len().min(LARGEST)).unwrap_or_default());
+            file.take(LARGEST).read_to_end(&mut content)
+        });
         LdCache(if read.is_ok() && content.starts_with(MAGIC) { content } else { Vec::new() })
     }
 
@@ -33,7 +36,8 @@ impl LdCache {
             .filter_map(|entry| {
                 let at =
                     |offset: usize| Some(u32::from_le_bytes(entry.get(offset..offset + 4)?.try_into().ok()?));
-                (self.text(at(4)?)? == name).then(|| self.text(at(8)?))?
+                let rest = self.rest(at(4)?)?.strip_prefix(name)?;
+                (rest.first() == Some(&0)).then(|| self.rest(at(8)?)?.split(|byte| *byte == 0).next())?
             })
             .map(|path| PathBuf::from(OsStr::from_bytes(path)))
             .filter(|path| path.is_absolute())
@@ -45,9 +49,9 @@ impl LdCache {
         usize::try_from(number).ok()
     }
 
-    fn text(&self, at: u32) -> Option<&[u8]> {
-        let rest = self.0.get(usize::try_from(at).ok()?..)?;
-        rest.split(|byte| *byte == 0).next()
+    /// From a text's beginning to the end of the file.
+    fn rest(&self, at: u32) -> Option<&[u8]> {
+        self.0.get(usize::try_from(at).ok()?..)
     }
 }
 

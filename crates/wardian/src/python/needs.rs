@@ -38,12 +38,15 @@ pub(super) const WIDE: [&str; 22] = [
 ];
 
 pub(super) fn is_wide(path: &Path) -> bool {
+    // The root and two names.
+    const MOST_COMPONENTS: usize = 3;
     let is_home = || {
         let home = std::env::var_os("HOME").map(PathBuf::from);
         // Any direct child of /home is somebody's home.
         path.parent() == Some(Path::new("/home")) || home.is_some_and(|home| home.starts_with(path))
     };
-    WIDE.iter().any(|wide| Path::new(wide) == path) || is_home()
+    let is_short = path.components().nth(MOST_COMPONENTS).is_none();
+    is_short && WIDE.iter().any(|wide| Path::new(wide) == path) || is_home()
 }
 
 /// Collects what a program needs.
@@ -54,13 +57,15 @@ pub(crate) struct Needs {
     pub(crate) copies: BTreeSet<PathBuf>,
     pub(crate) links: Vec<(PathBuf, PathBuf)>,
     linked: BTreeSet<PathBuf>,
+    /// Places that are no links: most paths share their beginnings.
+    plain: BTreeSet<PathBuf>,
 }
 
 impl Needs {
     /// A directory at its own path, whatever links lead to it.
     pub(crate) fn directory(&mut self, path: &Path) {
         let real = self.follow(path);
-        if real.is_dir() && !is_wide(&real) {
+        if !self.directories.contains(&real) && real.is_dir() && !is_wide(&real) {
             self.directories.insert(real);
         }
     }
@@ -107,7 +112,7 @@ impl Needs {
         const MOST_LINKS: usize = 40;
         let mut path = path.to_owned();
         for _ in 0..MOST_LINKS {
-            let Some((link, target)) = first_link(&path) else { return path };
+            let Some((link, target)) = self.first_link(&path) else { return path };
             if self.linked.insert(link.clone()) {
                 self.links.push((link.clone(), target.clone()));
             }
@@ -118,11 +123,32 @@ impl Needs {
         path
     }
 
+    /// The first symbolic link on a path, and what it says.
+    fn first_link(&mut self, path: &Path) -> Option<(PathBuf, PathBuf)> {
+        let mut ancestors: Vec<&Path> = path.ancestors().collect();
+        // The root is none.
+        ancestors.pop();
+        while let Some(part) = ancestors.pop() {
+            if self.plain.contains(part) {
+                continue;
+            }
+            match fs::read_link(part) {
+                Ok(target) => return Some((part.to_owned(), target)),
+                Err(_) => self.plain.insert(part.to_owned()),
+            };
+        }
+        None
+    }
+
     /// Loader and libraries of an ELF program.
     pub(crate) fn loader(&mut self, program: &Path) {
         if let Some(loader) = elf::interpreter(program) {
             self.library(&loader);
         }
+        self.loader_cache();
+    }
+
+    fn loader_cache(&mut self) {
         if Path::new("/etc/ld.so.cache").is_file() {
             self.copies.insert("/etc/ld.so.cache".into());
         }
@@ -158,7 +184,7 @@ impl Needs {
             let Some(named) = interpreter_of_script(&program)? else { break };
             program = named;
         }
-        self.loader(&program);
+        self.loader_cache();
         for library in elf::closure(&program) {
             self.library(&library);
         }
@@ -199,7 +225,7 @@ impl Needs {
 /// What `#!` names in the first line, if the program is a script.
 fn interpreter_of_script(program: &Path) -> io::Result<Option<PathBuf>> {
     // As much as the kernel reads (BINPRM_BUF_SIZE).
-    let mut start = Vec::new();
+    let mut start = Vec::with_capacity(256);
     fs::File::open(program)?.take(256).read_to_end(&mut start)?;
     let Some(line) = start.strip_prefix(b"#!") else { return Ok(None) };
     let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
@@ -211,13 +237,6 @@ fn interpreter_of_script(program: &Path) -> io::Result<Option<PathBuf>> {
 fn is_loader_directory(path: &Path) -> bool {
     let system = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64"];
     !is_wide(path) && system.iter().any(|directory| path.starts_with(directory))
-}
-
-/// The first symbolic link on a path, and what it says.
-fn first_link(path: &Path) -> Option<(PathBuf, PathBuf)> {
-    let mut ancestors: Vec<&Path> = path.ancestors().collect();
-    ancestors.reverse();
-    ancestors.into_iter().find_map(|part| Some((part.to_owned(), fs::read_link(part).ok()?)))
 }
 
 /// Without `.` and `..`; links are followed one at a time, so that `..` means the parent.

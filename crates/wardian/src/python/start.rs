@@ -36,29 +36,27 @@ pub(super) const CHECK: &str = include_str!("start/check.py");
 pub enum Start {
     /// As it always is; with the reason.
     Normal(String),
-    /// With the hook in front.
-    Trimmed(Hook),
+    /// With the hook in front. It is kept beside what is written of the rest: it is large, and taken as it is.
+    Trimmed(#[serde(skip)] Hook),
 }
 
 /// What makes a start a trimmed one: a file, and the directory of that file as `PYTHONPATH`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Hook(String);
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hook(pub(super) Vec<u8>);
 
 impl Hook {
     /// The name that the file must have.
     pub const NAME: &'static str = "encodings.pyc";
 
     /// What the file contains.
-    pub fn content(&self) -> Vec<u8> {
-        // Encoded by us, from the cache that only we can write; an empty file would not start.
-        BASE64_STANDARD.decode(&self.0).unwrap_or_default()
+    pub fn into_content(self) -> Vec<u8> {
+        self.0
     }
 }
 
 impl Start {
     /// The hook, if the start is trimmed and none of the guest's environment variables changes how Python starts.
-    pub fn hook<'a>(&self, mut variables: impl Iterator<Item = &'a str>) -> Option<&Hook> {
+    pub fn into_hook<'a>(self, mut variables: impl Iterator<Item = &'a str>) -> Option<Hook> {
         const KNOWN: [&str; 6] = [
             "PYTHONDONTWRITEBYTECODE",
             "PYTHONUNBUFFERED",
@@ -107,13 +105,14 @@ fn build(interpreter: &Interpreter) -> Result<(Hook, Vec<PathBuf>), String> {
         serde_json::to_vec(&Question { hook: HOOK, left_out }).map_err(|error| error.to_string())?;
     let answer = probe::run(&interpreter.executable, &["-S", "-B", "-c", BUILD], &[], &question)?;
     let built: Built = serde_json::from_slice(&answer).map_err(|error| error.to_string())?;
-    Ok((Hook(built.hook), built.sources))
+    let hook = BASE64_STANDARD.decode(built.hook).map_err(|error| error.to_string())?;
+    Ok((Hook(hook), built.sources))
 }
 
 /// Starts it both ways; nothing that a program can ask for may differ.
 fn prove(executable: &Path, hook: &Hook) -> Result<(), String> {
     let directory = Directory::new()?;
-    fs::write(directory.0.join(Hook::NAME), hook.content()).map_err(|error| error.to_string())?;
+    fs::write(directory.0.join(Hook::NAME), &hook.0).map_err(|error| error.to_string())?;
     let path = directory.0.to_str().ok_or("the directory for temporary files is not UTF-8")?;
     let args = ["-B", "-c", CHECK];
     let normal = probe::run(executable, &args, &[], b"")?;
@@ -158,11 +157,11 @@ mod tests {
 
     #[test]
     fn variables_that_change_the_start_forbid_the_hook() {
-        let start = Start::Trimmed(Hook(String::new()));
-        assert!(start.hook(["HOME", "PYTHONUNBUFFERED"].into_iter()).is_some());
+        let start = Start::Trimmed(Hook::default());
+        assert!(start.clone().into_hook(["HOME", "PYTHONUNBUFFERED"].into_iter()).is_some());
         for name in ["PYTHONPATH", "PYTHONHOME", "PYTHONOPTIMIZE", "PYTHONVERBOSE", "PYTHONNOUSERSITE"] {
-            assert!(start.hook(["HOME", name].into_iter()).is_none(), "{name}");
+            assert!(start.clone().into_hook(["HOME", name].into_iter()).is_none(), "{name}");
         }
-        assert!(Start::Normal(String::new()).hook(["HOME"].into_iter()).is_none());
+        assert!(Start::Normal(String::new()).into_hook(["HOME"].into_iter()).is_none());
     }
 }

@@ -7,7 +7,7 @@ use crate::limits::cgroup::Version;
 use crate::policy::{Network, Scratch};
 use crate::report::{Enforcement, EnforcementLevel};
 use std::collections::BTreeMap;
-use wardian_init::Handled;
+use wardian_init::{Handled, Step};
 use wardian_sys::Errno;
 
 /// Every promise and its layer.
@@ -139,7 +139,7 @@ fn counted(accounting: &Accounting) -> [(&'static str, Enforcement); 3] {
 
 /// Whether an optional /proc is there.
 fn proc(held: &Held, facts: &Facts) -> Option<Enforcement> {
-    let step = held.plan.steps.lines().iter().position(|line| line.starts_with("mount proc"))?;
+    let step = held.plan.steps.iter().position(|step| matches!(step, Step::Proc { .. }))?;
     let failed = facts.degraded.iter().find(|(index, _)| usize::try_from(*index) == Ok(step));
     Some(match failed {
         None => Enforcement { abi: Some("subset=pid, hidepid".into()), ..kernel("pid-ns") },

@@ -81,10 +81,9 @@ impl SandboxError {
 
     /// A set-up step that failed, in the plan's words.
     pub(super) fn set_up(plan: &Plan, step: u32, errno: i32) -> SandboxError {
-        let lines = plan.steps.lines();
-        let step = usize::try_from(step).ok().and_then(|step| lines.get(step).cloned());
+        let step = usize::try_from(step).ok().and_then(|step| plan.steps.iter().nth(step));
         SandboxError::SetUp {
-            step: step.unwrap_or_else(|| "start the program inside".into()),
+            step: step.map_or_else(|| "start the program inside".into(), |step| step.to_string()),
             errno: Errno(errno),
         }
     }
