@@ -9,6 +9,8 @@ use wardian_sys::{Errno, Fd, file, memory, process, signal, socket};
 /// The whole life of init.
 pub fn main() -> ! {
     let control = CONTROL.fd();
+    // While the plan is still being made.
+    signal::reset_all();
     match run(control) {
         Ok(()) => process::exit(0),
         Err(Failure { step, errno }) => {
@@ -29,7 +31,6 @@ fn run(control: Fd) -> Result<(), Failure> {
     let plan_len = wait_for_go(control).map_err(at(STEP_PLAN))?;
     let bytes = memory::map_sealed(PLAN.fd(), plan_len).map_err(at(STEP_PLAN))?;
     let plan = Plan::decode(bytes).ok_or(Errno::PROTO).map_err(at(STEP_PLAN))?;
-    signal::reset_all();
     if let Some(slots) = &plan.slots {
         return zygote_init::run(&plan, slots, control);
     }

@@ -7,7 +7,7 @@
 use super::live::Live;
 use super::{SandboxError, init};
 use crate::host::Host;
-use crate::limits::cgroup::{Cgroup, CgroupHost, CgroupLimits, Oom, Version};
+use crate::limits::cgroup::{self, Cgroup, CgroupHost, CgroupLimits, Oom, Version};
 use crate::plan;
 use crate::policy::{OnOom, Policy};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -41,7 +41,9 @@ impl HeadStart {
             let running = Arc::clone(&running);
             move || {
                 running.wait();
-                Begun::now(plan::NAMESPACES, host.cgroups())
+                // Where init is not born into a group, it need not wait until groups are found.
+                let cgroups = cgroup::may_be_unified().then(|| host.cgroups());
+                Begun::now(plan::NAMESPACES, cgroups)
             }
         };
         let thread = std::thread::Builder::new().name("wardian-start".into()).stack_size(STACK_BYTES);
@@ -55,10 +57,15 @@ impl HeadStart {
     }
 
     /// What was begun, if it is what the plan needs.
-    pub(super) fn finish(mut self, namespaces: u64) -> Option<Result<Begun, SandboxError>> {
+    pub(super) fn finish(
+        mut self,
+        namespaces: u64,
+        cgroups: &CgroupHost,
+    ) -> Option<Result<Begun, SandboxError>> {
         let begun = self.0.take()?.join().ok()?;
+        let has_group = |begun: &Begun| begun.cgroup.is_some() || cgroups.version() != Some(Version::V2);
         match begun {
-            Ok(begun) if begun.namespaces != namespaces => None,
+            Ok(begun) if begun.namespaces != namespaces || !has_group(&begun) => None,
             // What could not be begun is not what this plan wants.
             Err(_) if namespaces != plan::NAMESPACES => None,
             other => Some(other),
@@ -75,8 +82,8 @@ impl Drop for HeadStart {
 }
 
 impl Begun {
-    /// Starts init; returns when it has been executed.
-    pub(super) fn now(namespaces: u64, cgroups: &CgroupHost) -> Result<Begun, SandboxError> {
+    /// Starts init, in a group of its own where that is version 2; returns when it has been executed.
+    pub(super) fn now(namespaces: u64, cgroups: Option<&CgroupHost>) -> Result<Begun, SandboxError> {
         Begun::with(&caps::SET_UP, namespaces, cgroups)
     }
 
@@ -84,12 +91,10 @@ impl Begun {
     pub(super) fn with(
         capabilities: &[u32],
         namespaces: u64,
-        cgroups: &CgroupHost,
+        cgroups: Option<&CgroupHost>,
     ) -> Result<Begun, SandboxError> {
-        let cgroup = match cgroups.version() {
-            Some(Version::V2) => Some(cgroups.create(&NO_LIMITS)?),
-            _ => None,
-        };
+        let unified = cgroups.filter(|cgroups| cgroups.version() == Some(Version::V2));
+        let cgroup = unified.map(|cgroups| cgroups.create(&NO_LIMITS)).transpose()?;
         let (control, inits) = packet_pair()?;
         let spec = InitSpec {
             executable: init::executable()?,

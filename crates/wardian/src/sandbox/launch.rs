@@ -133,9 +133,10 @@ fn launch_connected(
     slots.extend(result.iter().map(|(pipe, _)| pipe.guests.as_fd()));
     debug_assert_eq!((CONTROL, PLAN), (Slot(0), Slot(1)));
 
-    let mut begun = match head_start.and_then(|head_start| head_start.finish(plan.namespaces)) {
+    let mut begun = match head_start.and_then(|head_start| head_start.finish(plan.namespaces, &plan.cgroups))
+    {
         Some(begun) => begun?,
-        None => Begun::now(plan.namespaces, &plan.cgroups)?,
+        None => Begun::now(plan.namespaces, Some(&plan.cgroups))?,
     };
     let born_into = begun.take_cgroup(&limits)?;
     let Begun { init, control, .. } = begun;

@@ -89,7 +89,7 @@ impl Zygote {
         fds.extend(trees.iter().map(AsFd::as_fd));
         fds.extend(joins.iter().map(AsFd::as_fd));
         fds.push(zygote_orders.as_fd());
-        let mut begun = Begun::with(&wardian_sys::caps::ZYGOTE_SET_UP, base.namespaces, &base.cgroups)?;
+        let mut begun = Begun::with(&wardian_sys::caps::ZYGOTE_SET_UP, base.namespaces, Some(&base.cgroups))?;
         let born_into = begun.take_cgroup(&limits)?;
         let Begun { init, control, .. } = begun;
         let guests = Mutex::new(map_ids(init.pid(), &leases, &base.policy.identity)?);

@@ -3,7 +3,7 @@
 use super::dir::Dir;
 use crate::limits::CgroupError;
 use crate::limits::slurp::slurp;
-use rustix::fs::{CWD, fstatfs};
+use rustix::fs::{CWD, fstatfs, statfs};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
@@ -92,6 +92,11 @@ impl Map {
         }
         Err(reason)
     }
+}
+
+/// Whether the groups of this machine may be those of version 2 alone, by one look at where they always are.
+pub(crate) fn may_be_unified() -> bool {
+    statfs("/sys/fs/cgroup").map_or(true, |stat| u64::try_from(stat.f_type) == Ok(CGROUP2_MAGIC))
 }
 
 fn is_kind(dir: &Dir, magic: u64) -> bool {

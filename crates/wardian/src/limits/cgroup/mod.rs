@@ -23,6 +23,7 @@ mod v2;
 pub use gc::{GcReport, gc};
 pub use host::{Cap, CgroupHost, Controllers, Version};
 pub use limits::{CgroupLimits, Oom, Swap};
+pub(crate) use locate::may_be_unified;
 pub use oom::OomWatch;
 
 use super::CgroupError;
