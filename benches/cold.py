@@ -203,33 +203,39 @@ def field_kib(path, prefix):
     return sum(int(line.split()[1]) for line in lines if line.startswith(prefix))
 
 
-def own_memory(command):
-    """KiB that belong to wardian alone while a guest sleeps: private pages and page tables, per process."""
-    supervisor = spawn(command)
+def own_memory(command, count):
+    """KiB a sandbox that wardian's own processes take while so many guests sleep: pages (those that several share,
+    as the program's file, divided among them) and page tables, per process."""
+    supervisors = [spawn(command) for _ in range(count)]
     try:
         time.sleep(1.0)
-        own = {"wardian": supervisor}
-        for entry in pathlib.Path("/proc").glob("[0-9]*"):
-            try:
-                text = (entry / "stat").read_text()
-            except OSError:
-                continue
-            rest = text.rsplit(")", 1)[1]
-            # Its only child; the guest is below that.
-            if int(rest.split()[1]) == supervisor:
-                own["wardian-init"] = int(entry.name)
-        found = {}
-        for name, pid in own.items():
-            found[name] = {
-                "private_dirty_kib": field_kib(f"/proc/{pid}/smaps_rollup", "Private_Dirty"),
-                # Pages of the program's file, which the page cache keeps anyway.
-                "private_clean_kib": field_kib(f"/proc/{pid}/smaps_rollup", "Private_Clean"),
-                "page_tables_kib": field_kib(f"/proc/{pid}/status", "VmPTE"),
+        # A supervisor's only child; the guest is below that.
+        own = {"wardian": supervisors, "wardian-init": children(supervisors)}
+        return {
+            name: {
+                "pages_kib": sum(field_kib(f"/proc/{pid}/smaps_rollup", "Pss:") for pid in pids) / count,
+                "private_dirty_kib": sum(field_kib(f"/proc/{pid}/smaps_rollup", "Private_Dirty") for pid in pids) / count,
+                "page_tables_kib": sum(field_kib(f"/proc/{pid}/status", "VmPTE") for pid in pids) / count,
             }
-        return found
+            for name, pids in own.items()
+        }
     finally:
-        os.kill(supervisor, signal.SIGTERM)
-        os.waitpid(supervisor, 0)
+        for pid in supervisors:
+            os.kill(pid, signal.SIGTERM)
+        for pid in supervisors:
+            os.waitpid(pid, 0)
+
+
+def children(parents):
+    found = []
+    for entry in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            rest = (entry / "stat").read_text().rsplit(")", 1)[1]
+        except OSError:
+            continue
+        if int(rest.split()[1]) in parents:
+            found.append(int(entry.name))
+    return found
 
 
 def throughput(command, workers, each):
@@ -327,12 +333,13 @@ def main():
             print(f"  {workers} at once  " + "  ".join(f"{name} {rate:.0f}" for name, rate in rates.items()))
 
         try:
-            memory = own_memory(wardian(options.wardian, directory, "sleep"))
+            count = 8
+            memory = own_memory(wardian(options.wardian, directory, "sleep"), count)
             results["own_memory"] = memory
-            total = sum(sum(figures.values()) for figures in memory.values())
-            print(f"\nown memory of a running sandbox: {total} KiB")
+            total = sum(of["pages_kib"] + of["page_tables_kib"] for of in memory.values())
+            print(f"\nown memory of each of {count} running sandboxes: {total:.0f} KiB")
             for name, of in memory.items():
-                print(f"  {name:13} " + ", ".join(f"{figure} {kib}" for figure, kib in of.items()))
+                print(f"  {name:13} " + ", ".join(f"{figure} {kib:.0f}" for figure, kib in of.items()))
         except OSError as error:
             print(f"\nown memory cannot be read: {error}")
 

@@ -11,12 +11,13 @@ use super::pass;
 use super::private::Private;
 use super::streams::{Ends, Taker};
 use super::terminal::Resizer;
-use crate::limits::cgroup::CgroupHost;
+use crate::plan::Plan;
 use crate::report::Report;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Once;
 use std::time::{Duration, Instant};
 use wardian_init::{MESSAGE_BYTES, Message};
 
@@ -385,7 +386,7 @@ impl Supervision {
                 if self.facts.not_started.is_none() {
                     let now = Instant::now();
                     self.facts.started = Some(now);
-                    sweep_once(&self.held.plan.cgroups);
+                    sweep_once(&self.held.plan);
                     // A short program may have come and gone while we waited for a core.
                     if self.facts.gone.is_none() {
                         let private = self.held.private.as_ref().map(Private::top).transpose();
@@ -399,13 +400,16 @@ impl Supervision {
     }
 }
 
-/// Removes the cgroups and private directories of killed supervisors: once in a process, and while the program runs anyway.
-fn sweep_once(cgroups: &CgroupHost) {
-    static SWEPT: std::sync::Once = std::sync::Once::new();
-    SWEPT.call_once(|| {
-        drop(crate::limits::cgroup::gc(cgroups));
-        drop(super::sweep_scratch());
-    });
+/// Removes the cgroups of killed supervisors, and the private directories if we use one: once in a process, and while
+/// the program runs anyway.
+fn sweep_once(plan: &Plan) {
+    static SWEPT: Once = Once::new();
+    static SWEPT_SCRATCH: Once = Once::new();
+    SWEPT.call_once(|| drop(crate::limits::cgroup::gc(&plan.cgroups)));
+    // The directory for temporary files may be a long one to read.
+    if plan.in_place.is_some() {
+        SWEPT_SCRATCH.call_once(|| drop(super::sweep_scratch()));
+    }
 }
 
 /// One message; `None` at the end. Blocks if there is neither, so it is called when poll says so or init is gone.
