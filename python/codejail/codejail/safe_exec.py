@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
+import functools
 import json
 import logging
 import os.path
+import pkgutil
 import shutil
 import sys
-import textwrap
 import typing
 
-from codejail import jail_code
+from codejail import _json_safe, jail_code
 from codejail.util import change_directory, temp_directory
 
 log = logging.getLogger("codejail")
@@ -67,8 +67,8 @@ def safe_exec(
         bases.append(base)
         if base not in extra_names:
             files.append(path)
-    jailed_code = _jailed_code(bases)
-    stdin = json.dumps([code, json_safe(globals_dict)])
+    jailed_code = _jailed_code()
+    stdin = json.dumps({"code": code, "globals_dict": json_safe(globals_dict), "python_path": bases})
     if LOG_ALL_CODE:
         log.debug("Jailed code: %s", jailed_code)
         log.debug("Exec: %s", code)
@@ -96,83 +96,16 @@ def safe_exec(
     )
 
 
-def _jailed_code(bases: typing.Iterable[str]) -> str:
-    """What runs in the jail. The globals leave on descriptor 3: nothing that the code prints gets in their way."""
-    parts = [
-        textwrap.dedent(
-            """
-            import json, os, sys
-            own_pid = os.getpid()
-            class DevNull(object):
-                def write(self, *args, **kwargs):
-                    pass
-
-                def flush(self, *args, **kwargs):
-                    pass
-            sys.stdout = DevNull()
-            code, g_dict = json.load(sys.stdin)
-            """
-        )
-    ]
-    parts.extend(f"sys.path.append({base!r})\n" for base in bases)
-    # The code's own sys.exit(0) is an end like any other.
-    parts.append(
-        textwrap.dedent(
-            """
-            try:
-                exec(code, g_dict)
-            except SystemExit as error:
-                if error.code:
-                    raise
-            """
-        )
-    )
-    parts.append(_source_of_json_safe())
-    parts.append(
-        textwrap.dedent(
-            """
-            if os.getpid() != own_pid:
-                os._exit(0)
-            left = json.dumps(json.dumps(json_safe(g_dict))).encode("ascii")
-            while left:
-                left = left[os.write(3, left):]
-            """
-        )
-    )
-    return "".join(parts)
-
-
-def _source_of_json_safe() -> str:
-    # Without annotations, which older interpreters do not know.
-    lines = inspect.getsource(json_safe).splitlines(True)
-    return "def json_safe(d):\n" + "".join(lines[1:])
+@functools.lru_cache(maxsize=None)
+def _jailed_code() -> str:
+    """What runs in the jail."""
+    parts = [pkgutil.get_data(__package__, name) for name in ("_json_safe.py", "_program.py")]
+    return "\n".join((part or b"").decode() for part in parts)
 
 
 def json_safe(d: typing.Any) -> typing.Any:
-    """The part of a dictionary that goes through JSON; its source runs in the jail as well."""
-    ok_types = (type(None), int, float, bytes, str, list, tuple, dict)
-
-    def decode(obj):  # type: ignore[no-untyped-def]
-        if isinstance(obj, bytes):
-            return obj.decode("utf-8")
-        if isinstance(obj, (list, tuple)):
-            return [decode(item) for item in obj]  # type: ignore[no-untyped-call]
-        if isinstance(obj, dict):
-            return {decode(k): decode(v) for k, v in obj.items()}  # type: ignore[no-untyped-call]
-        return obj
-
-    safe = {}
-    for key, value in d.items():
-        if key == "__builtins__" or not isinstance(value, ok_types):
-            continue
-        try:
-            # There and back, since not all that can be written can be read.
-            value = json.loads(json.dumps(decode(value)))  # type: ignore[no-untyped-call]
-            key = json.loads(json.dumps(decode(key)))  # type: ignore[no-untyped-call]
-        except Exception:
-            continue
-        safe[key] = value
-    return json.loads(json.dumps(safe))
+    """The part of a dictionary that goes through JSON."""
+    return _json_safe.json_safe(d)  # type: ignore[no-untyped-call]
 
 
 def not_safe_exec(
