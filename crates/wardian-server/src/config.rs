@@ -42,6 +42,8 @@ pub struct Config {
     pub snekbox: Frontend,
     /// The interface of Piston.
     pub piston: Frontend,
+    /// The interface of Open edX's codejail-service.
+    pub edx: Frontend,
 }
 
 impl Default for Config {
@@ -62,6 +64,7 @@ impl Default for Config {
             keys: Vec::new(),
             snekbox: Frontend::default(),
             piston: Frontend::default(),
+            edx: Frontend::default(),
         }
     }
 }

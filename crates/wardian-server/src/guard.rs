@@ -67,6 +67,7 @@ fn admit(
         Dialect::Native => true,
         Dialect::Snekbox => setup.config.snekbox.enabled,
         Dialect::Piston => setup.config.piston.enabled,
+        Dialect::Edx => setup.config.edx.enabled,
     };
     if !offered {
         return Err(Problem::new(StatusCode::NOT_FOUND, "not-found", "this interface is switched off here"));
@@ -78,7 +79,7 @@ fn admit(
     if request.method() == Method::OPTIONS {
         return Ok(preflight(headers, &path));
     }
-    if matches!(path.as_str(), "/" | "/page.js" | "/healthz" | "/readyz" | "/openapi.json") {
+    if matches!(path.as_str(), "/" | "/page.js" | "/health/" | "/healthz" | "/readyz" | "/openapi.json") {
         return Ok(None);
     }
     let caller = match peer {
@@ -174,19 +175,24 @@ fn preflight(headers: &HeaderMap, path: &str) -> Option<Response<Body>> {
     Some(response)
 }
 
-/// A page can send text and forms to anybody without asking; JSON it cannot. Multipart bodies are taken by the
-/// origin they come from alone, which is checked before.
+/// A page can send text and forms to anybody without asking; JSON it cannot. Forms are taken by the origin they
+/// come from alone, which is checked before.
 fn check_content_type(headers: &HeaderMap, dialect: Dialect) -> Result<(), Problem> {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let multipart = dialect == Dialect::Native && essence == "multipart/form-data";
-    if essence == "application/json" || multipart {
+    let taken: &[&str] = match dialect {
+        Dialect::Native => &["application/json", "multipart/form-data"],
+        Dialect::Snekbox | Dialect::Piston => &["application/json"],
+        Dialect::Edx => &["multipart/form-data", "application/x-www-form-urlencoded"],
+    };
+    if taken.contains(&essence.as_str()) {
         return Ok(());
     }
     let detail = match dialect {
         Dialect::Native => {
             format!("`{}` is neither application/json nor multipart/form-data", essence.escape_debug())
         }
+        Dialect::Edx => format!("Unsupported media type \"{}\" in request.", essence.escape_debug()),
         Dialect::Snekbox => format!("{essence} is an unsupported media type."),
         Dialect::Piston => "requests must be of type application/json".into(),
     };
@@ -225,9 +231,10 @@ fn shown(path: &str) -> String {
 
 /// A path's name among the metrics: never a client's own words.
 fn route(path: &str) -> &'static str {
-    const ROUTES: [&str; 15] = [
+    const ROUTES: [&str; 17] = [
         "/",
         "/eval",
+        "/health/",
         "/healthz",
         "/readyz",
         "/metrics",
@@ -236,6 +243,7 @@ fn route(path: &str) -> &'static str {
         "/v1/run/stream",
         "/v1/run/ws",
         "/v1/environments",
+        "/api/v0/code-exec",
         "/api/v2/runtimes",
         "/api/v2/execute",
         "/api/v2/connect",

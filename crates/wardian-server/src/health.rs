@@ -97,9 +97,9 @@ pub(crate) async fn probe(service: &Arc<Service>) -> Result<Holds, String> {
         files: Vec::new(),
         unbuffered: false,
     };
-    let Streams { stdin, stdout, stderr, collect } = Streams::kept(Vec::new(), None);
+    let Streams { stdin, stdout, stderr, collect, result } = Streams::kept(Vec::new(), None);
     let streams = Pipes { stdin, stdout, stderr };
-    let connections = Connections { streams, cancel: None, collect, result: None };
+    let connections = Connections { streams, cancel: None, collect, result };
     let run = {
         let service = Arc::clone(service);
         move || Arc::clone(&job.environment).run(job, connections, &service.host)

@@ -1,4 +1,4 @@
-//! The wardian service: runs over HTTP, with the interfaces of snekbox and Piston beside its own.
+//! The wardian service: runs over HTTP, with the interfaces of snekbox, Piston and codejail-service beside its own.
 //!
 //! [`serve`] blocks until the service is told to end. Requests are read and answered by a few asynchronous threads;
 //! what the engine does blocks, and happens on threads of its own, as many as there may be runs.
@@ -8,6 +8,7 @@ mod auth;
 mod config;
 mod connection;
 mod crowd;
+mod edx;
 mod engine;
 mod gate;
 mod guard;

@@ -42,7 +42,7 @@ fn make(stdin: Option<Vec<u8>>, collect: Option<Collect>) -> io::Result<(Streams
         }
     };
     let to = |fd| Output { pass_to: Some(fd), keep: false };
-    let streams = Streams { stdin, stdout: to(out_to), stderr: to(err_to), collect };
+    let streams = Streams { stdin, stdout: to(out_to), stderr: to(err_to), collect, result: None };
     let ends = Ends { stdout: Reader::new("stdout", out)?, stderr: Reader::new("stderr", err)?, stdin: feed };
     Ok((streams, ends))
 }

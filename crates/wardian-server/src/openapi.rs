@@ -74,6 +74,16 @@ pub(crate) fn openapi() -> Value {
             "/readyz": plain("A real sandbox refuses a file outside, a socket, a second process"),
             "/metrics": plain("Figures for Prometheus"),
             "/eval": dialect("Run a program as snekbox does"),
+            "/api/v0/code-exec": json!({ "post": {
+                "summary": "Run a problem's code as Open edX's codejail-service does",
+                "requestBody": { "required": true, "content": { "multipart/form-data": { "schema": {
+                    "type": "object",
+                    "properties": { "payload": { "type": "string" } },
+                    "required": ["payload"],
+                } } } },
+                "responses": { "200": { "description": "globals_dict, and emsg if the code failed" } },
+            } }),
+            "/health/": plain("As /readyz, in codejail-service's words"),
             "/api/v2/runtimes": plain("Interpreters as Piston lists them"),
             "/api/v2/execute": dialect("Run a program as Piston does"),
         },

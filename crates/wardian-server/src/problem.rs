@@ -15,6 +15,8 @@ pub(crate) enum Dialect {
     Snekbox,
     /// `{"message"}`.
     Piston,
+    /// `{"error"}`.
+    Edx,
 }
 
 impl Dialect {
@@ -22,6 +24,8 @@ impl Dialect {
     pub(crate) fn of(path: &str) -> Dialect {
         match path {
             "/eval" => Dialect::Snekbox,
+            "/health/" => Dialect::Edx,
+            _ if path.starts_with("/api/v0/") => Dialect::Edx,
             _ if path.starts_with("/api/v2/") => Dialect::Piston,
             _ => Dialect::Native,
         }
@@ -91,6 +95,7 @@ impl Problem {
             Dialect::Native => self.to_json(),
             Dialect::Snekbox => json!({ "title": self.snekbox_title(), "description": self.detail }),
             Dialect::Piston => json!({ "message": self.detail }),
+            Dialect::Edx => json!({ "error": self.detail }),
         };
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();

@@ -3,7 +3,7 @@
 use crate::guard;
 use crate::problem::{Dialect, Problem};
 use crate::service::Service;
-use crate::{health, openapi, piston, snekbox, v1};
+use crate::{edx, health, openapi, piston, snekbox, v1};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -22,6 +22,8 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(figures))
         .route("/eval", post(snekbox::eval))
+        .route("/api/v0/code-exec", post(edx::code_exec))
+        .route("/health/", get(edx::health))
         .merge(v1::routes())
         .nest("/api/v2", piston::routes())
         .nest("/api/v2/piston", piston::routes())

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use wardian::host::Host;
+use wardian::policy::Bytes;
 use wardian::report::{Report, Verdict};
 use wardian::sandbox::{Cancel, Collect, Connections, Output, Pipes, StdinSource};
 use wardian::warm::WarmError;
@@ -43,6 +44,8 @@ pub(crate) struct Streams {
     pub(crate) stdout: Output,
     pub(crate) stderr: Output,
     pub(crate) collect: Option<Collect>,
+    /// The most that the program may write to its result channel, if it has one.
+    pub(crate) result: Option<Bytes>,
 }
 
 impl Streams {
@@ -50,7 +53,7 @@ impl Streams {
     pub(crate) fn kept(stdin: Vec<u8>, collect: Option<Collect>) -> Streams {
         let kept = || Output { pass_to: None, keep: true };
         let stdin = if stdin.is_empty() { StdinSource::Empty } else { StdinSource::Bytes(stdin) };
-        Streams { stdin, stdout: kept(), stderr: kept(), collect }
+        Streams { stdin, stdout: kept(), stderr: kept(), collect, result: None }
     }
 }
 
@@ -174,7 +177,7 @@ impl Service {
         let cancel = Cancel::new().map_err(Problem::ours)?;
         let registered = Registered::new(self, &cancel);
         let connections = Connections {
-            result: None,
+            result: streams.result,
             streams: Pipes { stdin: streams.stdin, stdout: streams.stdout, stderr: streams.stderr },
             cancel: Some(cancel.clone()),
             collect: streams.collect,

@@ -1,5 +1,6 @@
 //! Reading sessions from a document, and running them.
 
+use crate::service::{self, Service};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -73,13 +74,22 @@ impl Session {
         (!commands.is_empty()).then_some(Session { line: block.line, commands, answers })
     }
 
+    /// Whether it needs a service, and curl.
+    pub fn calls_service(&self) -> bool {
+        self.commands.iter().any(|command| command.text.contains(service::SHOWN))
+    }
+
     /// Types the commands; says what was not as shown.
     pub fn run(&self) -> Result<(), String> {
         const MARK: &str = "\u{1}end of an answer\u{1}";
         let place = Place::new();
+        let service = self.calls_service().then(|| Service::start(place.directory.path()));
         let mut script = String::new();
         for command in &self.commands {
             script += &format!("{}\nstatus=$?\nprintf '%s' '{MARK}'\n(exit $status)\n", command.text);
+        }
+        if let Some(service) = &service {
+            script = script.replace(service::SHOWN, &service.address);
         }
         let output = place.shell(&script);
         let answers: Vec<&str> = output.split(MARK).collect();

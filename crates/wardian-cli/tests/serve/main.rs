@@ -9,6 +9,7 @@
 
 mod auth;
 mod client;
+mod edx;
 mod hostile;
 mod life;
 mod live;

@@ -1,0 +1,176 @@
+//! The payload: JSON as Python writes it, of one shape.
+//!
+//! It is checked but not taken in: values are kept as the text that came, so that numbers of any size, `NaN` and lone
+//! surrogates mean to the guest's Python what they meant to the sender's.
+
+use super::{LIBRARY, refused};
+use crate::problem::Problem;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+use std::collections::HashMap;
+
+/// Checks a payload and the names of the files that came with it; answers the globals' own text, since what fails gives
+/// them back.
+pub(super) fn check<'a>(text: &str, files: impl Iterator<Item = &'a str>) -> Result<String, Problem> {
+    let unreadable = |error: serde_json::Error| refused(format!("Unable to parse payload JSON: {error}"));
+    let plain = without_special_numbers(text);
+    serde_json::from_str::<IgnoredAny>(&plain).map_err(unreadable)?;
+    if !is_object(&plain) {
+        return Err(mismatch("$", "it is not of type 'object'"));
+    }
+    let payload: HashMap<String, &RawValue> = serde_json::from_str(&plain).map_err(unreadable)?;
+    for required in ["code", "globals_dict"] {
+        if !payload.contains_key(required) {
+            return Err(mismatch("$", &format!("'{required}' is a required property")));
+        }
+    }
+    let of_type = |key: &str, kind: &str, fits: &dyn Fn(&str) -> bool| match payload.get(key) {
+        Some(value) if !fits(value.get()) => Err(mismatch(&format!("$.{key}"), &format!("it is not {kind}"))),
+        _ => Ok(()),
+    };
+    of_type("code", "of type 'string'", &is_string)?;
+    of_type("globals_dict", "of type 'object'", &is_object)?;
+    of_type("python_path", "an array of strings, or null", &|value| python_path(value).is_some())?;
+    for key in ["limit_overrides_context", "slug"] {
+        of_type(key, "of type 'string', or null", &|value| value == "null" || is_string(value))?;
+    }
+    of_type("unsafely", "of type 'boolean'", &|value| matches!(value, "true" | "false"))?;
+    let path = payload.get("python_path").and_then(|value| python_path(value.get()));
+    if path.into_iter().flatten().any(|entry| entry != LIBRARY) {
+        return Err(refused(format!("Only allowed entry in 'python_path' is '{LIBRARY}'")));
+    }
+    if files.into_iter().any(|name| name != LIBRARY) {
+        return Err(refused(format!("Only allowed name for uploaded file is '{LIBRARY}'")));
+    }
+    if payload.get("unsafely").is_some_and(|value| value.get() == "true") {
+        return Err(refused("Refusing codejail execution with unsafely=true"));
+    }
+    Ok(payload.get("globals_dict").map(|value| as_it_came(value.get(), &plain, text)).unwrap_or_default())
+}
+
+fn mismatch(path: &str, message: &str) -> Problem {
+    refused(format!("Payload JSON did not match schema at path {path}: {message}"))
+}
+
+fn is_string(json: &str) -> bool {
+    json.starts_with('"')
+}
+
+fn is_object(json: &str) -> bool {
+    json.trim_start().starts_with('{')
+}
+
+fn python_path(json: &str) -> Option<Vec<String>> {
+    serde_json::from_str::<Option<Vec<String>>>(json).ok().map(Option::unwrap_or_default)
+}
+
+/// Whether the text is an object in JSON as Python writes it.
+pub(super) fn is_an_object(text: &str) -> bool {
+    let plain = without_special_numbers(text);
+    is_object(&plain) && serde_json::from_str::<IgnoredAny>(&plain).is_ok()
+}
+
+/// The part of `text` that `part` of `plain` stands for.
+fn as_it_came(part: &str, plain: &str, text: &str) -> String {
+    let start = part.as_ptr().addr().saturating_sub(plain.as_ptr().addr());
+    text.get(start..start + part.len()).unwrap_or(part).to_owned()
+}
+
+/// The same text, of the same length, with 0 for `NaN`, `Infinity` and `-Infinity`, which JSON does not have.
+fn without_special_numbers(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(['"', 'N', 'I', '-']) {
+        let (before, special) = rest.split_at(at);
+        plain.push_str(before);
+        let number = ["NaN", "Infinity", "-Infinity"].iter().find(|number| special.starts_with(**number));
+        let taken = match number {
+            Some(number) => {
+                // Between spaces, so that it joins no digits beside it.
+                plain.push_str(" 0");
+                plain.extend(std::iter::repeat_n(' ', number.len() - 2));
+                number.len()
+            }
+            None => {
+                let taken = if special.starts_with('"') { string_length(special) } else { 1 };
+                plain.push_str(special.get(..taken).unwrap_or(special));
+                taken
+            }
+        };
+        rest = special.get(taken..).unwrap_or_default();
+    }
+    plain + rest
+}
+
+/// Bytes of the string at the beginning, with its quotation marks; to the end if it does not end.
+fn string_length(text: &str) -> usize {
+    let mut escaped = false;
+    for (at, byte) in text.bytes().enumerate().skip(1) {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_what_python_writes() {
+        for globals in [
+            "{}",
+            r#"{"a": [NaN, -Infinity, Infinity, -1], "NaN \" I": "-Infinity\\", "é": "N"}"#,
+            r#"{"huge": 1e999, "s": "\ud800", "\udc00": 1}"#,
+        ] {
+            assert!(is_an_object(globals), "{globals}");
+            let payload =
+                format!(r#"{{"globals_dict": 1, "x": "é", "globals_dict": {globals}, "code": "\ud800"}}"#);
+            assert_eq!(check(&payload, std::iter::empty()).unwrap(), globals);
+        }
+        let deep = format!("{{\"a\": {}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(is_an_object(&deep));
+        for wrong in
+            ["nan", "N", "[NaNNaN]", "1NaN", "NaN1", "1-Infinity", "-NaN", "[", "\"", "\"\\", "-", "1} {"]
+        {
+            assert!(!is_an_object(&format!("{{\"a\": {wrong}}}")), "{wrong}");
+        }
+        for wrong in ["", "1", "[]", "{", "{} {}", "NaN"] {
+            assert!(!is_an_object(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        for (payload, words) in [
+            ("Not JSON", "Unable to parse payload JSON: "),
+            ("[]", "schema at path $: it is not of type 'object'"),
+            ("{}", "schema at path $: 'code' is a required property"),
+            (r#"{"code": ""}"#, "schema at path $: 'globals_dict' is a required property"),
+            (r#"{"code": 1, "globals_dict": {}}"#, "schema at path $.code: "),
+            (r#"{"code": "", "globals_dict": []}"#, "schema at path $.globals_dict: "),
+            (r#"{"code": "", "globals_dict": {}, "python_path": "x"}"#, "schema at path $.python_path: "),
+            (r#"{"code": "", "globals_dict": {}, "slug": 1}"#, "schema at path $.slug: "),
+            (r#"{"code": "", "globals_dict": {}, "unsafely": 1}"#, "schema at path $.unsafely: "),
+            (
+                r#"{"code": "", "globals_dict": {}, "python_path": ["/etc"]}"#,
+                "Only allowed entry in 'python_path' is 'python_lib.zip'",
+            ),
+            (
+                r#"{"code": "", "globals_dict": {}, "unsafely": true}"#,
+                "Refusing codejail execution with unsafely=true",
+            ),
+        ] {
+            let problem = check(payload, std::iter::empty()).unwrap_err();
+            assert_eq!(problem.status.as_u16(), 400, "{payload}");
+            assert!(problem.detail.contains(words), "{payload}: {}", problem.detail);
+        }
+        let right = r#"{"code": "", "globals_dict": {"a": 1}, "python_path": null, "slug": null}"#;
+        assert_eq!(check(right, ["python_lib.zip"].into_iter()).unwrap(), "{\"a\": 1}");
+        assert!(check(right, ["../x"].into_iter()).unwrap_err().detail.contains("uploaded file"));
+    }
+}
