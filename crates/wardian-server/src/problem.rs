@@ -91,6 +91,9 @@ impl Problem {
 
     /// The answer in the words of `dialect`.
     pub(crate) fn into_response_of(self, dialect: Dialect) -> Response<Body> {
+        if self.status == StatusCode::INTERNAL_SERVER_ERROR {
+            tracing::error!(detail = %self.detail, "failed");
+        }
         let body = match dialect {
             Dialect::Native => self.to_json(),
             Dialect::Snekbox => json!({ "title": self.snekbox_title(), "description": self.detail }),

@@ -5,7 +5,7 @@ use crate::config::{Config, ConfigError, EnvironmentConfig};
 use crate::engine::Environment;
 use crate::limits::Limits;
 use crate::problem::Problem;
-use crate::{piston, snekbox};
+use crate::{edx, piston, snekbox};
 use std::sync::Arc;
 use wardian::host::Host;
 use wardian::policy::{self, Policy};
@@ -22,6 +22,7 @@ impl Setup {
     /// Puts a configuration into effect; environments that stay the same are taken over from `before`.
     pub(crate) fn new(config: Config, before: Option<&Setup>, host: &Host) -> Result<Setup, ConfigError> {
         config.check()?;
+        check_interfaces(&config)?;
         let keys = Keys::new(&config.keys)?;
         let policies = config.policies.iter().map(|name| load(name)).collect::<Result<Vec<_>, _>>()?;
         if let Some((name, _)) = policies.iter().enumerate().find_map(|(at, policy)| {
@@ -75,6 +76,18 @@ fn unknown<'a>(what: &str, name: Option<&str>, names: impl Iterator<Item = &'a s
     let names: Vec<_> = names.collect();
     let name = name.unwrap_or_default();
     Problem::field(what, format!("no {what} `{}` here; there is {}", name.escape_debug(), names.join(", ")))
+}
+
+/// What cannot be given to programs is found out now, not at their first request.
+fn check_interfaces(config: &Config) -> Result<(), ConfigError> {
+    for (key, policy) in [
+        ("snekbox.limits", snekbox::policy_of(config, Limits::default())),
+        ("piston.limits", piston::policy_of(config, Limits::default())),
+        ("edx.limits", edx::policy_of(config, Limits::default())),
+    ] {
+        policy.map_err(|problem| ConfigError::invalid(key, problem.detail))?;
+    }
+    Ok(())
 }
 
 /// The policies under which an environment has sandboxes ready, with the limits that requests without any get.

@@ -119,10 +119,12 @@ def test_input_is_at_its_end():
     assert g["a"] == "EOF"
 
 
-def test_numpy_or_what_there_is():
+@pytest.mark.skipif(not os.path.isdir("/usr/lib/python3/dist-packages/numpy"), reason="no numpy of the system's")
+def test_importing_a_lot():
+    jail_code.configure("python", "/usr/bin/python3")
     g = {}
-    safe_exec.safe_exec("from math import *\na = 1723", g)
-    assert g["a"] == 1723
+    safe_exec.safe_exec("from numpy import *\na = int(linalg.det(eye(3)))", g)
+    assert g["a"] == 1
 
 
 def test_unconfigured_is_an_error_and_never_unsafe():

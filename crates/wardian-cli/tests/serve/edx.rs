@@ -90,6 +90,28 @@ fn code_that_fails_says_how() {
 }
 
 #[test]
+fn a_little_can_be_written_and_much_memory_is_an_exception() {
+    let server = Server::plain();
+    for (code, after) in [
+        ("import os; out = 'tmp' in os.listdir('.') and 'jailed_code' in os.listdir('.')", json!(true)),
+        ("f = open('tmp/x', 'w+'); f.write('kept'); f.seek(0); out = f.read()", json!("kept")),
+        ("import socket; s = socket.socket(socket.AF_UNIX); s.bind('tmp/s'); out = 1", json!(1)),
+    ] {
+        let globals = execute(&server, &json!({"code": code, "globals_dict": {}})).unwrap();
+        assert_eq!(globals["out"], after, "{code}");
+    }
+    for (code, error) in [
+        ("a = [bytearray(1 << 15) for _ in range(1 << 15)]", "MemoryError"),
+        ("open('tmp/x', 'wb').write(bytes(2 << 20))", "File too large"),
+        ("open('/proc/1/cmdline')", "PermissionError: [Errno 13] Permission denied"),
+        ("import subprocess; subprocess.run('ps')", "PermissionError: [Errno 13] Permission denied"),
+    ] {
+        let message = execute(&server, &json!({"code": code, "globals_dict": {}})).unwrap_err();
+        assert!(message.contains(error), "{code}: {message}");
+    }
+}
+
+#[test]
 fn a_forged_result_is_at_most_its_own() {
     let server = Server::plain();
     let forged = |bytes: &str| {
@@ -160,6 +182,18 @@ fn its_health_is_a_real_sandbox_s() {
     let server = Server::plain();
     let answer = server.get("/health/");
     assert_eq!((answer.status, answer.json()), (200, json!({"status": "OK"})));
+}
+
+#[test]
+fn limits_that_cannot_be_are_refused_at_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("config.toml");
+    std::fs::write(&config, "[edx.limits]\nmemory = \"1K\"").unwrap();
+    let output =
+        Command::new(crate::server::binary()).args(["serve", "--config"]).arg(&config).output().unwrap();
+    assert_eq!(output.status.code(), Some(125));
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains("edx.limits"), "{error}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod guest;
 mod in_place;
 mod landlock;
 mod program;
+mod refusing;
 mod require;
 mod root;
 mod steps;

@@ -4,7 +4,7 @@ use super::covers::{Cover, Covers};
 use super::devices::{DEVICES, is_given_device};
 use super::program::{HOOK_DIRECTORY, Resolved};
 use super::steps::{Steps, c_string};
-use super::{BOX, HOME, PlanError, Request, etc};
+use super::{BOX, HOME, PlanError, Request, etc, refusing};
 use crate::files::Input;
 use crate::host::{Host, Privilege};
 use crate::policy::{Mount, MountKind, Outside, ProcMode, RootKind, Scratch, Work};
@@ -56,14 +56,13 @@ struct Builder<'a> {
     read_only_at_last: Vec<CString>,
 }
 
-/// Whether a path of the host appears: what is outside and refuses is not there to be read.
-fn is_shown(path: &Path, outside: Outside) -> bool {
-    !(outside == Outside::Denied && path.starts_with("/etc"))
-}
-
 /// Those that can be read.
 fn open_copies(program: &Resolved, outside: Outside) -> (Vec<&Path>, Vec<File>) {
-    let shown = program.copies.iter().map(PathBuf::as_path).filter(|path| is_shown(path, outside));
+    let shown = program
+        .copies
+        .iter()
+        .map(PathBuf::as_path)
+        .filter(|path| outside == Outside::Absent || refusing::shows(path));
     shown.filter_map(|path| Some((path, File::open(path).ok()?))).unzip()
 }
 
@@ -149,7 +148,7 @@ impl Builder<'_> {
 
     fn program(&mut self, program: &Resolved, copies: &[&Path]) -> Result<(), PlanError> {
         let denies = self.denies();
-        let shown = |path: &Path| is_shown(path, self.request.policy.outside);
+        let shown = |path: &Path| !denies || refusing::shows(path);
         for (link, target) in program.links.iter().filter(|(link, _)| shown(link)) {
             self.steps.symlink(text(link)?, text(target)?)?;
             // A link to a directory stands for it.
@@ -171,7 +170,9 @@ impl Builder<'_> {
         if !program.start_files.is_empty() {
             self.root.readable.push(HOOK_DIRECTORY.into());
         }
-        if !denies {
+        if denies {
+            refusing::link_libraries(program, self.steps)?;
+        } else {
             etc::add(&self.request.policy, self.steps)?;
             self.root.readable.push("/etc".into());
         }
@@ -461,35 +462,9 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// The usual directories, so that a program is refused where it would be on any machine.
-    fn refusing_directories(&mut self) -> Result<(), PlanError> {
-        const USUAL: [&str; 17] = [
-            "/tmp",
-            "/bin",
-            "/boot",
-            "/etc",
-            "/home",
-            "/media",
-            "/mnt",
-            "/opt",
-            "/root",
-            "/run",
-            "/sbin",
-            "/srv",
-            "/sys",
-            "/var",
-            "/usr/bin",
-            "/usr/local",
-            "/usr/share",
-        ];
-        // An ordinary user's guest owns them: no mode but this one refuses it.
-        const REFUSING: u32 = 0;
-        USUAL.iter().try_for_each(|path| self.steps.directories_with_mode(path, REFUSING))
-    }
-
     fn finish(&mut self) -> Result<(), PlanError> {
         if self.denies() {
-            self.refusing_directories()?;
+            refusing::directories(self.steps)?;
         }
         self.steps.push(&Step::Pivot);
         if self.root.hands_out_box {
@@ -506,6 +481,6 @@ impl Builder<'_> {
     }
 }
 
-fn text(path: &Path) -> Result<&str, PlanError> {
+pub(super) fn text(path: &Path) -> Result<&str, PlanError> {
     path.to_str().ok_or_else(|| PlanError::NotUtf8 { path: path.into() })
 }
