@@ -63,6 +63,32 @@ fn limits_end_as_they_do_there() {
 }
 
 #[test]
+fn one_process_out_of_memory_is_one_process() {
+    let program = "import time\nfrom multiprocessing import Process\ndef f():\n    o = 'A' * 40_000_000\n    time.sleep(0.5)\n\
+                   a, b = Process(target=f), Process(target=f)\na.start(); b.start(); a.join(); b.join()\nprint(a.exitcode, b.exitcode)";
+    let answer = eval(&Server::plain(), &json!({"input": program}));
+    assert!(answer["stdout"].as_str().unwrap().contains("-9"), "{answer}");
+}
+
+#[test]
+fn large_files_come_back_and_holes_count() {
+    let program = "for n, size in (('a', 20 << 20), ('b', 24 << 20), ('c', 24 << 20), ('d', 1 << 50)):\n    open(n, 'w').truncate(size)";
+    let answer = eval(&Server::plain(), &json!({"input": program}));
+    assert_eq!(answer["returncode"], 0, "{}", answer["stdout"]);
+    let files: Vec<_> =
+        answer["files"].as_array().unwrap().iter().map(|file| (&file["path"], &file["size"])).collect();
+    assert_eq!(files, [(&json!("a"), &json!(20 << 20)), (&json!("b"), &json!(24 << 20))]);
+}
+
+#[test]
+fn files_that_cannot_both_be_are_said_in_the_output() {
+    let files = json!([{"path": "dir/test.txt"}, {"path": "dir"}]);
+    let answer = eval(&Server::plain(), &json!({"args": [""], "files": files}));
+    let stdout = "IsADirectoryError: Failed to create file 'dir'.";
+    assert_eq!(answer, json!({"stdout": stdout, "returncode": null, "files": []}));
+}
+
+#[test]
 fn files_go_in_and_out() {
     let server = Server::plain();
     let encode = |text: &str| STANDARD.encode(text);

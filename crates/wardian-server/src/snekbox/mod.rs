@@ -18,7 +18,8 @@ use base64::Engine;
 use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::general_purpose::{GeneralPurpose, PAD};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use wardian::files::{CollectLimits, Globs, GuestName};
 use wardian::policy::{self, Policy, PolicyError};
@@ -100,7 +101,11 @@ fn prepare(bytes: &[u8], setup: &Setup, caller: &Caller) -> Result<Prepared, Pro
         _ => (Start::Arguments, args),
     };
     let mut inputs = Vec::new();
-    for (path, content) in files(&request)? {
+    let files = files(&request)?;
+    if let Some((error, path)) = clash(files.iter().map(|(path, _)| path.as_str())) {
+        return Ok(Prepared::Answer(failed(&format!("{error}: Failed to create file '{path}'."))));
+    }
+    for (path, content) in files.into_iter().collect::<BTreeMap<_, _>>() {
         let name: GuestName = path.parse().map_err(|error: wardian::files::PathError| {
             refused("Request file is invalid", error.to_string())
         })?;
@@ -128,9 +133,29 @@ fn arguments(request: &Value) -> Vec<String> {
     args
 }
 
+/// The first file that cannot be made when all before it were, and what Python calls the error.
+fn clash<'a>(paths: impl Iterator<Item = &'a str>) -> Option<(&'static str, &'a str)> {
+    let mut made: BTreeSet<&str> = BTreeSet::new();
+    for path in paths {
+        let is_directory = || made.iter().any(|other| Path::new(other).starts_with(path) && *other != path);
+        let mut above = Path::new(path).ancestors().skip(1).filter_map(Path::to_str);
+        let error = match above.next() {
+            _ if path.is_empty() || is_directory() => Some("IsADirectoryError"),
+            Some(parent) if made.contains(parent) => Some("FileExistsError"),
+            _ if above.any(|ancestor| made.contains(ancestor)) => Some("NotADirectoryError"),
+            _ => None,
+        };
+        if let Some(error) = error {
+            return Some((error, path));
+        }
+        made.insert(path);
+    }
+    None
+}
+
 /// The files sent, by their paths without `.` and `..`.
-fn files(request: &Value) -> Result<BTreeMap<String, Vec<u8>>, Problem> {
-    let mut files = BTreeMap::new();
+fn files(request: &Value) -> Result<Vec<(String, Vec<u8>)>, Problem> {
+    let mut files = Vec::new();
     for file in request.get("files").and_then(Value::as_array).into_iter().flatten() {
         let text = |key: &str| file.get(key).and_then(Value::as_str).unwrap_or_default();
         let path = text("path");
@@ -139,7 +164,7 @@ fn files(request: &Value) -> Result<BTreeMap<String, Vec<u8>>, Problem> {
             plain(path).ok_or_else(|| wrong(format!("File path '{path}' may not traverse beyond root")))?;
         let content = decode(text("content"))
             .ok_or_else(|| wrong(format!("Invalid base64 encoding for file '{path}'")))?;
-        files.insert(plain, content);
+        files.push((plain, content));
     }
     Ok(files)
 }
@@ -191,6 +216,7 @@ fn collect() -> Result<Collect, Problem> {
         files: MOST_FILES,
         file_bytes: MOST_FILE_BYTES,
         total_bytes: MOST_FILE_BYTES,
+        report_bytes: MOST_FILE_BYTES,
         ..CollectLimits::default()
     };
     Ok(Collect { globs, limits, out: None })
@@ -251,6 +277,19 @@ mod tests {
             ("dir/../../secrets", None),
         ] {
             assert_eq!(plain(path).as_deref(), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn files_that_cannot_both_be_are_errors_of_python() {
+        for (paths, expected) in [
+            (vec!["a/b", "a/c", "ab", "a/b"], None),
+            (vec!["dir/test.txt", "dir"], Some(("IsADirectoryError", "dir"))),
+            (vec!["dir", "dir/test.txt"], Some(("FileExistsError", "dir/test.txt"))),
+            (vec!["dir", "dir/a/b"], Some(("NotADirectoryError", "dir/a/b"))),
+            (vec![""], Some(("IsADirectoryError", ""))),
+        ] {
+            assert_eq!(clash(paths.iter().copied()), expected, "{paths:?}");
         }
     }
 

@@ -262,6 +262,7 @@ fn collect(patterns: &[String], setup: &Setup, scratch: Scratch) -> Result<Optio
         files: configured.files,
         file_bytes: configured.bytes.0,
         total_bytes: configured.bytes.0,
+        report_bytes: configured.bytes.0,
         ..CollectLimits::default()
     };
     Ok(Some(Collect { globs, limits, out: None }))

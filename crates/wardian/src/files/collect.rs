@@ -27,6 +27,8 @@ pub struct CollectLimits {
     pub file_bytes: u64,
     /// Bytes of all files, holes included.
     pub total_bytes: u64,
+    /// Bytes of all files, before base64, where the report carries them.
+    pub report_bytes: u64,
     /// Directories inside one another below the root.
     pub depth: usize,
     /// Directory entries looked at.
@@ -47,6 +49,7 @@ impl Default for CollectLimits {
             files: 1000,
             file_bytes: 1 << 30,
             total_bytes: 4 << 30,
+            report_bytes: 8 << 20,
             depth: 64,
             entries: 200_000,
             // As many as the default inodes of the longest names.

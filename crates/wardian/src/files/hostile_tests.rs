@@ -252,7 +252,7 @@ fn a_tebibyte_of_hole_costs_nothing() {
     std::os::unix::fs::FileExt::read_exact_at(&copy, &mut middle, 1 << 39).unwrap();
     assert_eq!(&middle, b"middle");
 
-    let mut report = ReportSink::default();
+    let mut report = ReportSink::new(8 << 20);
     let collected = into(dir.path(), &["*"], &limits, &mut report);
     assert_eq!(omitted(&collected), [("sparse", "larger than what a report holds; use --out")]);
     assert_eq!(report.into_entries()[0].base64.as_deref(), Some("cw=="));
@@ -341,7 +341,7 @@ fn leaves_out_what_was_given_and_is_as_it_was() {
     }
     let patterns = ["**".to_owned()];
     let taken = || {
-        let mut sink = ReportSink::default();
+        let mut sink = ReportSink::new(8 << 20);
         let globs = Globs::new(&patterns).unwrap();
         let collected = collect(directory(dir.path()).as_fd(), &globs, &usual(), &inputs, &mut sink);
         assert_eq!((&collected.omitted[..], &collected.unmatched[..]), (&[][..], &[][..]));

@@ -15,9 +15,6 @@ pub struct ReportSink {
 }
 
 impl ReportSink {
-    /// Bytes of content, before base64, that a report usually holds.
-    pub const DEFAULT_BYTES: u64 = 8 << 20;
-
     /// Holds `max` bytes of content, counted before base64.
     pub fn new(max: u64) -> ReportSink {
         ReportSink { entries: Vec::new(), left: max }
@@ -26,12 +23,6 @@ impl ReportSink {
     /// The files taken, in their order.
     pub fn into_entries(self) -> Vec<FileEntry> {
         self.entries
-    }
-}
-
-impl Default for ReportSink {
-    fn default() -> ReportSink {
-        ReportSink::new(ReportSink::DEFAULT_BYTES)
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) fn collect(held: &mut Held, facts: &Facts) -> (Vec<FileEntry>, Vec<Om
             (collected, out.into_entries())
         }
         None => {
-            let mut sink = ReportSink::default();
+            let mut sink = ReportSink::new(limits.report_bytes);
             let collected = collect_files(scratch.as_fd(), &globs, &limits, &held.plan.inputs, &mut sink);
             (collected, sink.into_entries())
         }
