@@ -3,13 +3,21 @@
 
 #![allow(clippy::print_stderr, reason = "a test that skips says so")]
 
+use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 use wardian::python::{self, Hook, Interpreter, Request};
+
+/// A program that hangs is killed, and so ends differently.
+const LONGEST: Duration = Duration::from_secs(60);
+/// How often threads race.
+const RACES: usize = 20;
 
 /// How a program is given to the interpreter.
 enum How<'a> {
@@ -21,7 +29,8 @@ enum How<'a> {
 
 fn cases() -> Vec<(How<'static>, &'static [&'static str])> {
     use How::{Code, Module, Script, Stdin};
-    vec![
+    let races = (0..RACES).map(|_| (Script("threads.py"), &[][..]));
+    let mut cases: Vec<(How<'static>, &'static [&'static str])> = vec![
         (Script("state.py"), &["one", "two"]),
         (Script("frames.py"), &[]),
         (Script("uncaught.py"), &[]),
@@ -38,7 +47,6 @@ fn cases() -> Vec<(How<'static>, &'static [&'static str])> {
         (Script("children.py"), &[]),
         (Script("imports.py"), &[]),
         (Script("lazy.py"), &[]),
-        (Script("threads.py"), &[]),
         (Script("encodings_.py"), &[]),
         (Script("missing.py"), &[]),
         (Code("print('hello')"), &[]),
@@ -55,7 +63,9 @@ fn cases() -> Vec<(How<'static>, &'static [&'static str])> {
         (Stdin("print('from stdin')\nimport sys\nprint(sys.argv, __name__)\n"), &[]),
         (Stdin("raise ValueError('x')\n"), &[]),
         (Stdin("def f(:\n"), &[]),
-    ]
+    ];
+    cases.extend(races);
+    cases
 }
 
 #[test]
@@ -145,7 +155,17 @@ fn run(interpreter: &Interpreter, programs: &Path, how: &How, args: &[&str], hoo
         stdin.write_all(program.as_bytes()).expect("the pipe holds so little at once");
     }
     drop(stdin);
-    child.wait_with_output().expect("it ends")
+    let pid = Pid::from_child(&child);
+    let (ended, has_ended) = mpsc::channel::<()>();
+    let watch = std::thread::spawn(move || {
+        if has_ended.recv_timeout(LONGEST) == Err(mpsc::RecvTimeoutError::Timeout) {
+            kill_process(pid, Signal::KILL).expect("it is still there: nobody has waited for it");
+        }
+    });
+    let output = child.wait_with_output().expect("it ends");
+    drop(ended);
+    watch.join().expect("the watch ends");
+    output
 }
 
 /// Text without addresses, which differ from run to run.

@@ -45,41 +45,47 @@ def _trim(facts, here):
         return spec
 
     def loaded(module):
-        # The first touch of a module that is not there yet.
+        # The first touch of a module that is not there yet. It stays lazy until it is there as a whole: who holds it
+        # already waits for that, and whoever loads it sees what there is of it.
         name = plain.__getattribute__(module, "__name__")
-        with bootstrap._ModuleLockManager(name):
-            if type(module) is not lazy:
-                return
-            spec = plain.__getattribute__(module, "__spec__")
-            plain.__setattr__(module, "__class__", plain)
-            spec._initializing = True
-            try:
-                spec.loader.exec_module(module)
-            finally:
-                spec._initializing = False
+        try:
+            with bootstrap._ModuleLockManager(name):
+                if type(module) is not lazy or name in begun:
+                    return
+                begun.add(name)
+                spec = plain.__getattribute__(module, "__spec__")
+                spec._initializing = True
+                try:
+                    spec.loader.exec_module(module)
+                finally:
+                    spec._initializing = False
+                    plain.__setattr__(module, "__class__", plain)
+        except bootstrap._DeadlockError:
+            # Another thread loads it and waits for what we load: as with any import, it is taken as far as it is.
+            pass
 
     class lazy(plain):
         def __getattribute__(self, name):
-            if name == "__spec__" and starting:
-                return plain.__getattribute__(self, name)
-            loaded(self)
-            return getattr(self, name)
+            if name != "__spec__" or not starting:
+                loaded(self)
+            return plain.__getattribute__(self, name)
 
         def __setattr__(self, name, value):
             loaded(self)
-            setattr(self, name, value)
+            plain.__setattr__(self, name, value)
 
         def __delattr__(self, name):
             loaded(self)
-            delattr(self, name)
+            plain.__delattr__(self, name)
 
         def __dir__(self):
             loaded(self)
-            return dir(self)
+            return plain.__dir__(self)
 
     lazy.__name__ = lazy.__qualname__ = "module"
     lazy.__module__ = "builtins"
     starting = [True]
+    begun = set()
 
     def put_off(name, place):
         if name in modules:
