@@ -62,6 +62,9 @@ pub const ORDER_DIRECTORY: u8 = 1;
 pub const ORDER_FILE: u8 = 2;
 /// The first byte of an order to a slot's init: there are no more orders.
 pub const ORDER_ARM: u8 = 3;
+/// The first byte of an order to a slot's init: resize the file system of scratch space, to the bytes that follow as a
+/// NUL-terminated number; then a path in it.
+pub const ORDER_RESIZE: u8 = 4;
 /// Most bytes of an order.
 pub const ORDER_BYTES: usize = 4400;
 

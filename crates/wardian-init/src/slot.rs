@@ -7,8 +7,8 @@ use crate::life::{Failure, wait_for_go};
 use crate::message::Message;
 use crate::plan::Slots;
 use crate::{
-    CONTROL, MOST_PASSED, ORDER_ARM, ORDER_BYTES, ORDER_DIRECTORY, ORDER_FILE, STEP_CONFINE, STEP_INPUT,
-    STEP_SLOT, setup, watch,
+    CONTROL, MOST_PASSED, ORDER_ARM, ORDER_BYTES, ORDER_DIRECTORY, ORDER_FILE, ORDER_RESIZE, STEP_CONFINE,
+    STEP_INPUT, STEP_SLOT, setup, watch,
 };
 use core::ffi::CStr;
 use wardian_sys::socket::receive;
@@ -69,6 +69,10 @@ fn take_orders(context: &Context, control: Fd) -> Result<bool> {
         if *kind == ORDER_ARM {
             return Ok(!context.slots.seal.is_empty());
         }
+        if *kind == ORDER_RESIZE {
+            resize(rest)?;
+            continue;
+        }
         let (mode, path) = rest.split_first_chunk().ok_or(Errno::PROTO)?;
         let mode = u32::from_le_bytes(*mode);
         let path = CStr::from_bytes_with_nul(path).map_err(|_| Errno::PROTO)?;
@@ -91,6 +95,14 @@ fn take_orders(context: &Context, control: Fd) -> Result<bool> {
             file::chownat(Fd::CWD, path, guest.uid, guest.gid)?;
         }
     }
+}
+
+/// Gives scratch space the size that a job asks for.
+fn resize(order: &[u8]) -> Result<()> {
+    let size = CStr::from_bytes_until_nul(order).map_err(|_| Errno::PROTO)?;
+    let path = order.get(size.to_bytes_with_nul().len()..).ok_or(Errno::PROTO)?;
+    let path = CStr::from_bytes_with_nul(path).map_err(|_| Errno::PROTO)?;
+    mount::reconfigure(path, c"size", size)
 }
 
 /// From here on it can read, write, wait, poll, kill and exit.

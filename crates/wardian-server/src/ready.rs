@@ -4,7 +4,7 @@ use crate::config::EnvironmentConfig;
 use crate::engine::{self, Job, RunError, Start};
 use std::ffi::OsString;
 use wardian::host::Host;
-use wardian::policy::Policy;
+use wardian::policy::{Limits, Policy};
 use wardian::python;
 use wardian::report::Report;
 use wardian::sandbox::Connections;
@@ -62,15 +62,20 @@ impl Ready {
 
     /// What the job changes, if it can be run here.
     pub(crate) fn fit(&self, job: &Job) -> Option<Lowered> {
-        let (ours, wanted) = (&self.policy.limits, &job.policy.limits);
-        let lowered =
-            wanted.wall <= ours.wall && wanted.cpu_time <= ours.cpu_time && wanted.output <= ours.output;
-        if !lowered || matches!(job.start, Start::Arguments) {
+        if matches!(job.start, Start::Arguments) {
             return None;
         }
+        let (ours, wanted) = (&self.policy.limits, &job.policy.limits);
         let mut same = job.policy.clone();
-        (same.limits.wall, same.limits.cpu_time, same.limits.output) =
-            (ours.wall, ours.cpu_time, ours.output);
+        same.limits = Limits {
+            wall: ours.wall,
+            cpu_time: ours.cpu_time,
+            memory: ours.memory,
+            processes: ours.processes,
+            disk: ours.disk,
+            output: ours.output,
+            ..same.limits
+        };
         same.environment.set.clone_from(&self.policy.environment.set);
         let set = &self.policy.environment.set;
         let env = job.policy.environment.set.iter().filter(|(name, value)| set.get(*name) != Some(*value));
@@ -82,8 +87,12 @@ impl Ready {
         let limits = JobLimits {
             wall: Some(wanted.wall),
             cpu_time: Some(wanted.cpu_time),
+            memory: Some(wanted.memory),
+            processes: Some(wanted.processes),
+            disk: Some(wanted.disk),
             output: Some(wanted.output),
         };
+        self.pool.check_limits(&limits).ok()?;
         Some(Lowered { limits, env })
     }
 

@@ -26,6 +26,8 @@ const FSOPEN_CLOEXEC: usize = 1;
 const FSMOUNT_CLOEXEC: usize = 1;
 const FSCONFIG_SET_STRING: usize = 1;
 const FSCONFIG_CMD_CREATE: usize = 6;
+const FSCONFIG_CMD_RECONFIGURE: usize = 7;
+const FSPICK_CLOEXEC: usize = 1;
 
 /// A detached copy of the mount tree at `path`, submounts included.
 pub fn clone_tree(dir: Fd, path: &CStr) -> Result<NewFd> {
@@ -101,7 +103,24 @@ pub fn new_filesystem(fstype: &CStr, options: &[(&CStr, &CStr)], attributes: u64
     mounted
 }
 
+/// Changes an option of the file system that is mounted at `path`, for all its mounts.
+pub fn reconfigure(path: &CStr, key: &CStr, value: &CStr) -> Result<()> {
+    // SAFETY: the path is NUL-terminated.
+    let context = unsafe { syscall!(nr::FSPICK, Fd::CWD.number(), path.as_ptr(), FSPICK_CLOEXEC) };
+    let context = context.map(NewFd::from_answer)?;
+    let changed = configure(context.fd(), &[(key, value)], FSCONFIG_CMD_RECONFIGURE);
+    let _ = crate::file::close(context.fd());
+    changed
+}
+
 fn configure_and_mount(context: Fd, options: &[(&CStr, &CStr)], attributes: u64) -> Result<NewFd> {
+    configure(context, options, FSCONFIG_CMD_CREATE)?;
+    // SAFETY: no memory is passed.
+    unsafe { syscall!(nr::FSMOUNT, context.number(), FSMOUNT_CLOEXEC, attributes) }.map(NewFd::from_answer)
+}
+
+/// Sets options and has them done.
+fn configure(context: Fd, options: &[(&CStr, &CStr)], command: usize) -> Result<()> {
     for (key, value) in options {
         // SAFETY: key and value are NUL-terminated and outlive the call.
         unsafe {
@@ -116,9 +135,7 @@ fn configure_and_mount(context: Fd, options: &[(&CStr, &CStr)], attributes: u64)
         }?;
     }
     // SAFETY: this command takes neither key nor value.
-    unsafe { syscall!(nr::FSCONFIG, context.number(), FSCONFIG_CMD_CREATE, 0usize, 0usize, 0usize) }?;
-    // SAFETY: no memory is passed.
-    unsafe { syscall!(nr::FSMOUNT, context.number(), FSMOUNT_CLOEXEC, attributes) }.map(NewFd::from_answer)
+    unsafe { syscall!(nr::FSCONFIG, context.number(), command, 0usize, 0usize, 0usize) }.map(drop)
 }
 
 /// Unmounts `path`.

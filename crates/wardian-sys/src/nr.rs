@@ -113,6 +113,7 @@ pub const MOVE_MOUNT: usize = 429;
 pub const FSOPEN: usize = 430;
 pub const FSCONFIG: usize = 431;
 pub const FSMOUNT: usize = 432;
+pub const FSPICK: usize = 433;
 pub const PIDFD_OPEN: usize = 434;
 pub const CLONE3: usize = 435;
 pub const CLOSE_RANGE: usize = 436;
@@ -143,7 +144,7 @@ mod tests {
             FCHMODAT SYS_fchmodat, PPOLL SYS_ppoll, UNSHARE SYS_unshare, SIGNALFD4 SYS_signalfd4,
             DUP3 SYS_dup3, PRLIMIT64 SYS_prlimit64, SETNS SYS_setns, SECCOMP SYS_seccomp,
             EXECVEAT SYS_execveat, OPEN_TREE SYS_open_tree, MOVE_MOUNT SYS_move_mount, FSOPEN SYS_fsopen,
-            FSCONFIG SYS_fsconfig, FSMOUNT SYS_fsmount, PIDFD_OPEN SYS_pidfd_open, CLONE SYS_clone, CLONE3 SYS_clone3,
+            FSCONFIG SYS_fsconfig, FSMOUNT SYS_fsmount, FSPICK SYS_fspick, PIDFD_OPEN SYS_pidfd_open, CLONE SYS_clone, CLONE3 SYS_clone3,
             CLOSE_RANGE SYS_close_range,
             MOUNT_SETATTR SYS_mount_setattr, LANDLOCK_CREATE_RULESET SYS_landlock_create_ruleset,
             LANDLOCK_ADD_RULE SYS_landlock_add_rule, LANDLOCK_RESTRICT_SELF SYS_landlock_restrict_self,

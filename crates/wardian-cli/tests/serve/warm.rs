@@ -50,13 +50,20 @@ fn runs_that_fit_start_warm_and_others_cold() {
     assert_eq!(report["limits"]["wall_us"], 9_000_000);
     assert_eq!((starts(&server, "v1", "warm"), starts(&server, "v1", "cold")), (1, 0));
     for request in [
-        json!({"code": "pass", "limits": {"memory": "128M"}}),
-        json!({"code": "pass", "limits": {"processes": 3}}),
+        json!({"code": "pass", "limits": {"memory": "8M", "disk": "1M"}}),
+        json!({"code": "pass", "limits": {"processes": 1}}),
         json!({"code": "pass", "env": {"PYTHONHASHSEED": "1"}}),
     ] {
         assert_eq!(run(request)["verdict"], "ok");
     }
     assert_eq!((starts(&server, "v1", "warm"), starts(&server, "v1", "cold")), (1, 3));
+    let lowered = json!({"code": "x = bytearray(200 << 20)", "limits": {"memory": "64M", "cpu": "5s"}});
+    let report = run(lowered);
+    assert_eq!(
+        (&report["verdict"], &report["limits"]["memory_bytes"]),
+        (&json!("memory_limit"), &json!(64 << 20))
+    );
+    assert_eq!(starts(&server, "v1", "warm"), 2, "memory, and with it disk, are lowered where they are");
     assert_eq!(run(json!({"code": "while True: pass", "limits": {"wall": 0.3}}))["verdict"], "time_limit");
     assert!(
         server

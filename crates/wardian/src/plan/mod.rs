@@ -29,7 +29,7 @@ pub(crate) use warm::{Harness, WarmPlan};
 
 use crate::host::{Host, Privilege};
 use crate::limits::cgroup::CgroupHost;
-use crate::policy::{self, Level, Outside, Policy, Work};
+use crate::policy::{self, Level, Mount, MountKind, Outside, Policy, Scratch, Work};
 use program::Resolved;
 use std::sync::Arc;
 use steps::Steps;
@@ -130,6 +130,13 @@ impl Request {
 }
 
 impl Plan {
+    /// Whether all that a program may write, of files, lies in one file system of its own.
+    pub(crate) fn resizes_scratch(&self) -> bool {
+        let files = &self.policy.files;
+        let shares_size = |mount: &Mount| mount.kind == MountKind::Tmpfs && mount.size.is_none();
+        files.scratch != Scratch::None && self.in_place.is_none() && !files.mounts.iter().any(shares_size)
+    }
+
     /// Decides everything.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use super::SandboxError;
 use super::disk_watch::DiskWatch;
+use super::head_start;
 use super::outcome::Killed;
 use crate::limits::cgroup::{Cgroup, Controllers, CpuUsage, OomWatch, Version};
 use crate::limits::watched::{Memory, WatchLimits, WatchSample, Watcher, tmpfs_bytes};
@@ -95,9 +96,16 @@ impl Accounting {
         self.most_tasks.is_some()
     }
 
-    /// A job may have less CPU time than its policy gives.
-    pub(super) fn lower_cpu_limit(&mut self, plan: &Plan) {
-        self.limits.cpu_us = plan.policy.limits.cpu_time.as_micros();
+    /// A job may have less than its policy gives.
+    pub(super) fn lower_limits(&mut self, plan: &Plan, processes: u32) -> Result<(), SandboxError> {
+        let (before, limits) = (self.limits, &plan.policy.limits);
+        self.limits.cpu_us = limits.cpu_time.as_micros();
+        self.limits.memory_bytes = limits.memory.0;
+        let same = before.memory_bytes == limits.memory.0 && processes == limits.processes;
+        match &mut self.cgroup {
+            Some(cgroup) if !same => Ok(cgroup.limit(&head_start::limits(&plan.policy))?),
+            _ => Ok(()),
+        }
     }
 
     /// How far memory can be beyond its limit before that is noticed.

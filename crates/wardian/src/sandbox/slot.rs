@@ -14,13 +14,14 @@ use crate::files::Input;
 use crate::limits::cgroup::Cgroup;
 use crate::plan::{BOX, Plan};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use wardian_init::{Message, ORDER_ARM, ORDER_DIRECTORY, ORDER_FILE};
+use wardian_init::{Message, ORDER_ARM, ORDER_DIRECTORY, ORDER_FILE, ORDER_RESIZE};
 
 /// Making one takes some milliseconds.
 const MAKE_LIMIT: Duration = Duration::from_secs(30);
@@ -158,15 +159,44 @@ impl ReadySlot {
         &self.lease.zygote.plan.run
     }
 
-    /// Brings the inputs in and hands the program over; an error says that it has not begun, and never will.
-    pub(crate) fn arm(self, inputs: &[Input], program: &ProgramFrame<'_>) -> Result<Armed, SandboxError> {
+    /// Sets the limits, brings the inputs in and hands the program over; an error says that it has not begun, and never
+    /// will.
+    pub(crate) fn arm(
+        mut self,
+        plan: &Plan,
+        inputs: &[Input],
+        program: &ProgramFrame<'_>,
+    ) -> Result<Armed, SandboxError> {
+        let resized = self.lower(plan)?;
         self.bring_in(inputs)?;
+        write(&self.control, &[ORDER_ARM], "arm the slot's init")?;
+        if resized || !inputs.is_empty() {
+            self.wait_until_armed()?;
+        }
         let prepared = Instant::now();
         self.send(program)?;
         Ok(Armed { slot: self, prepared })
     }
 
-    /// Orders for the slot's init; with files, it has carried them out when this returns.
+    /// Sets limits below those that the slot was made with; whether its init has an order to carry out for it.
+    fn lower(&mut self, plan: &Plan) -> Result<bool, SandboxError> {
+        let wanted = &plan.policy.limits;
+        let (disk, processes) = (self.plan().policy.limits.disk, self.plan().policy.limits.processes);
+        let resized = wanted.disk != disk;
+        if resized {
+            let order = [&[ORDER_RESIZE][..], format!("{}\0{BOX}\0", wanted.disk.0).as_bytes()].concat();
+            write(&self.control, &order, "resize scratch space")?;
+            if wanted.file_size.is_none() {
+                let limit = Rlimit { current: Some(wanted.disk.0), maximum: Some(wanted.disk.0) };
+                prlimit(Pid::from_raw(self.guest.0), Resource::Fsize, limit)
+                    .map_err(SandboxError::at("lower the limit of file sizes"))?;
+            }
+        }
+        self.accounting.lower_limits(plan, processes)?;
+        Ok(resized)
+    }
+
+    /// Orders for the slot's init.
     fn bring_in(&self, inputs: &[Input]) -> Result<(), SandboxError> {
         let mut made = BTreeSet::new();
         for input in inputs {
@@ -181,20 +211,25 @@ impl ReadySlot {
             let source = input.reopen().map_err(SandboxError::Input)?;
             pass(&self.control, &order(ORDER_FILE, mode, &format!("{BOX}/{name}")), &[source.as_fd()])?;
         }
-        write(&self.control, &[ORDER_ARM], "arm the slot's init")?;
+        Ok(())
+    }
+
+    /// When it says that it is armed, it has carried out every order.
+    fn wait_until_armed(&self) -> Result<(), SandboxError> {
         let deadline = Instant::now() + MAKE_LIMIT;
-        while !inputs.is_empty() {
+        loop {
             ready([&self.control].into_iter(), deadline)?;
             match receive(&self.control)? {
-                Some((Message::Armed, _)) => break,
+                Some((Message::Armed, _)) => return Ok(()),
                 Some((Message::Failed { errno, .. }, _)) => {
-                    return Err(SandboxError::at("bring the inputs in")(wardian_sys::Errno(errno)));
+                    return Err(SandboxError::at("bring the inputs in, or resize scratch space")(
+                        wardian_sys::Errno(errno),
+                    ));
                 }
                 Some(_) => {}
                 None => return Err(broken()),
             }
         }
-        Ok(())
     }
 
     fn send(&self, program: &ProgramFrame<'_>) -> Result<(), SandboxError> {
@@ -229,7 +264,6 @@ impl Armed {
         let streams = connections.streams;
         let limit = plan.policy.limits.output.0;
         let mut accounting = slot.accounting;
-        accounting.lower_cpu_limit(&plan);
         let (guest, pidfd) = slot.guest;
         accounting.guest_is(guest);
         let parts = Parts {

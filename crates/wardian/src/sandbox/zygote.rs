@@ -29,7 +29,7 @@ const FIRST_GUEST: u32 = 1 << 30;
 
 /// A zygote that is ready to fork.
 pub(crate) struct Zygote {
-    pub(super) plan: WarmPlan,
+    pub(crate) plan: WarmPlan,
     /// Its init's control socket: orders for slots; its lifeline.
     pub(super) control: OwnedFd,
     /// Its own: orders to fork.

@@ -3,7 +3,7 @@
 use super::WarmError;
 use crate::files::Input;
 use crate::plan::{BOX, Plan};
-use crate::policy::{Bytes, Duration};
+use crate::policy::{Bytes, Duration, Limits};
 use crate::sandbox::ProgramFrame;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -45,6 +45,12 @@ pub struct JobLimits {
     pub wall: Option<Duration>,
     /// CPU time.
     pub cpu_time: Option<Duration>,
+    /// Bytes of memory, all processes together; 32 MiB at least.
+    pub memory: Option<Bytes>,
+    /// Processes and threads; as many at least as libraries may start threads, which they have been told.
+    pub processes: Option<u32>,
+    /// Bytes in scratch space, if the policy gives any.
+    pub disk: Option<Bytes>,
     /// Bytes of each output stream.
     pub output: Option<Bytes>,
 }
@@ -92,10 +98,7 @@ impl Job {
     /// The plan of this run.
     pub(super) fn plan(&self, base: &Plan) -> Result<Plan, WarmError> {
         let mut plan = base.clone();
-        let limits = &mut plan.policy.limits;
-        lower("wall", &mut limits.wall, self.limits.wall)?;
-        lower("cpu_time", &mut limits.cpu_time, self.limits.cpu_time)?;
-        lower("output", &mut limits.output, self.limits.output)?;
+        plan.policy.limits = self.limits.lay_over(base)?;
         plan.inputs.clone_from(&self.inputs);
         Ok(plan)
     }
@@ -119,6 +122,42 @@ impl Job {
             args: &self.args,
             environment: &self.env,
         })
+    }
+}
+
+impl JobLimits {
+    /// The limits of a run in a sandbox that was made with those of `base`.
+    pub(super) fn lay_over(&self, base: &Plan) -> Result<Limits, WarmError> {
+        /// What a sandbox that is ready may have used already.
+        const LEAST_MEMORY: Bytes = Bytes(32 << 20);
+        let refused = |problem: String| Err(WarmError::Job { problem });
+        let made = &base.policy.limits;
+        let mut limits = made.clone();
+        lower("wall", &mut limits.wall, self.wall)?;
+        lower("cpu_time", &mut limits.cpu_time, self.cpu_time)?;
+        lower("memory", &mut limits.memory, self.memory)?;
+        lower("processes", &mut limits.processes, self.processes)?;
+        lower("disk", &mut limits.disk, self.disk)?;
+        lower("output", &mut limits.output, self.output)?;
+        if limits.memory != made.memory && limits.memory < LEAST_MEMORY {
+            return refused(format!("`memory` = {} is less than {LEAST_MEMORY}", limits.memory));
+        }
+        if limits.disk != made.disk && (limits.disk.0 == 0 || !base.resizes_scratch()) {
+            return refused("`disk` cannot be changed under this policy".into());
+        }
+        if limits.disk > limits.memory {
+            return refused(format!("`disk` = {} is above `memory` = {}", limits.disk, limits.memory));
+        }
+        if limits.processes != made.processes {
+            let counted = base.cgroups.controllers().pids;
+            let threads = |processes: u32| base.cores.min(usize::try_from(processes).unwrap_or(usize::MAX));
+            let told = base.policy.environment.threads.is_some()
+                || threads(limits.processes) == threads(made.processes);
+            if !counted || !told || limits.processes < 2 {
+                return refused("`processes` cannot be lowered as far as that, or not at all here".into());
+            }
+        }
+        Ok(limits)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The pool: one zygote at a time, sandboxes ready ahead of demand, a bounded queue.
 
-use super::{Job, WarmError};
+use super::{Job, JobLimits, WarmError};
 use crate::host::Host;
 use crate::plan::{Harness, WarmPlan};
 use crate::policy::Policy;
@@ -173,7 +173,7 @@ impl Pool {
             let slot = self.shared.take(&turn, cancel.as_ref())?;
             let plan = job.plan(slot.plan())?;
             // A sandbox that has ended while it waited is not the job's.
-            match job.with_frame(|frame| slot.arm(&job.inputs, frame)) {
+            match job.with_frame(|frame| slot.arm(&plan, &job.inputs, frame)) {
                 Ok(armed) => {
                     let Some(connections) = connections.take() else { break };
                     return Ok(armed.begin(plan, connections, accepted)?.wait()?);
@@ -183,6 +183,16 @@ impl Pool {
             }
         }
         Err(WarmError::Draining)
+    }
+
+    /// Whether jobs may have these limits here; if not, a cold run can.
+    ///
+    /// # Errors
+    /// Names the limit.
+    pub fn check_limits(&self, limits: &JobLimits) -> Result<(), WarmError> {
+        let state = self.shared.lock();
+        let zygote = state.zygote.as_ref().ok_or(WarmError::Draining)?;
+        limits.lay_over(&zygote.plan.run).map(drop)
     }
 
     /// How it is doing.

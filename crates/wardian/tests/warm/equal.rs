@@ -1,10 +1,11 @@
 //! The same programs cold and warm: identical reports, usage and times aside.
 
-use crate::case::{Case, case, code, essence, interpreters, options, preset, script};
+use crate::case::{Case, case, code, essence, interpreters, options, pool, preset, script};
 use serde_json::Value;
+use std::path::Path;
 use wardian::host::Host;
 use wardian::policy::{self, Policy};
-use wardian::warm::{JobProgram, Pool};
+use wardian::warm::{Job, JobLimits, JobProgram, Pool};
 
 fn same(policy: &Policy, cases: &[Case]) {
     let host = Host::detect();
@@ -22,6 +23,72 @@ fn same(policy: &Policy, cases: &[Case]) {
                 assert_eq!(a, b, "{who}");
             }
         }
+    }
+}
+
+/// Limits that a job lowers are those of a cold run under a policy that has them.
+#[test]
+fn lowered_limits_are_limits() {
+    let base = preset("python");
+    let mut lower = base.clone();
+    lower.limits.wall = policy::Duration::from_micros(20_000_000);
+    lower.limits.memory = policy::Bytes(96 << 20);
+    lower.limits.processes = 12;
+    lower.limits.disk = policy::Bytes(8 << 20);
+    lower.limits.output = policy::Bytes(4096);
+    let mut limits = JobLimits {
+        wall: Some(lower.limits.wall),
+        memory: Some(lower.limits.memory),
+        processes: Some(lower.limits.processes),
+        disk: Some(lower.limits.disk),
+        output: Some(lower.limits.output),
+        ..JobLimits::default()
+    };
+    let (host, python) = (Host::detect(), Path::new("/usr/bin/python3"));
+    let pool = pool(&base, 2, 1);
+    if pool.check_limits(&limits).is_err() {
+        eprintln!("SKIP lowered_limits_are_limits: the number of processes, which no cgroup counts here");
+        limits.processes = None;
+        lower.limits.processes = base.limits.processes;
+    }
+    for text in [
+        "import os; print([os.statvfs(p).f_blocks for p in ('/box', '/tmp', '/dev/shm')])",
+        "import resource; print(resource.getrlimit(resource.RLIMIT_FSIZE))",
+        "import os; print({k: v for k, v in os.environ.items() if 'THREADS' in k})",
+        "x = bytearray(60 << 20); print(len(x))",
+        "x = bytearray(300 << 20)",
+        "open('/tmp/big', 'wb').write(bytes(16 << 20))",
+        "open('/box/a', 'wb').write(bytes(7 << 20)); print('fits')",
+        "import time, threading\nfor _ in range(20): threading.Thread(target=time.sleep, args=(1,)).start()",
+        "import os\nfor _ in range(20):\n    if os.fork() == 0: os.read(os.pipe()[0], 1)",
+        "print('x' * 10000)",
+    ] {
+        let case = code(text);
+        let job = Job { limits: limits.clone(), ..Job::new(case.program.clone()) };
+        let warm = pool.run(&job, case.connections()).unwrap();
+        let cold = case.cold(&lower, python, &host);
+        assert_eq!(essence(&warm), essence(&cold), "{text}");
+    }
+    let after = code("import os; print(os.statvfs('/box').f_blocks * 4096)").warm(&pool);
+    assert_eq!(after.stdout.text, format!("{}\n", base.limits.disk.0), "the next has the policy's again");
+}
+
+#[test]
+fn limits_that_cannot_be_lowered_are_said() {
+    let pool = pool(&preset("python"), 1, 1);
+    let bytes = |bytes| Some(policy::Bytes(bytes));
+    for (limits, name) in [
+        (JobLimits { memory: bytes(4 << 30), ..JobLimits::default() }, "memory"),
+        (JobLimits { memory: bytes(8 << 20), ..JobLimits::default() }, "memory"),
+        (JobLimits { memory: bytes(64 << 20), ..JobLimits::default() }, "disk"),
+        (JobLimits { disk: bytes(0), ..JobLimits::default() }, "disk"),
+        (JobLimits { processes: Some(1), ..JobLimits::default() }, "processes"),
+        (JobLimits { processes: Some(100_000), ..JobLimits::default() }, "processes"),
+    ] {
+        let error = pool.check_limits(&limits).unwrap_err().to_string();
+        assert!(error.contains(&format!("`{name}`")), "{error}");
+        let job = Job { limits, ..Job::new(JobProgram::Code("pass".into())) };
+        assert!(pool.run(&job, code("").connections()).is_err());
     }
 }
 
