@@ -12,6 +12,8 @@ use wardian_sys::{Errno, Fd, Result, caps, file, landlock, memory, process, secc
 
 const STACK_BYTES: usize = 32 * 1024;
 const NOT_EXECUTED: u8 = 127;
+/// The result channel, where there is one.
+pub(crate) const RESULT: i32 = 3;
 
 /// What the child needs, prepared by init.
 struct Prepared {
@@ -65,7 +67,7 @@ fn become_guest(prepared: &Prepared) -> (Stage, Errno) {
             restrict(guest, ruleset)?;
             prepared.parent.map_or(Ok(()), end_with).map_err(|errno| (Stage::Identity, errno))?;
             close_doors(guest).map_err(|errno| (Stage::Limits, errno))?;
-            let first_closed = if guest.result.is_some() { 4 } else { 3 };
+            let first_closed = if guest.result.is_some() { RESULT.unsigned_abs() + 1 } else { 3 };
             file::cloexec_from(first_closed).map_err(|errno| (Stage::Limits, errno))?;
             if !guest.zygote {
                 filter(guest)?;
@@ -125,7 +127,6 @@ fn join_cgroups(guest: &Guest<'static>) -> Result<()> {
 }
 
 fn take_streams(guest: &Guest<'static>) -> Result<()> {
-    const RESULT: i32 = 3;
     process::setsid()?;
     for (number, slot) in (0..).zip(guest.stdio) {
         file::dup_onto(slot.fd(), Fd::from_number(number))?;

@@ -19,8 +19,8 @@ use wardian_sys::{Errno, Fd, Result, file, process};
 const INIT: Slot = Slot(0);
 const CONTROL: Slot = Slot(1);
 const CHANNEL: Slot = Slot(2);
-/// After three streams: files of its cgroup that the child writes `0` to.
-const JOINS: u32 = 6;
+/// After three streams and the result channel: files of its cgroup that the child writes `0` to.
+const JOINS: u32 = 7;
 /// Where the zygote's own descriptors are, above all those.
 const OWN: i32 = 100;
 const MOST_CHILDREN: usize = 1024;
@@ -124,7 +124,8 @@ fn wait() -> Result<bool> {
         process::exit(0);
     }
     let expected = (0u32..).map(Slot).map(Slot::fd);
-    let in_place = count > 5 && passed.iter().take(count).zip(expected).all(|(fd, at)| *fd == at);
+    let in_place =
+        count >= JOINS as usize && passed.iter().take(count).zip(expected).all(|(fd, at)| *fd == at);
     if bytes.get(..len).and_then(Message::decode) != Some(Message::Fork) || !in_place {
         return Err(Errno::PROTO);
     }
@@ -215,9 +216,10 @@ fn join() -> Result<()> {
     if brought > JOINS { process::unshare(process::NEWCGROUP) } else { Ok(()) }
 }
 
-/// Leaves the three streams and one more: all others are closed here, since there is no exec to do it.
+/// Leaves the three streams, the result channel and one more: all others are closed here, since there is no exec to do
+/// it.
 fn close_all_but(kept: Fd) -> Result<()> {
     let kept = kept.number().unsigned_abs();
-    file::close_range(3, kept - 1)?;
+    file::close_range(guest::RESULT.unsigned_abs() + 1, kept - 1)?;
     file::close_range(kept + 1, u32::MAX)
 }

@@ -131,9 +131,7 @@ impl Environment {
         connections: Connections,
         host: &Host,
     ) -> Result<(Report, &'static str), RunError> {
-        // A zygote's children have no channel for results.
-        let mut ready = self.ready.iter().filter(|_| connections.result.is_none());
-        let fitting = ready.find_map(|ready| Some((ready, ready.fit(&job)?)));
+        let fitting = self.ready.iter().find_map(|ready| Some((ready, ready.fit(&job)?)));
         match fitting {
             Some((ready, lowered)) => Ok((ready.run(job, lowered, connections)?, "warm")),
             None => Ok((self.run_cold(job, connections, host)?, "cold")),

@@ -39,6 +39,7 @@ pub(crate) struct ReadySlot {
     stdin: OwnedFd,
     stdout: OwnedFd,
     stderr: OwnedFd,
+    result: OwnedFd,
     scratch: Option<OwnedFd>,
     accounting: Accounting,
     lease: GuestLease,
@@ -63,6 +64,8 @@ pub(crate) struct ProgramFrame<'a> {
     /// The file's path, the code, or the module's name.
     pub(crate) target: &'a [u8],
     pub(crate) unbuffered: bool,
+    /// Whether it may write a result to descriptor 3.
+    pub(crate) result: bool,
     pub(crate) args: &'a [std::ffi::OsString],
     pub(crate) environment: &'a [(String, String)],
 }
@@ -95,7 +98,7 @@ impl ReadySlot {
         };
         let pipe =
             |reads| guest_pipe(reads, guest.host).map_err(SandboxError::at("make the pipes of its streams"));
-        let (stdin, stdout, stderr) = (pipe(true)?, pipe(false)?, pipe(false)?);
+        let (stdin, stdout, stderr, result) = (pipe(true)?, pipe(false)?, pipe(false)?, pipe(false)?);
         let (control, inits_control) = packet_pair()?;
         let (channel, guests_channel) = packet_pair()?;
         pass(&zygote.control, &Message::NewSlot { guest: guest.inside }.encode(), &[inits_control.as_fd()])?;
@@ -119,7 +122,7 @@ impl ReadySlot {
         let v2 = cgroup.as_ref().map(Cgroup::procs_file).transpose()?.flatten();
         let mut fds = vec![init.pidfd(), inits_control.as_fd(), guests_channel.as_fd()];
         let errors = plan.policy.stderr.of(&stdout, &stderr);
-        fds.extend([stdin.guests.as_fd(), stdout.guests.as_fd(), errors.guests.as_fd()]);
+        fds.extend([&stdin, &stdout, errors, &result].map(|pipe| pipe.guests.as_fd()));
         fds.extend(cgroup.iter().flat_map(|cgroup| cgroup.join_files()).map(AsFd::as_fd));
         fds.extend(v2.iter().map(AsFd::as_fd));
         pass(&zygote.orders, &Message::Fork.encode(), &fds)?;
@@ -139,6 +142,7 @@ impl ReadySlot {
             stdin: stdin.ours,
             stdout: stdout.ours,
             stderr: stderr.ours,
+            result: result.ours,
             scratch,
             accounting,
             lease,
@@ -237,8 +241,9 @@ impl ReadySlot {
         let pairs: Vec<String> =
             program.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let environment = frame(pairs.iter().map(String::as_bytes));
-        let unbuffered: &[u8] = if program.unbuffered { b"1" } else { b"" };
-        let whole = [program.mode.as_bytes(), program.target, unbuffered, &args, &environment];
+        let flag = |set: bool| -> &[u8] { if set { b"1" } else { b"" } };
+        let (unbuffered, result) = (flag(program.unbuffered), flag(program.result));
+        let whole = [program.mode.as_bytes(), program.target, unbuffered, result, &args, &environment];
         let body = frame(whole.into_iter());
         let mut bytes = (body.len() as u64).to_le_bytes().to_vec();
         bytes.extend_from_slice(&body);
@@ -284,7 +289,7 @@ impl Armed {
                 stderr: Taker::new(slot.stderr, streams.stderr, limit),
                 terminal: None,
             },
-            result: None,
+            result: connections.result.map(|limit| Taker::keeper(slot.result, limit.0)),
             cancel: connections.cancel,
             accounting,
             facts: Facts::new(accepted, prepared),

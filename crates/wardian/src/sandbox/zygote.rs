@@ -290,7 +290,9 @@ fn encode(plan: &WarmPlan, first_join: u32, joins: usize, orders: u32) -> Vec<u8
     };
     let own_joins = (first_join..first_join + count(joins)).map(Slot).collect();
     let own = GuestSpec { result: Some(Slot(orders)), zygote: true, ..spec(&zygote.guest, own_joins) };
-    let guest = spec(&plan.run.guest, Vec::new());
+    // A guest closes its result channel if nobody wants a result.
+    let result = Some(Slot(FIRST_FREE + 4));
+    let guest = GuestSpec { result, ..spec(&plan.run.guest, Vec::new()) };
     let slots = SlotsSpec {
         namespaces: zygote.namespaces,
         steps: plan.run.steps.encoded(),

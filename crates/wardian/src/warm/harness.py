@@ -8,6 +8,7 @@ import sys
 
 DIRECTORY = "/opt/wardian-start"
 SOCKET = 3
+RESULT = 3
 MESSAGE_BYTES = 96
 READY = (8).to_bytes(8, "little") + bytes(MESSAGE_BYTES - 8)
 IGNORE_COOKIE = 0x800  # PyCF_IGNORE_COOKIE, as for the code of `-c`
@@ -268,7 +269,9 @@ class Harness:
         self.rehearse()
         self.new_main()
         os.write(channel, READY)
-        mode, target, unbuffered, args, environment = strings(self.receive(channel))
+        mode, target, unbuffered, result, args, environment = strings(self.receive(channel))
+        if not result:
+            os.close(RESULT)
         run = self.begin(mode, target, strings(args), strings(environment))
         if unbuffered:
             self.unbuffer()

@@ -104,7 +104,7 @@ impl Job {
     }
 
     /// Gives what the guest is told to `then`.
-    pub(super) fn with_frame<T>(&self, then: impl FnOnce(&ProgramFrame<'_>) -> T) -> T {
+    pub(super) fn with_frame<T>(&self, result: bool, then: impl FnOnce(&ProgramFrame<'_>) -> T) -> T {
         let path;
         let (mode, target) = match &self.program {
             JobProgram::Script(entry) => {
@@ -119,6 +119,7 @@ impl Job {
             mode,
             target,
             unbuffered: self.unbuffered,
+            result,
             args: &self.args,
             environment: &self.env,
         })

@@ -166,14 +166,14 @@ impl Pool {
     pub fn run(&self, job: &Job, connections: Connections) -> Result<Report, WarmError> {
         let accepted = Instant::now();
         job.check()?;
-        let cancel = connections.cancel.clone();
+        let (cancel, result) = (connections.cancel.clone(), connections.result.is_some());
         let turn = self.shared.enter(cancel.as_ref())?;
         let mut connections = Some(connections);
         for attempt in 1.. {
             let slot = self.shared.take(&turn, cancel.as_ref())?;
             let plan = job.plan(slot.plan())?;
             // A sandbox that has ended while it waited is not the job's.
-            match job.with_frame(|frame| slot.arm(&plan, &job.inputs, frame)) {
+            match job.with_frame(result, |frame| slot.arm(&plan, &job.inputs, frame)) {
                 Ok(armed) => {
                     let Some(connections) = connections.take() else { break };
                     return Ok(armed.begin(plan, connections, accepted)?.wait()?);

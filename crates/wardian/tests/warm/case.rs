@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use wardian::files::Input;
 use wardian::host::Host;
 use wardian::plan::{Plan, Program, Request};
-use wardian::policy::{self, HashSeed, Policy};
+use wardian::policy::{self, Bytes, HashSeed, Policy};
 use wardian::python;
 use wardian::report::Report;
 use wardian::sandbox::{self, Connections, Output, Pipes, StdinSource};
@@ -20,10 +20,11 @@ pub struct Case {
     pub args: Vec<&'static str>,
     pub stdin: &'static [u8],
     pub unbuffered: bool,
+    pub result: Option<Bytes>,
 }
 
 pub fn case(program: JobProgram) -> Case {
-    Case { program, files: vec![], args: vec![], stdin: b"", unbuffered: false }
+    Case { program, files: vec![], args: vec![], stdin: b"", unbuffered: false, result: None }
 }
 
 pub fn code(text: &str) -> Case {
@@ -48,6 +49,10 @@ impl Case {
         self
     }
 
+    pub fn result(self, bytes: u64) -> Case {
+        Case { result: Some(Bytes(bytes)), ..self }
+    }
+
     pub fn inputs(&self) -> Vec<Input> {
         let input = |(name, text): &(&str, String)| Input::from_bytes(name.parse().unwrap(), text.as_bytes());
         self.files.iter().map(|file| input(file).unwrap()).collect()
@@ -57,7 +62,7 @@ impl Case {
         let kept = || Output { pass_to: None, keep: true };
         let stdin = StdinSource::Bytes(self.stdin.to_vec());
         let streams = Pipes { stdin, stdout: kept(), stderr: kept() };
-        Connections { streams, cancel: None, collect: None, result: None }
+        Connections { streams, cancel: None, collect: None, result: self.result }
     }
 
     pub fn cold(&self, policy: &Policy, python: &Path, host: &Host) -> Report {
@@ -111,6 +116,8 @@ pub fn essence(report: &Report) -> Value {
         "denials",
         "enforced_by",
         "python",
+        "result",
+        "result_missing",
     ];
     json!(kept.map(|name| (name, without_addresses(&report[name]))))
 }

@@ -26,6 +26,25 @@ fn same(policy: &Policy, cases: &[Case]) {
     }
 }
 
+#[test]
+fn results_come_back() {
+    let open = "import os\nfor n in range(3, 64):\n    try: os.fstat(n); print(n)\n    except OSError: pass";
+    same(
+        &preset("python"),
+        &[
+            code(open),
+            code(open).result(100),
+            code("import os; os.write(3, b'{\"x\": [1, null]}')").result(100),
+            code("import os; os.write(3, b'[' * 50); os.close(3)").result(100),
+            code("import os; os.write(3, b'\"' + b'x' * 4000 + b'\"')").result(100),
+            code("pass").result(100),
+            code("import os\ntry: os.write(3, b'1')\nexcept OSError as error: print(error)"),
+            code("import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'import os; os.write(3, b\"1\")'], close_fds=False)")
+                .result(100),
+        ],
+    );
+}
+
 /// Limits that a job lowers are those of a cold run under a policy that has them.
 #[test]
 fn lowered_limits_are_limits() {
