@@ -101,6 +101,7 @@ fn ready_policies(
         let laid = match name {
             "snekbox" => snekbox::policy_of(config, Limits::default()),
             "piston" => piston::policy_of(config, Limits::default()),
+            "edx" => edx::policy_of(config, Limits::default()),
             name => {
                 let found = policies.iter().find(|policy| policy.name == name);
                 let policy =

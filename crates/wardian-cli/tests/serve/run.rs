@@ -66,6 +66,20 @@ fn files_come_as_parts_of_a_form() {
 }
 
 #[test]
+fn a_result_comes_back_beside_the_output() {
+    let server = Server::plain();
+    let code = "import os; print('out'); os.write(3, b'{\"x\": [1, 2]}')";
+    let report = server.post("/v1/run", &json!({"code": code, "result": "1K"}).to_string()).json();
+    assert_eq!((&report["result"], &report["stdout"]["text"]), (&json!({"x": [1, 2]}), &json!("out\n")));
+    let without = server.run(code);
+    assert_eq!((&without["verdict"], without.get("result")), (&json!("nonzero_exit"), None));
+    for wrong in [json!(0), json!("1G"), json!(-1)] {
+        let answer = server.post("/v1/run", &json!({"code": "", "result": wrong}).to_string());
+        assert_eq!((answer.status, answer.json()["field"].as_str()), (422, Some("result")), "{wrong}");
+    }
+}
+
+#[test]
 fn a_repeated_request_is_not_run_again() {
     let server = Server::plain();
     let send = |key: &str, code: &str| {

@@ -1,5 +1,6 @@
 //! Sandboxes that are ready ahead of demand.
 
+use crate::client::Request;
 use crate::server::Server;
 use crate::websocket::{Message, WebSocket};
 use serde_json::{Value, json};
@@ -91,6 +92,18 @@ fn merged_output_keeps_its_order_and_signals_arrive() {
     let Message::Text(last) = socket.next() else { panic!("gone") };
     assert_eq!(last["report"]["exit_code"], 9, "{last}");
     assert_eq!(starts(&server, "ws", "warm"), 1);
+}
+
+#[test]
+fn a_course_s_code_starts_warm() {
+    let Some(server) = server("a_course_s_code_starts_warm", "policies = [\"edx\"]") else { return };
+    let body = "payload=%7B%22code%22%3A+%22y+%3D+x+%2B+1%22%2C+%22globals_dict%22%3A+%7B%22x%22%3A+1%7D%7D";
+    let form = "application/x-www-form-urlencoded";
+    for _ in 0..2 {
+        let answer = server.send(Request::post("/api/v0/code-exec", body).header("content-type", form));
+        assert_eq!(answer.json(), json!({"globals_dict": {"x": 1, "y": 2}}));
+    }
+    assert_eq!((starts(&server, "edx", "warm"), starts(&server, "edx", "cold")), (2, 0));
 }
 
 #[test]

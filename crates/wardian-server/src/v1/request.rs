@@ -14,7 +14,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use wardian::files::{CollectLimits, Globs};
-use wardian::policy::Scratch;
+use wardian::policy::{Bytes, Scratch};
 use wardian::sandbox::Collect;
 
 /// What is to be run, with what.
@@ -49,6 +49,8 @@ pub(crate) struct RunRequest {
     pub(crate) policy: Option<String>,
     /// Patterns of files to give back; `*` stays within a directory, `**` does not.
     pub(crate) collect: Vec<String>,
+    /// Bytes of the JSON value that the program may write to descriptor 3; `result` of the report.
+    pub(crate) result: Option<Bytes>,
 }
 
 /// A file, as text or as base64.
@@ -70,6 +72,7 @@ pub(crate) struct Prepared {
     pub(crate) job: Job,
     pub(crate) stdin: Vec<u8>,
     pub(crate) collect: Option<Collect>,
+    pub(crate) result: Option<Bytes>,
 }
 
 const MOST_STRINGS: usize = 1024;
@@ -121,6 +124,10 @@ impl RunRequest {
         policy.environment.set.extend(self.env);
         let collect = collect(&self.collect, setup, policy.files.scratch)?;
         let stdin = stdin(self.stdin, self.stdin_base64)?;
+        let ceiling = setup.config.requests.body;
+        if let Some(result) = self.result.filter(|result| result.0 == 0 || *result > ceiling) {
+            return Err(Problem::field("result", format!("{result} is not between 1 and {ceiling}")));
+        }
         let most = setup.config.requests.files;
         if self.files.len() + binary.len() > most {
             return Err(Problem::field("files", format!("more than {most} files")));
@@ -129,7 +136,7 @@ impl RunRequest {
         let start = start(self.code.is_some(), self.entry, self.command, self.module, &files)?;
         let job =
             Job { environment: Arc::clone(environment), policy, start, args: self.args, files, unbuffered };
-        Ok(Prepared { job, stdin, collect })
+        Ok(Prepared { job, stdin, collect, result: self.result })
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) async fn run(
         None => None,
     };
     let (prepared, lease) = prepare(&service, &caller, received, false).await?;
-    let streams = Streams::kept(prepared.stdin, prepared.collect);
+    let streams = Streams { result: prepared.result, ..Streams::kept(prepared.stdin, prepared.collect) };
     let report = service.run("v1", &caller, prepared.job, streams).await?;
     drop(lease);
     let bytes = serde_json::to_vec(&report).map_err(Problem::ours)?;

@@ -4,7 +4,7 @@ use super::run::{prepare, receive};
 use crate::auth::Caller;
 use crate::live::{self, Happening, LiveRun};
 use crate::problem::Problem;
-use crate::service::Service;
+use crate::service::{Service, Streams};
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -26,6 +26,7 @@ pub(crate) async fn stream(
     let received = receive(&service, request).await?;
     let (prepared, lease) = prepare(&service, &caller, received, true).await?;
     let (streams, ends) = live::pipes(Some(prepared.stdin), prepared.collect)?;
+    let streams = Streams { result: prepared.result, ..streams };
     let going = service.start("stream", &caller, prepared.job, streams).await?;
     drop(lease);
     let (events, receiver) = mpsc::channel(PENDING);

@@ -8,7 +8,7 @@ use crate::auth::Caller;
 use crate::live::{self, Happening, LiveRun};
 use crate::memory::Lease;
 use crate::problem::Problem;
-use crate::service::Service;
+use crate::service::{Service, Streams};
 use crate::signals;
 use axum::Extension;
 use axum::body::Body;
@@ -90,6 +90,7 @@ async fn start(
     };
     let prepared = parse::<RunRequest>(first.as_bytes())?.prepare(&setup, caller, Vec::new(), true)?;
     let (streams, mut ends) = live::pipes(None, prepared.collect)?;
+    let streams = Streams { result: prepared.result, ..streams };
     if let Some(feed) = &mut ends.stdin {
         feed.push(&prepared.stdin);
     }
