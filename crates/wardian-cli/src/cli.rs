@@ -66,12 +66,15 @@ pub(crate) struct ServeOptions {
     /// The configuration file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
-    /// Import these modules ahead
+    /// Import these modules ahead; what ends with `.py` is a file of the host, and becomes the module of its name
     #[arg(long, value_name = "MODULE,...", value_delimiter = ',')]
     pub(crate) preload: Vec<String>,
     /// Offer this interpreter: a version (3.12) or a path
     #[arg(long, value_name = "PATH|3.X")]
     pub(crate) python: Vec<String>,
+    /// End when this pipe is closed, as on SIGTERM
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) lifeline: Option<PathBuf>,
     /// Print a new key, and its entry for the configuration file
     #[arg(long, value_name = "NAME", exclusive = true)]
     pub(crate) new_key: Option<String>,

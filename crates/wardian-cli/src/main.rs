@@ -8,6 +8,7 @@ mod doctor;
 mod exit_code;
 mod gc;
 mod generate;
+mod lifeline;
 mod policy;
 mod run;
 mod safeexec;

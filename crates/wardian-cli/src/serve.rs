@@ -1,7 +1,7 @@
 //! `wardian serve`: the service, with the command line's options laid over its configuration.
 
 use crate::cli::ServeOptions;
-use crate::{cap, say};
+use crate::{cap, lifeline, say};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use wardian::host::Host;
@@ -15,12 +15,24 @@ pub(crate) fn main(options: ServeOptions) -> ExitCode {
         Ok(cap) => Host::detect_with(cap),
         Err(error) => return fail(&error.to_string(), None),
     };
+    if let Some(path) = &options.lifeline
+        && let Err(error) = lifeline::watch(path, end)
+    {
+        return fail(&error.to_string(), None);
+    }
     let file = options.config.clone();
     let over = Box::new(move |config: &mut Config| lay_over(config, &options));
     match wardian_server::serve(Options { file, over, host }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string(), error.hint().as_deref()),
     }
+}
+
+/// Ends the service in order. Before it listens for the signal, the signal ends it at once.
+fn end() {
+    use rustix::process::{Signal, getpid, kill_process};
+    // There is always a process of ours.
+    let _ = kill_process(getpid(), Signal::TERM);
 }
 
 fn fail(text: &str, hint: Option<&str>) -> ExitCode {

@@ -170,7 +170,7 @@ pub struct EnvironmentConfig {
     /// The policies of sandboxes that are made ready ahead: of the service's, or `snekbox`, `piston`; none for the
     /// service's first.
     pub policies: Vec<String>,
-    /// Modules that are imported ahead.
+    /// Modules that are imported ahead; what ends with `.py` is a file of the host, and becomes the module of its name.
     pub preload: Vec<String>,
     /// Sandboxes that are ready ahead of demand under each of them; 0 for none: every run starts cold.
     pub ready: usize,

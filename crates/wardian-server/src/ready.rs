@@ -8,7 +8,7 @@ use wardian::policy::{Limits, Policy};
 use wardian::python;
 use wardian::report::Report;
 use wardian::sandbox::Connections;
-use wardian::warm::{self, JobLimits, JobProgram, Levels, Pool, PoolOptions, Rotation, WarmError};
+use wardian::warm::{self, JobLimits, JobProgram, Levels, Pool, PoolOptions, Preload, Rotation, WarmError};
 
 /// A pool, and the policy it was made with.
 pub(crate) struct Ready {
@@ -37,7 +37,7 @@ impl Ready {
         let options = PoolOptions {
             policy: policy.clone(),
             python: python.clone(),
-            preload: config.preload.clone(),
+            preload: config.preload.iter().map(Preload::from).collect(),
             ready: config.ready,
             running,
             queue: QUEUE,

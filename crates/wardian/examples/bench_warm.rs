@@ -73,7 +73,7 @@ fn pool(python: &Path, preload: &[&str], ready: usize) -> Result<Pool, Failure> 
     let options = PoolOptions {
         policy: policy::preset("python")?,
         python: python::Request::Path(python.into()),
-        preload: preload.iter().map(|name| (*name).to_owned()).collect(),
+        preload: preload.iter().map(|name| (*name).into()).collect(),
         ready: ready + 2,
         running: ready,
         queue: 64,

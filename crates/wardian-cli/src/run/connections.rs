@@ -2,6 +2,7 @@
 
 use super::{Failure, terminal};
 use crate::cli::RunOptions;
+use crate::lifeline;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -79,16 +80,9 @@ fn stdin(options: &RunOptions, program_from_stdin: bool) -> Result<StdinSource, 
 fn cancel(options: &RunOptions) -> Result<Cancel, Failure> {
     let cancel = cancel_on_signals()?;
     if let Some(path) = &options.lifeline {
-        let failed =
-            |error: io::Error| Failure::new(format!("`--lifeline {}`: {error}", path.display()), None);
-        let mut lifeline = File::open(path).map_err(failed)?;
         let at_end = cancel.clone();
-        let watch = move || {
-            // Whatever is written into it says that somebody is there.
-            let _ = io::copy(&mut lifeline, &mut io::sink());
-            at_end.cancel();
-        };
-        std::thread::Builder::new().name("lifeline".into()).spawn(watch).map_err(failed)?;
+        lifeline::watch(path, move || at_end.cancel())
+            .map_err(|error| Failure::new(error.to_string(), None))?;
     }
     Ok(cancel)
 }

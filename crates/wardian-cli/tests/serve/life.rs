@@ -67,6 +67,23 @@ fn a_killed_service_takes_its_runs_with_it() {
 }
 
 #[test]
+fn who_wants_it_no_more_ends_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("lifeline");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, 0o600.into()).unwrap();
+    let held = std::fs::File::options().read(true).write(true).open(&path).unwrap();
+    let mut server = Server::start("", &["--listen", "127.0.0.1:0", "--lifeline", path.to_str().unwrap()]);
+    assert_eq!(server.run("print(1)")["verdict"], "ok");
+    drop(held);
+    assert_eq!(server.wait().code(), Some(0));
+
+    let output = Command::new(binary()).args(["serve", "--lifeline", "/no/such/pipe"]).output().unwrap();
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(125), "{words}");
+    assert!(words.contains("`--lifeline /no/such/pipe`: No such file"), "{words}");
+}
+
+#[test]
 fn a_unix_socket_is_for_those_who_may_open_it() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("socket");

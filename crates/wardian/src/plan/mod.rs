@@ -25,7 +25,7 @@ pub use program::Program;
 pub(crate) use guest::{GuestPlan, limits_file_size};
 pub(crate) use in_place::InPlace;
 pub(crate) use root::HostTree;
-pub(crate) use warm::{Harness, WarmPlan};
+pub(crate) use warm::WarmPlan;
 
 use crate::host::{Host, Privilege};
 use crate::limits::cgroup::CgroupHost;

@@ -49,7 +49,7 @@ pub(super) struct Resolved {
     pub(super) search_path: Vec<PathBuf>,
     pub(super) python_version: Option<String>,
     /// Files that the interpreter finds before all others, by name: what makes its start a trimmed one.
-    pub(super) start_files: Vec<(&'static str, Vec<u8>)>,
+    pub(super) start_files: Vec<(String, Vec<u8>)>,
 }
 
 /// Where those files are: alone in their directory.
@@ -80,7 +80,7 @@ fn python(request: &Request, start: &[OsString]) -> Result<Resolved, PlanError> 
     let environment = &request.policy.environment;
     let variables = environment.inherit.iter().chain(environment.set.keys()).map(String::as_str);
     let hook = how.into_hook(variables).filter(|_| environment.defaults).map(Hook::into_content);
-    let start_files = hook.into_iter().map(|content| (Hook::NAME, content)).collect();
+    let start_files = hook.into_iter().map(|content| (Hook::NAME.to_owned(), content)).collect();
     Ok(Resolved { start_files, ..resolved(request, executable, args, needs, search_path, Some(version)) })
 }
 

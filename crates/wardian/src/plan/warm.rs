@@ -31,23 +31,15 @@ pub(crate) struct WarmPlan {
     pub(crate) seal: CString,
 }
 
-/// The two files of the harness.
-pub(crate) struct Harness {
-    /// The Python half.
-    pub(crate) python: &'static [u8],
-    /// The native half.
-    pub(crate) native: &'static [u8],
-}
-
 impl WarmPlan {
-    /// Decides everything.
+    /// Decides everything; `files` is the harness, and what it loads.
     ///
     /// # Errors
     /// As [`Plan::build`], and what cannot be warm.
     pub(crate) fn build(
         policy: Policy,
         python: crate::python::Request,
-        harness: &Harness,
+        files: Vec<(String, Vec<u8>)>,
         host: &Host,
     ) -> Result<WarmPlan, PlanError> {
         suits(&policy)?;
@@ -61,10 +53,6 @@ impl WarmPlan {
             python,
             unbuffered: false,
         };
-        let files = vec![
-            ("sitecustomize.py", harness.python.to_vec()),
-            ("wardian_zygote.so", harness.native.to_vec()),
-        ];
         let mut zygote = Plan::assemble(request, host, |program| program.start_files = files)?;
         let (steps, seal) = slot_steps(&zygote)?;
         let mut run = zygote.clone();

@@ -2,6 +2,7 @@
 
 use crate::plan::PlanError;
 use crate::sandbox::SandboxError;
+use std::path::PathBuf;
 
 /// Why a pool does not start, or a job does not run.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +31,14 @@ pub enum WarmError {
     Options {
         /// What is wrong.
         what: String,
+    },
+    /// A file that cannot be loaded ahead.
+    #[error("cannot preload `{}`: {problem}", path.display())]
+    Preload {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        problem: String,
     },
     /// The job asks for what the pool's sandboxes cannot be any more.
     #[error("cannot run the job warm: {problem}")]

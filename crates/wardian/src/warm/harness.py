@@ -4,6 +4,7 @@
 # answers: it loads what is to be preloaded, forks a child for each order, and returns in the child, with a C function
 # that runs the program. So nothing of the harness is below the program on the stack: C calls C calls the program, and
 # the interpreter ends as it always does.
+import io
 import sys
 
 DIRECTORY = "/opt/wardian-start"
@@ -14,6 +15,9 @@ READY = (8).to_bytes(8, "little") + bytes(MESSAGE_BYTES - 8)
 IGNORE_COOKIE = 0x800  # PyCF_IGNORE_COOKIE, as for the code of `-c`
 # Before, what a finaliser prints at the end would not be written out.
 KEEPS_MODULES = sys.version_info >= (3, 11)
+# Those in memory need no closing; the others have no more to do once they are closed.
+MEMORY = io.BytesIO, io.StringIO
+FILES = {io.FileIO, io.BufferedReader, io.BufferedWriter, io.BufferedRandom, io.TextIOWrapper, *MEMORY}
 REHEARSAL = """\
 import sys
 class Rehearsal:
@@ -43,6 +47,11 @@ def strings(frame):
         found.append(frame[at + 4 : end])
         at = end
     return found
+
+
+def is_done(thing):
+    """Whether it is a file whose finaliser does nothing more."""
+    return type(thing) in FILES and (type(thing) in MEMORY or thing.closed)
 
 
 class Harness:
@@ -134,12 +143,17 @@ class Harness:
     def preload(self, names):
         for name in names:
             try:
-                __import__(name)
+                self.load_file(name) if name.endswith(".py") else __import__(name)
             except BaseException as error:
                 import traceback
 
                 last = traceback.format_exception_only(type(error), error)[-1].strip()
                 self.refuse(f"cannot preload `{name}`: {last}")
+
+    def load_file(self, name):
+        """A file of the host, as the module of its name; it lies beside the harness."""
+        find = sys.modules["_frozen_importlib_external"].spec_from_file_location
+        sys.modules["_frozen_importlib"]._load(find(name[:-3], f"{DIRECTORY}/{name}"))
 
     def check(self):
         """A child gets what the zygote has: it must be nothing that runs, and nothing that children would share."""
@@ -208,7 +222,10 @@ class Harness:
         made = gc.get_objects()
         kinds = {type(thing) for thing in made}
         kinds.update(thing for thing in made if isinstance(thing, type))
-        if any(hasattr(kind, "__del__") or libraries and issubclass(kind, libraries.CDLL) for kind in kinds):
+        final = {kind for kind in kinds if hasattr(kind, "__del__")}
+        if any(type(thing) in final and not is_done(thing) for thing in made) or final - FILES:
+            return False
+        if libraries and any(issubclass(kind, libraries.CDLL) for kind in kinds):
             return False
         return not any(type(thing) is ref and thing.__callback__ for thing in made)
 
@@ -375,7 +392,6 @@ class Harness:
         return runpy._run_module_as_main
 
     def unbuffer(self):
-        import io
 
         for name, number in (("stdout", 1), ("stderr", 2)):
             old = getattr(sys, name)

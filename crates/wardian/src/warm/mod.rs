@@ -6,7 +6,9 @@
 mod error;
 mod job;
 mod pool;
+mod preload;
 
 pub use error::WarmError;
 pub use job::{Job, JobLimits, JobProgram};
 pub use pool::{Levels, Pool, PoolOptions, Rotation};
+pub use preload::Preload;

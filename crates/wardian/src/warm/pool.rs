@@ -1,8 +1,9 @@
 //! The pool: one zygote at a time, sandboxes ready ahead of demand, a bounded queue.
 
-use super::{Job, JobLimits, WarmError};
+use super::preload::Loads;
+use super::{Job, JobLimits, Preload, WarmError};
 use crate::host::Host;
-use crate::plan::{Harness, WarmPlan};
+use crate::plan::WarmPlan;
 use crate::policy::Policy;
 use crate::python;
 use crate::report::Report;
@@ -12,10 +13,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-const HARNESS: Harness = Harness {
-    python: include_bytes!("harness.py"),
-    native: include_bytes!(concat!(env!("OUT_DIR"), "/shared/libwardian_zygote.so")),
-};
+/// The two halves of the harness, by the names that Python finds them by.
+const HARNESS: [(&str, &[u8]); 2] = [
+    ("sitecustomize.py", include_bytes!("harness.py")),
+    ("wardian_zygote.so", include_bytes!(concat!(env!("OUT_DIR"), "/shared/libwardian_zygote.so"))),
+];
 /// How long the maker of sandboxes waits after a failure, at first and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 /// How often a job takes another sandbox when the one it has ended before it began.
@@ -30,8 +32,8 @@ pub struct PoolOptions {
     pub policy: Policy,
     /// The interpreter.
     pub python: python::Request,
-    /// Modules that are imported ahead, in order.
-    pub preload: Vec<String>,
+    /// What is loaded ahead, in order.
+    pub preload: Vec<Preload>,
     /// Sandboxes that wait.
     pub ready: usize,
     /// Most runs at once.
@@ -83,6 +85,7 @@ pub struct Pool {
 
 struct Shared {
     options: PoolOptions,
+    loads: Loads,
     host: Host,
     state: Mutex<State>,
     /// A sandbox is ready, or a run has ended.
@@ -135,6 +138,7 @@ impl Pool {
             failure: None,
         };
         let shared = Arc::new(Shared {
+            loads: Loads::read(&options.preload)?,
             options,
             host: host.clone(),
             state: Mutex::new(state),
@@ -257,10 +261,12 @@ impl Shared {
 
     fn new_zygote(&self) -> Result<Arc<Zygote>, WarmError> {
         let options = &self.options;
-        let plan = WarmPlan::build(options.policy.clone(), options.python.clone(), &HARNESS, &self.host)?;
+        let harness = HARNESS.map(|(name, content)| (name.to_owned(), content.to_vec()));
+        let files = harness.into_iter().chain(self.loads.files.iter().cloned()).collect();
+        let plan = WarmPlan::build(options.policy.clone(), options.python.clone(), files, &self.host)?;
         // While one zygote makes place for the next, both have sandboxes.
         let slots = options.ready + options.running + 2;
-        Ok(Arc::new(Zygote::start(plan, &options.preload, slots)?))
+        Ok(Arc::new(Zygote::start(plan, &self.loads.names, slots)?))
     }
 
     /// Waits for a turn, first come first served.

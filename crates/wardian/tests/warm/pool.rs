@@ -4,7 +4,7 @@ use crate::case::{code, options, pool, preset};
 use std::path::Path;
 use wardian::host::Host;
 use wardian::policy;
-use wardian::warm::{Job, JobProgram, Pool, PoolOptions, Rotation};
+use wardian::warm::{Job, JobProgram, Pool, PoolOptions, Preload, Rotation};
 
 #[test]
 fn limits_hold() {
@@ -78,8 +78,8 @@ fn no_two_runs_draw_the_same() {
         print(random.random(), uuid.uuid4(), os.path.basename(tempfile.mkdtemp()), ssl.RAND_bytes(8).hex(), secrets.token_hex(8), multiprocessing.current_process().authkey.hex())\n\
         try:\n    import numpy; print(numpy.random.random(), numpy.random.default_rng().random())\n\
         except ImportError: pass\n";
-    let mut preload: Vec<String> =
-        ["random", "ssl", "tempfile", "uuid", "multiprocessing.process"].map(String::from).to_vec();
+    let mut preload: Vec<Preload> =
+        ["random", "ssl", "tempfile", "uuid", "multiprocessing.process"].map(Preload::from).to_vec();
     if Path::new("/usr/lib/python3/dist-packages/numpy").exists() {
         preload.push("numpy".into());
     } else {
@@ -111,6 +111,40 @@ fn what_cannot_be_preloaded_is_an_error_at_once() {
         "cannot preload `no_such_module`: ModuleNotFoundError: No module named 'no_such_module'"
     );
     assert!(start("antigravity_").starts_with("cannot preload"));
+}
+
+#[test]
+fn files_of_the_host_are_modules_that_are_loaded() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("model.py");
+    std::fs::write(
+        &file,
+        "import json\nloaded = [json.loads('[1]')]\ndef answer():\n    raise KeyError(loaded)\n",
+    )
+    .unwrap();
+    let preload = vec![Preload::File(file.clone())];
+    let options = PoolOptions { preload, ..options(&preset("python"), Path::new("/usr/bin/python3")) };
+    let pool = Pool::start(options, &Host::detect()).unwrap();
+    // What it was when the pool began is what every sandbox has.
+    std::fs::write(&file, "raise SystemExit\n").unwrap();
+    let report = code(
+        "import sys; print('model' in sys.modules); import model; print(model.__file__); model.answer()",
+    )
+    .warm(&pool);
+    assert_eq!(report.stdout.text, "True\n/opt/wardian-start/model.py\n");
+    assert!(
+        report.stderr.text.contains("line 4, in answer\n    raise KeyError(loaded)\n"),
+        "{}",
+        report.stderr.text
+    );
+    let report = code("import model; model.loaded.append(2); print(model.loaded)").warm(&pool);
+    assert_eq!(report.stdout.text, "[[1], 2]\n");
+
+    std::fs::write(&file, "1 / 0\n").unwrap();
+    let preload = vec![Preload::File(file)];
+    let options = PoolOptions { preload, ..self::options(&preset("python"), Path::new("/usr/bin/python3")) };
+    let error = Pool::start(options, &Host::detect()).map(drop).unwrap_err().to_string();
+    assert_eq!(error, "cannot preload `model.py`: ZeroDivisionError: division by zero");
 }
 
 #[test]

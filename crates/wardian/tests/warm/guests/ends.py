@@ -86,6 +86,30 @@ elif how == "orphan":
 elif how == "open file":
     kept_file = open("/dev/stdout", "w")
     kept_file.write("buffered until the end\n")
+elif how == "closed file":
+    with open("/dev/stdout", "w") as closed_file:
+        closed_file.write("written out already\n")
+elif how == "memory file":
+    import io
+    memory_files = io.BytesIO(b"x"), io.StringIO("x")
+elif how == "own file":
+    import io
+    class Own(io.BytesIO):
+        def close(self):
+            os.write(1, b"own closed\n")
+            super().close()
+    own_file = Own()
+elif how in ("own stdout", "raising stdout"):
+    class Stream:
+        def write(self, text):
+            os.write(1, text.upper().encode())
+        def flush(self):
+            os.write(1, b"flushed\n")
+            if how == "raising stdout":
+                raise OSError("no")
+    sys.stdout = Stream()
+elif how == "no stdout":
+    sys.stdout = None
 elif how == "slots":
     class Slots:
         __slots__ = ()
