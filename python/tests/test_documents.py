@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 DOCUMENTS = ["docs/python.md", "docs/from-exec.md", "docs/from-restrictedpython.md", "docs/from-codejail.md", "python/README.md"]
 NEEDS = re.compile(r"# needs (\w+)")
 
@@ -18,7 +18,8 @@ def blocks(path, language):
 
 
 @pytest.mark.parametrize("path", DOCUMENTS)
-def test_what_the_document_shows_is_what_happens(path):
+def test_what_the_document_shows_is_what_happens(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     names = {}
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
     shown = blocks(path, "pycon")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib.util
 import json
+import marshal
 import os
 import typing
 
 from . import _values
-from ._options import LONGEST_CODE, Command, Files, Options, Size, Stdin, to_bytes
-from ._run import execute, execute_async, prepare
+from ._options import Files, Options, Size, Stdin, to_bytes
+from ._run import Job
 from .errors import CallError, ProgramError, UsageError
 from .report import Report
 
@@ -71,10 +73,8 @@ def safe_exec(
     ``globals`` is untouched then. Hostile code decides what its own globals are, and nothing else.
     """
     values = {} if globals is None else globals
-    command, missing = _prepare(code, values, "exec", filename, size, {}, options, stdin, files, collect)
-    with command:
-        report = execute(command)
-    return _finish(report, values, missing)
+    job, missing = prepare_exec(code, values, filename, size, options, stdin, files, collect)
+    return finish_exec(job.run(), values, missing)
 
 
 async def safe_exec_async(
@@ -90,10 +90,22 @@ async def safe_exec_async(
 ) -> ExecResult:
     """As :func:`safe_exec`, in an event loop."""
     values = {} if globals is None else globals
-    command, missing = _prepare(code, values, "exec", filename, size, {}, options, stdin, files, collect)
-    with command:
-        report = await execute_async(command)
-    return _finish(report, values, missing)
+    job, missing = prepare_exec(code, values, filename, size, options, stdin, files, collect)
+    return finish_exec(await job.run_async(), values, missing)
+
+
+def prepare_exec(
+    code: str,
+    values: Globals,
+    filename: str,
+    size: Size,
+    options: Options,
+    stdin: Stdin,
+    files: Files,
+    collect: typing.Iterable[str],
+) -> typing.Tuple[Job, typing.Dict[str, str]]:
+    """The job that executes some code, and which globals are not carried in."""
+    return _prepare(code, values, "exec", filename, size, {}, options, stdin, files, collect)
 
 
 def prepare_call(
@@ -103,8 +115,8 @@ def prepare_call(
     kwargs: typing.Mapping[str, typing.Any],
     options: Options,
     size: Size = SIZE,
-) -> Command:
-    """The command that calls a function of some code."""
+) -> Job:
+    """The job that calls a function of some code."""
     if not isinstance(function, str) or not function.isidentifier():
         raise UsageError(f"{function!r} is no function's name")
     budget = [_bytes(size)]
@@ -114,8 +126,8 @@ def prepare_call(
             more[name] = _values.pack(value, budget)
         except _values.Problem as problem:
             raise UsageError(f"the {name} of {function!r} cannot be carried in: {problem}") from None
-    command, _ = _prepare(code, {}, "call", "<string>", size, more, options)
-    return command
+    job, _ = _prepare(code, {}, "call", "<string>", size, more, options)
+    return job
 
 
 def finish_call(report: Report) -> typing.Any:
@@ -130,15 +142,50 @@ def finish_call(report: Report) -> typing.Any:
         raise CallError(f"what it returned cannot be read: {problem}", report) from None
 
 
-@functools.lru_cache(maxsize=None)
-def harness() -> str:
+#: Takes the harness from the private file: compiled, if the Python inside is of the version that compiled it.
+_START = f"""\
+import marshal, os
+from _frozen_importlib_external import MAGIC_NUMBER
+with open({_INPUT!r}, "rb") as source:
+    data = source.read()
+try:
+    os.unlink({_INPUT!r})
+except OSError:
+    pass
+code = 12 + int.from_bytes(data[4:8], "little")
+end = code + int.from_bytes(data[8:12], "little")
+del source
+exec(marshal.loads(data[12:code]) if data[:4] == MAGIC_NUMBER else data[code:end])
+main(data[end:])
+"""
+#: Where the harness is a module that is loaded already, as in sandboxes that are ready.
+MODULE = "wardian_exec"
+_LONGEST_ORDER = 32 << 10
+
+
+def harness_source() -> bytes:
     """The program that runs inside."""
     here = os.path.dirname(os.path.abspath(__file__))
     parts = []
     for name in ("_values.py", "_harness.py"):
-        with open(os.path.join(here, name), encoding="utf-8") as source:
-            parts.append(source.read())
-    return "\n".join(parts)
+        with open(os.path.join(here, name), "rb") as file:
+            parts.append(file.read())
+    return b"\n".join(parts)
+
+
+def ready_source() -> str:
+    """The program that is loaded ahead."""
+    told = {"mode": "exec", "code": "y = x + 1", "name": "<string>", "globals": ["d", ["x", 1]], "size": 1000}
+    return f"{harness_source().decode()}\nrehearse({json.dumps(told).encode()!r})\n"
+
+
+@functools.lru_cache(maxsize=None)
+def _harness() -> bytes:
+    """That, compiled and as it is."""
+    source = harness_source()
+    code = marshal.dumps(compile(source, "<string>", "exec", dont_inherit=True, optimize=2))
+    sizes = b"".join(len(part).to_bytes(4, "little") for part in (code, source))
+    return importlib.util.MAGIC_NUMBER + sizes + code + source
 
 
 def _bytes(size: Size) -> int:
@@ -159,24 +206,24 @@ def _prepare(
     stdin: Stdin = None,
     files: Files = (),
     collect: typing.Iterable[str] = (),
-) -> typing.Tuple[Command, typing.Dict[str, str]]:
+) -> typing.Tuple[Job, typing.Dict[str, str]]:
     if not isinstance(code, str):
         raise UsageError(f"code is {type(code).__name__}, not str")
     limit = _bytes(size)
     packed, missing = _pack_globals(values, limit)
     order = {"mode": mode, "code": code, "name": filename, "globals": packed, "size": limit, **more}
-    if len(harness()) > LONGEST_CODE:
-        raise AssertionError("the harness goes on the command line")
-    command = prepare(
+    told = json.dumps(order).encode("ascii")
+    job = Job(
         options,
-        harness(),
+        _START,
         stdin=stdin,
         files=files,
         collect=collect,
         result_size=min(2 * limit, _LARGEST),
-        private=(_INPUT, json.dumps(order).encode("ascii")),
+        private=(_INPUT, _harness() + told),
+        ready_code=f"import {MODULE}\n{MODULE}.main({told!r})" if len(told) <= _LONGEST_ORDER else None,
     )
-    return command, missing
+    return job, missing
 
 
 def _pack_globals(
@@ -244,7 +291,8 @@ def _told(
     )
 
 
-def _finish(report: Report, values: Globals, missing_in: typing.Dict[str, str]) -> ExecResult:
+def finish_exec(report: Report, values: Globals, missing_in: typing.Dict[str, str]) -> ExecResult:
+    """Puts what came back into ``values``."""
     answer = _answer(report, ProgramError)
     new: typing.Dict[str, typing.Any] = {}
     missing_out: typing.Dict[str, str] = {}

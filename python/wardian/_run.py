@@ -35,6 +35,63 @@ _loop_turns: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semap
 Path = typing.Union[str, "os.PathLike[str]"]
 
 
+@dataclasses.dataclass
+class Job:
+    """A program and what it gets, however it is run."""
+
+    options: Options
+    code: typing.Optional[str] = None
+    path: typing.Optional[Path] = None
+    module: typing.Optional[str] = None
+    entry: typing.Optional[str] = None
+    args: typing.Iterable[str] = ()
+    stdin: Stdin = None
+    files: Files = ()
+    collect: typing.Iterable[str] = ()
+    #: Bytes that it may write to its result channel, if it has one.
+    result_size: typing.Optional[int] = None
+    #: A file of ours.
+    private: typing.Optional[typing.Tuple[str, bytes]] = None
+    #: The same as ``code`` and ``private``, where our own module is loaded already.
+    ready_code: typing.Optional[str] = None
+
+    def __post_init__(self) -> None:
+        check_names(self.options)
+        if isinstance(self.collect, str):
+            raise UsageError("collect is one string", "a list of globs")
+        # They are looked at more than once.
+        self.args = self.args if isinstance(self.args, str) else list(self.args)
+        self.collect = list(self.collect)
+
+    def run(self) -> Report:
+        """Runs it, cold."""
+        with self.prepare() as command:
+            return execute(command)
+
+    async def run_async(self) -> Report:
+        """As :meth:`run`, in an event loop."""
+        with self.prepare() as command:
+            return await execute_async(command)
+
+    def prepare(self, *, json: bool = True) -> Command:
+        """The command of a cold run; whoever gets it closes it."""
+        with contextlib.ExitStack() as stack:
+            command = stack.enter_context(Command())
+            command.apply(self.options)
+            command.files(self.files)
+            command.feed(self.stdin)
+            for glob in self.collect:
+                command.option("collect", glob)
+            if self.private is not None:
+                command.file(*self.private)
+            words, command.words = command.words, []
+            command.program(self.code, self.path, self.module, self.entry, self.args)
+            program, command.words = command.words, words
+            finish(command, program, json=json, result_size=self.result_size)
+            stack.pop_all()
+            return command
+
+
 def run(
     code: typing.Optional[str] = None,
     *,
@@ -56,8 +113,7 @@ def run(
     Whatever the program does is in the report. Raises :class:`SandboxError` if wardian could not run it,
     :class:`UsageError` for an argument that cannot be, :class:`BinaryError` if there is no ``wardian``.
     """
-    with prepare(options, code, path, module, entry, args, stdin, files, collect) as command:
-        return execute(command)
+    return Job(options, code, path, module, entry, args, stdin, files, collect).run()
 
 
 async def run_async(
@@ -73,8 +129,7 @@ async def run_async(
     **options: Unpack[Options],
 ) -> Report:
     """As :func:`run`, in an event loop; cancelling the task ends the run and everything inside."""
-    with prepare(options, code, path, module, entry, args, stdin, files, collect) as command:
-        return await execute_async(command)
+    return await Job(options, code, path, module, entry, args, stdin, files, collect).run_async()
 
 
 def stream(
@@ -93,43 +148,8 @@ def stream(
 
     Nothing is started before the first step of the iteration; the answer's ``report`` is there after the last.
     """
-    check_names(options)
-    return Live(lambda: prepare(options, code, path, module, entry, args, stdin, files, collect, json=False))
-
-
-def prepare(
-    options: Options,
-    code: typing.Optional[str] = None,
-    path: typing.Optional[Path] = None,
-    module: typing.Optional[str] = None,
-    entry: typing.Optional[str] = None,
-    args: typing.Iterable[str] = (),
-    stdin: Stdin = None,
-    files: Files = (),
-    collect: typing.Iterable[str] = (),
-    *,
-    json: bool = True,
-    result_size: typing.Optional[int] = None,
-    private: typing.Optional[typing.Tuple[str, bytes]] = None,
-) -> Command:
-    """The command of a run; whoever gets it closes it."""
-    with contextlib.ExitStack() as stack:
-        command = stack.enter_context(Command())
-        command.apply(options)
-        command.files(files)
-        command.feed(stdin)
-        if isinstance(collect, str):
-            raise UsageError("collect is one string", "a list of globs")
-        for glob in collect:
-            command.option("collect", glob)
-        if private is not None:
-            command.file(*private)
-        words, command.words = command.words, []
-        command.program(code, path, module, entry, args)
-        program, command.words = command.words, words
-        finish(command, program, json=json, result_size=result_size)
-        stack.pop_all()
-        return command
+    job = Job(options, code, path, module, entry, args, stdin, files, collect)
+    return Live(lambda: job.prepare(json=False))
 
 
 def finish(

@@ -92,6 +92,15 @@ class Client:
             return False
         return status == 200
 
+    def post(
+        self,
+        path: str,
+        body: typing.Mapping[str, typing.Any],
+        connections: typing.List[http.client.HTTPConnection],
+    ) -> typing.Tuple[int, bytes]:
+        """Status and body of an answer; its connection is added to ``connections`` meanwhile, to be closed by others."""
+        return self._request("POST", path, body, {}, connections)
+
     def _post(self, body: typing.Mapping[str, typing.Any], key: typing.Optional[str]) -> Report:
         headers = {"Idempotency-Key": key} if key else {}
         return Report.from_json(self._answer("POST", "/v1/run", body, headers))
@@ -117,8 +126,11 @@ class Client:
         path: str,
         body: typing.Optional[typing.Mapping[str, typing.Any]],
         headers: typing.Mapping[str, str],
+        connections: typing.Optional[typing.List[http.client.HTTPConnection]] = None,
     ) -> typing.Tuple[int, bytes]:
         connection = self._connect()
+        if connections is not None:
+            connections.append(connection)
         try:
             response = self._send(connection, method, path, body, headers)
             text = response.read(MOST_BYTES + 1)

@@ -13,7 +13,7 @@ import os
 import typing
 
 from ._options import Options
-from ._run import execute, prepare
+from ._run import Job
 from .errors import UsageError
 from .report import Report
 
@@ -61,8 +61,7 @@ def run(
         "args": list(args),
     }
     private = (".wardian-input", json.dumps(order).encode("ascii"))
-    with prepare(options, _prelude(), stdin=stdin, private=private) as command:
-        return execute(command)
+    return Job(options, _prelude(), stdin=stdin, private=private).run()
 
 
 def exec_str(script: str, **options: typing.Any) -> str:

@@ -36,8 +36,19 @@ _Bytes = bytes
 
 def _known(kind: typing.Type[_T], data: _Json) -> _T:
     """A dataclass from its fields; what a newer wardian adds is left out."""
-    names = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    names = _names(kind)
     return kind(**{name: value for name, value in data.items() if name in names})
+
+
+def _names(kind: type) -> typing.FrozenSet[str]:
+    names = _NAMES.get(kind)
+    if names is None:
+        names = _NAMES[kind] = frozenset(field.name for field in dataclasses.fields(kind))
+    return names
+
+
+#: The fields of each dataclass: looking at them is most of what reading a report costs.
+_NAMES: typing.Dict[type, typing.FrozenSet[str]] = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,11 +254,7 @@ class Report:
 
     @classmethod
     def _from_known(cls, data: _Json) -> Report:
-        values = {
-            field.name: data[field.name]
-            for field in dataclasses.fields(cls)
-            if field.name in data and field.name != "raw"
-        }
+        values = {name: data[name] for name in _names(cls) if name in data and name != "raw"}
         signal = data["signal"]
         values.update(
             policy=_known(PolicyRef, data["policy"]),

@@ -1,7 +1,9 @@
-"""A sandbox: options said once, and functions called inside."""
+"""A sandbox: options said once, functions called inside, and sandboxes that are ready ahead."""
 
 from __future__ import annotations
 
+import os
+import pathlib
 import typing
 
 from ._exec import (
@@ -9,16 +11,18 @@ from ._exec import (
     ExecResult,
     Globals,
     finish_call,
+    finish_exec,
     prepare_call,
-    safe_exec,
-    safe_exec_async,
+    prepare_exec,
 )
-from ._options import Options, Size, check_names
-from ._run import Live, execute, execute_async, run, run_async, stream
+from ._options import Files, Options, Size, Stdin, check_names
+from ._run import Job, Live, Path, stream
 from .report import Report
 
 if typing.TYPE_CHECKING:
     from typing_extensions import Unpack
+
+    from ._ready import Ready
 
 __all__ = ["Sandbox"]
 
@@ -28,68 +32,130 @@ class Sandbox:
 
     ::
 
-        with wardian.Sandbox(memory="256M", wall=2) as box:
+        with wardian.Sandbox(memory="256M", wall=2, preload=["numpy"]) as box:
             box.run("print(1)")
             box.call("def double(x): return x * 2", "double", 21)
+
+    With ``preload`` (modules that are imported ahead; what ends with ``.py`` is a file of the host, and becomes the
+    module of its name) or ``ready`` (a number) so many sandboxes wait for programs, in a process that ends with ours:
+    runs start warm then. What a ready sandbox cannot be (other options than lower limits and variables, standard
+    input from a descriptor, live output) is run cold, with the same report.
 
     Options of a single call win over those of the sandbox. Used by any number of threads and tasks at once.
     """
 
-    def __init__(self, **options: Unpack[Options]) -> None:
+    def __init__(
+        self,
+        *,
+        preload: typing.Iterable[str] = (),
+        ready: typing.Optional[int] = None,
+        **options: Unpack[Options],
+    ) -> None:
         check_names(options)
+        preload = preload if isinstance(preload, str) else list(preload)
         self._options = options
+        self._ready: typing.Optional[Ready] = None
+        if preload or ready:
+            from ._ready import Ready
+
+            self._ready = Ready(options, preload, 2 if ready is None else ready)
         self._closed = False
 
     def __enter__(self) -> Sandbox:
+        if self._ready is not None:
+            self._ready.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     async def __aenter__(self) -> Sandbox:
+        if self._ready is not None:
+            import asyncio
+
+            await asyncio.get_running_loop().run_in_executor(None, self._ready.start)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Lets nothing more be run."""
+        """Lets nothing more be run, and ends what is ready."""
         self._closed = True
+        if self._ready is not None:
+            self._ready.close()
 
-    def _with(self, options: Options) -> Options:
-        if self._closed:
-            raise ValueError("the sandbox is closed")
-        merged: typing.Dict[str, typing.Any] = {**self._options, **options}
-        return typing.cast(Options, merged)
-
-    def run(self, code: typing.Optional[str] = None, **more: typing.Any) -> Report:
+    def run(
+        self,
+        code: typing.Optional[str] = None,
+        *,
+        path: typing.Optional[Path] = None,
+        module: typing.Optional[str] = None,
+        entry: typing.Optional[str] = None,
+        args: typing.Iterable[str] = (),
+        stdin: Stdin = None,
+        files: Files = (),
+        collect: typing.Iterable[str] = (),
+        **options: Unpack[Options],
+    ) -> Report:
         """As :func:`wardian.run`."""
-        return run(code, **self._merge(more))
+        return self._run(Job(options, code, path, module, entry, args, stdin, files, collect))
 
-    async def run_async(self, code: typing.Optional[str] = None, **more: typing.Any) -> Report:
+    async def run_async(
+        self,
+        code: typing.Optional[str] = None,
+        *,
+        path: typing.Optional[Path] = None,
+        module: typing.Optional[str] = None,
+        entry: typing.Optional[str] = None,
+        args: typing.Iterable[str] = (),
+        stdin: Stdin = None,
+        files: Files = (),
+        collect: typing.Iterable[str] = (),
+        **options: Unpack[Options],
+    ) -> Report:
         """As :func:`wardian.run_async`."""
-        return await run_async(code, **self._merge(more))
+        return await self._run_async(Job(options, code, path, module, entry, args, stdin, files, collect))
 
     def stream(self, code: typing.Optional[str] = None, **more: typing.Any) -> Live:
         """As :func:`wardian.stream`."""
-        return stream(code, **self._merge(more))
+        self._check_open()
+        files = self._with_modules(more.pop("files", ()))
+        return stream(code, files=files, **{**self._options, **more})
 
     def safe_exec(
-        self, code: str, globals: typing.Optional[Globals] = None, **more: typing.Any
+        self,
+        code: str,
+        globals: typing.Optional[Globals] = None,
+        *,
+        filename: str = "<string>",
+        size: Size = SIZE,
+        stdin: Stdin = None,
+        files: Files = (),
+        collect: typing.Iterable[str] = (),
+        **options: Unpack[Options],
     ) -> ExecResult:
         """As :func:`wardian.safe_exec`."""
-        return safe_exec(code, globals, **self._merge(more))
+        values = {} if globals is None else globals
+        job, missing = prepare_exec(code, values, filename, size, options, stdin, files, collect)
+        return finish_exec(self._run(job), values, missing)
 
     async def safe_exec_async(
-        self, code: str, globals: typing.Optional[Globals] = None, **more: typing.Any
+        self,
+        code: str,
+        globals: typing.Optional[Globals] = None,
+        *,
+        filename: str = "<string>",
+        size: Size = SIZE,
+        stdin: Stdin = None,
+        files: Files = (),
+        collect: typing.Iterable[str] = (),
+        **options: Unpack[Options],
     ) -> ExecResult:
         """As :func:`wardian.safe_exec_async`."""
-        return await safe_exec_async(code, globals, **self._merge(more))
-
-    def _merge(self, more: typing.Mapping[str, typing.Any]) -> typing.Dict[str, typing.Any]:
-        if self._closed:
-            raise ValueError("the sandbox is closed")
-        return {**self._options, **more}
+        values = {} if globals is None else globals
+        job, missing = prepare_exec(code, values, filename, size, options, stdin, files, collect)
+        return finish_exec(await self._run_async(job), values, missing)
 
     def call(self, code: str, function: str, *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
         """Executes ``code``, calls its ``function``, and answers what that returns.
@@ -97,17 +163,46 @@ class Sandbox:
         Arguments and answer are plain values, as for :func:`wardian.safe_exec`. Raises :class:`CallError` if the
         function raises, or returns what cannot be carried out.
         """
-        with prepare_call(code, function, args, kwargs, self._with({}), self.size) as command:
-            report = execute(command)
-        return finish_call(report)
+        return finish_call(self._run(prepare_call(code, function, args, kwargs, {}, self.size)))
 
     async def call_async(
         self, code: str, function: str, *args: typing.Any, **kwargs: typing.Any
     ) -> typing.Any:
         """As :meth:`call`, in an event loop."""
-        with prepare_call(code, function, args, kwargs, self._with({}), self.size) as command:
-            report = await execute_async(command)
-        return finish_call(report)
+        return finish_call(await self._run_async(prepare_call(code, function, args, kwargs, {}, self.size)))
 
     #: Bytes that arguments, and what is returned, may take.
     size: Size = SIZE
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError("the sandbox is closed")
+
+    def _run(self, job: Job) -> Report:
+        self._check_open()
+        report = None if self._ready is None else self._ready.run(job)
+        return self._cold(job).run() if report is None else report
+
+    async def _run_async(self, job: Job) -> Report:
+        self._check_open()
+        report = None if self._ready is None else await self._ready.run_async(job)
+        return await self._cold(job).run_async() if report is None else report
+
+    def _cold(self, job: Job) -> Job:
+        """The job with the sandbox's own options below its own."""
+        merged: typing.Dict[str, typing.Any] = {**self._options, **job.options}
+        job.options = typing.cast(Options, merged)
+        job.files = self._with_modules(job.files)
+        return job
+
+    def _with_modules(self, files: Files) -> Files:
+        """A cold run's files: what is loaded ahead elsewhere lies beside its program."""
+        if self._ready is None or not self._ready.modules:
+            return files
+        if isinstance(files, (str, bytes)):
+            # Refused where all such are.
+            return files
+        if not isinstance(files, typing.Mapping):
+            files = {os.path.basename(path): pathlib.Path(path) for path in files}
+        modules = {name: pathlib.Path(path) for name, path in self._ready.modules.items()}
+        return {**modules, **files}

@@ -11,8 +11,9 @@ import stat
 import sys
 import typing
 
+from ._ready import contents
 from .proxy import run_subprocess_through_proxy
-from .subproc import Jailed, run_jailed
+from .subproc import Jailed, run_jailed, run_ready
 from .util import temp_directory
 
 log = logging.getLogger("codejail")
@@ -81,6 +82,8 @@ OWN_LIMITS: LimitsDict = {
     "FILES": 200,
     # Bytes of each output stream.
     "OUTPUT": 16 << 20,
+    # Sandboxes that wait for Python programs, for each set of limits: 0 for none.
+    "READY": 0,
 }
 
 LIMITS: LimitsDict = DEFAULT_LIMITS.copy()
@@ -178,38 +181,49 @@ def run(
     """As :func:`jail_code`, with a result channel for :func:`codejail.safe_exec.safe_exec`."""
     if not is_configured(command):
         raise Exception("jail_code needs to be configured for %r" % command)
-    extra = [(check_name(name), content) for name, content in extra_files or ()]
+    paths = list(files or ())
+    written = [(check_name(name), content) for name, content in extra_files or ()]
+    arguments = list(argv or [])
+    if code:
+        written.insert(0, ("jailed_code", code.encode("utf8")))
+        arguments.insert(0, "jailed_code")
+    limits = get_effective_limits(context)
+    if slug:
+        log.info(
+            "Preparing to execute jailed code %r (overrides context = %r, resource limits = %r).",
+            slug,
+            context,
+            limits,
+        )
+    cmd = [*COMMANDS[command]["cmdline_start"], *arguments]
+    data = stdin.encode("utf-8") if stdin else None
+    rlimits, realtime = create_rlimits(limits), limits["REALTIME"]
+    own = {**OWN_LIMITS, **{name: limits[name] for name in OWN_LIMITS if name in limits}}
+    if own["READY"]:
+        together = contents(paths, written)
+        if together is not None:
+            jailed = run_ready(cmd, data, together, rlimits, realtime, slug, own, result_size)
+            if jailed is not None:
+                return jailed
     with temp_directory() as home:
         os.chmod(home, 0o775)
-        for filename in files or ():
+        for filename in paths:
             copy_in(filename, home)
-        arguments = list(argv or [])
-        if code:
-            _write(os.path.join(home, "jailed_code"), code.encode("utf8"))
-            arguments.insert(0, "jailed_code")
-        for name, content in extra:
+        for name, content in written:
             _write(os.path.join(home, name), content)
-        limits = get_effective_limits(context)
-        if slug:
-            log.info(
-                "Preparing to execute jailed code %r (overrides context = %r, resource limits = %r).",
-                slug,
-                context,
-                limits,
-            )
         through_proxy = limits["PROXY"]
         if through_proxy is None:
             through_proxy = int(os.environ.get("CODEJAIL_PROXY", "0"))
         run_it = run_subprocess_through_proxy if through_proxy else run_jailed
         return run_it(
-            cmd=[*COMMANDS[command]["cmdline_start"], *arguments],
-            stdin=stdin.encode("utf-8") if stdin else None,
+            cmd=cmd,
+            stdin=data,
             cwd=home,
             env={},
-            rlimits=create_rlimits(limits),
-            realtime=limits["REALTIME"],
+            rlimits=rlimits,
+            realtime=realtime,
             slug=slug,
-            limits={**OWN_LIMITS, **{name: limits[name] for name in OWN_LIMITS if name in limits}},
+            limits=own,
             result_size=result_size,
         )
 

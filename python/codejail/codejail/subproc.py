@@ -16,6 +16,8 @@ from wardian._toml import dumps
 from wardian.errors import BinaryError
 from wardian.report import Report, bytes_of
 
+from . import _ready
+
 log = logging.getLogger("codejail")
 
 Rlimits = typing.Iterable[typing.Tuple[int, typing.Tuple[int, int]]]
@@ -75,34 +77,58 @@ def run_jailed(
 ) -> Jailed:
     """As :func:`run_subprocess`, with the limits that CodeJail does not have, and a result channel."""
     own = {**_DEFAULTS, **(limits or {})}
+    policy = _policy(dict(rlimits or ()), realtime, own, dict(env or {}))
+    level = os.environ.get(LEVEL_VARIABLE)
     with Command() as command:
-        shown = _show(command, cwd) if cwd else []
-        policy = _policy(dict(rlimits or ()), realtime, own, dict(env or {}), shown)
-        level = os.environ.get(LEVEL_VARIABLE)
+        policy["files"] = {"mounts": _show(command, cwd) if cwd else []}
         options: Options = {"level": level} if level else {}
         command.apply(options)
         command.option("policy", command.memory("policy", dumps(policy).encode()))
         command.flag("exec")
         program = [os.path.abspath(cmd[0]) if "/" in cmd[0] else cmd[0], *cmd[1:]]
         _run.finish(command, ["--", *program], stdin=stdin or b"", result_size=result_size)
-        return _execute(command, cwd, slug, own)
+        return _execute(command, cwd, slug)
 
 
-def _execute(
-    command: Command, cwd: typing.Optional[str], slug: typing.Optional[str], own: typing.Mapping[str, int]
-) -> Jailed:
+def run_ready(
+    cmd: typing.Sequence[str],
+    stdin: typing.Optional[bytes],
+    files: typing.Mapping[str, bytes],
+    rlimits: Rlimits,
+    realtime: typing.Optional[float],
+    slug: typing.Optional[str],
+    limits: typing.Mapping[str, int],
+    result_size: typing.Optional[int],
+) -> typing.Optional[Jailed]:
+    """As :func:`run_jailed`, in a sandbox that was ready; None for what only a cold run can be."""
+    if os.environ.get(LEVEL_VARIABLE):
+        return None
+    policy = _policy(dict(rlimits), realtime, limits, {})
+    started = _ready.run(cmd, stdin or b"", files, policy, limits["READY"], result_size)
+    if started is None:
+        return None
+    _log_start(slug, "memory", started.pid)
+    return _jailed(started.report, slug, started.pid)
+
+
+def _execute(command: Command, cwd: typing.Optional[str], slug: typing.Optional[str]) -> Jailed:
     pids: typing.List[int] = []
 
     def started(process: _process.Process) -> None:
         pids.append(process.pid)
-        if slug:
-            log.info("Executed jailed code %s in %s, with PID %s", slug, cwd, process.pid)
+        _log_start(slug, cwd, process.pid)
 
-    report = _run.execute(command, started)
+    return _jailed(_run.execute(command, started), slug, pids[0])
+
+
+def _log_start(slug: typing.Optional[str], cwd: typing.Optional[str], pid: int) -> None:
+    if slug:
+        log.info("Executed jailed code %s in %s, with PID %s", slug, cwd, pid)
+
+
+def _jailed(report: Report, slug: typing.Optional[str], pid: int) -> Jailed:
     if report.reason == "wall_time":
-        log.warning(
-            "Killing process %r (group %r), ran too long: %.1fs", pids[0], pids[0], report.usage.wall_us / 1e6
-        )
+        log.warning("Killing process %r (group %r), ran too long: %.1fs", pid, pid, report.usage.wall_us / 1e6)
     elif report.verdict not in ("ok", "nonzero_exit", "signaled"):
         log.warning("Jailed code %s was ended: %s", slug, report.message)
     return Jailed(status_of(report), bytes_of(report.stdout), bytes_of(report.stderr), report.result)
@@ -126,14 +152,12 @@ def _policy(
     realtime: typing.Optional[float],
     own: typing.Mapping[str, int],
     env: typing.Mapping[str, str],
-    mounts: typing.Sequence[typing.Mapping[str, typing.Any]],
 ) -> typing.Dict[str, typing.Any]:
     def soft(name: int) -> typing.Optional[int]:
         return rlimits[name][0] if name in rlimits else None
 
     space, size = soft(resource.RLIMIT_AS), soft(resource.RLIMIT_FSIZE)
     memory = max(own["MEMORY"], space or 0)
-    files: typing.Dict[str, typing.Any] = {"mounts": list(mounts)}
     policy: typing.Dict[str, typing.Any] = {
         "extends": "codejail",
         "name": "codejail",
@@ -147,7 +171,6 @@ def _policy(
             "output": own["OUTPUT"],
             "file_size": size,
         },
-        "files": files,
         "environment": {"set": dict(env)},
     }
     if space:

@@ -1,0 +1,247 @@
+"""Sandboxes that are ready ahead of demand: the same reports, from runs that start warm."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+import wardian
+from wardian import _run
+
+
+@pytest.fixture(scope="module")
+def box():
+    with wardian.Sandbox(preload=["decimal"], ready=1, wall=20, memory="256M") as box:
+        yield box
+
+
+@pytest.fixture
+def cold(monkeypatch):
+    """The cold runs that there were."""
+    runs = []
+    prepare = _run.Job.prepare
+
+    def counted(job, **more):
+        runs.append(job)
+        return prepare(job, **more)
+
+    monkeypatch.setattr(_run.Job, "prepare", counted)
+    return runs
+
+
+def service_of(box):
+    return box._ready._service
+
+
+def test_what_is_preloaded_is_there_and_nothing_stays(box, cold):
+    code = "import sys; print('decimal' in sys.modules); import decimal; decimal.mine = hasattr(decimal, 'mine'); print(decimal.mine)"
+    for _ in range(3):
+        report = box.run(code)
+        assert (report.verdict, str(report.stdout), str(report.stderr)) == ("ok", "True\nFalse\n", "")
+        assert report.limits.memory_bytes == 256 << 20
+    assert cold == []
+
+
+def test_everything_a_run_can_be(box, cold, tmp_path):
+    path = tmp_path / "main.py"
+    path.write_text("import sys, os; print(sys.argv[1:], sys.stdin.read(), os.environ['A']); open('o.txt', 'w').write('x')")
+    report = box.run(path=path, args=["1", "ä"], stdin="in", env={"A": "b"}, collect=["*.txt"])
+    assert str(report.stdout) == "['1', 'ä'] in b\n"
+    assert [(file.path, file.content) for file in report.files] == [("o.txt", b"x")]
+    files = {"pack/__main__.py": "print('module', open('d').read())", "d": b"\xc3\xa4"}
+    assert str(box.run(module="pack", files=files).stdout) == "module ä\n"
+    assert str(box.run(entry="d.py", files={"d.py": "print(__name__)"}).stdout) == "__main__\n"
+    assert str(box.run(stdin=b"\xff", code="import sys; print(sys.stdin.buffer.read())").stdout) == "b'\\xff'\n"
+    assert box.run("x" * 70000 + " = 1").ok
+    assert cold == []
+
+
+def test_limits_of_a_single_run(box, cold):
+    assert box.run("while True: pass", wall="300ms").reason == "wall_time"
+    assert box.run("while True: pass", cpu_time=0.2).reason == "cpu_time"
+    assert box.run("bytearray(1 << 27)", memory="64M").verdict in ("memory_limit", "nonzero_exit")
+    assert cold == []
+
+
+def test_what_no_ready_sandbox_can_be_is_run_cold(box, cold):
+    assert box.run("print(1)", memory="512M").limits.memory_bytes == 512 << 20
+    assert str(box.run("import os; print(os.getcwd())", cwd="/tmp").stdout) == "/tmp\n"
+    with open(os.devnull) as empty:
+        assert box.run("input()", stdin=empty.fileno()).verdict == "nonzero_exit"
+    assert len(cold) == 3
+    with pytest.raises(wardian.WardianError):
+        box.run("print(1)", path="x")
+    with pytest.raises(TypeError, match="no_such_option"):
+        box.run("print(1)", no_such_option=1)
+
+
+def test_exec_and_calls(box, cold):
+    g = {"x": 20}
+    result = box.safe_exec("import math\ny = x + 1\nprint('out')", g)
+    assert g == {"x": 20, "y": 21} and result.stdout == "out\n" and result.not_carried_out == {"math": "it is a module"}
+    assert box.call("def f(x, *, y): return [x, y]", "f", b"\x00", y=(1,)) == [b"\x00", (1,)]
+    with pytest.raises(wardian.ProgramError) as caught:
+        box.safe_exec("def f():\n    return 1 / 0\nf()", {})
+    assert caught.value.type_name == "ZeroDivisionError" and caught.value.line == 2
+    assert 'File "<string>", line 2, in f\n    return 1 / 0\n' in caught.value.traceback
+    assert "wardian" not in caught.value.traceback
+    with pytest.raises(wardian.ProgramError) as caught:
+        box.safe_exec("x = (", {})
+    assert (caught.value.type_name, caught.value.line) == ("SyntaxError", 1)
+    big = {"x": "a" * 200_000}
+    box.safe_exec("y = len(x)", big)
+    assert big["y"] == 200_000
+    assert cold == []
+
+
+@pytest.mark.parametrize("code", ["import sys; sys.exit(0)", "import os; os.fork()", "import os, sys; sys.stdout = open(os.devnull, 'w')"])
+def test_what_corrupts_nothing(box, code):
+    g = {}
+    box.safe_exec(f"x = 1\n{code}", g)
+    assert g["x"] == 1
+
+
+def test_files_of_the_host_are_modules_warm_and_cold(tmp_path, cold):
+    (tmp_path / "model.py").write_text("import os\nat_once = os.getpid()\n")
+    with wardian.Sandbox(preload=[str(tmp_path / "model.py")], ready=1) as box:
+        code = "import os, model; print(model.at_once == os.getpid())"
+        assert str(box.run(code).stdout) == "False\n" and cold == []
+        assert str(box.run(code, memory="2G").stdout) == "True\n" and len(cold) == 1
+
+        async def live():
+            return "".join([chunk.text async for chunk in box.stream(code)])
+
+        assert asyncio.run(live()) == "True\n"
+
+
+def test_threads_and_tasks_at_once(box, cold):
+    failures = []
+
+    def work(n):
+        g = {"n": n}
+        for _ in range(4):
+            box.safe_exec("m = n * 2", g)
+            if g["m"] != n * 2:
+                failures.append(g)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+
+    async def tasks():
+        return await asyncio.gather(*(box.run_async(f"print({n})") for n in range(40)))
+
+    reports = asyncio.run(tasks())
+    for thread in threads:
+        thread.join()
+    assert failures == [] and cold == []
+    assert [str(report.stdout) for report in reports] == [f"{n}\n" for n in range(40)]
+
+
+def test_cancelling_ends_the_run(box):
+    async def main():
+        task = asyncio.create_task(box.run_async("import time; time.sleep(19)"))
+        await asyncio.sleep(0.3)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return await box.run_async("print(2)")
+
+    began = time.monotonic()
+    assert asyncio.run(main()).ok
+    assert time.monotonic() - began < 15
+
+
+def test_a_service_that_dies_is_started_again(box):
+    assert box.run("print(1)").ok
+    service = service_of(box)
+    os.kill(service.pid, signal.SIGKILL)
+    while service.is_alive():
+        time.sleep(0.01)
+    assert box.run("print(1)").ok
+    assert service_of(box) is not service
+
+
+def test_a_service_that_dies_meanwhile_is_an_error(box):
+    assert box.run("print(1)").ok
+    pid = service_of(box).pid
+    killer = threading.Timer(0.5, os.kill, (pid, signal.SIGKILL))
+    killer.start()
+    with pytest.raises(wardian.SandboxError, match="does not answer"):
+        box.run("import time; time.sleep(15)")
+    assert box.run("print(1)").ok
+
+
+@pytest.mark.parametrize(
+    "options, match",
+    [
+        ({"preload": ["no_such_module"]}, "cannot preload `no_such_module`: ModuleNotFoundError"),
+        ({"preload": ["/no/such/file.py"]}, "cannot preload `/no/such/file.py`: No such file"),
+        ({"preload": "json"}, "preload is one string"),
+        ({"preload": [1]}, "preload: 1 is not text"),
+        ({"ready": 1000}, "ready: 1000 is not between 1 and 100"),
+        ({"ready": True}, "ready: True"),
+        ({"ready": 1, "memory": "much"}, "much"),
+        ({"ready": 1, "mounts": ["/srv"]}, "mounts: no sandbox can be kept ready with it"),
+        ({"ready": 1, "policy": "no_such_policy"}, "no_such_policy"),
+        ({"ready": 1, "python": "/no/such/python"}, "/no/such/python"),
+    ],
+)
+def test_what_cannot_be_kept_ready(options, match):
+    with pytest.raises(wardian.WardianError, match=match):
+        with wardian.Sandbox(**options):
+            pass
+
+
+def test_closed_is_closed_and_nothing_stays(descriptors):
+    with wardian.Sandbox(ready=1) as box:
+        box.run("print(1)")
+    before = descriptors()
+    with wardian.Sandbox(ready=1) as box:
+        assert box.run("print(1)").ok
+        directory = os.path.dirname(service_of(box).client._parts.path)
+        pid = service_of(box).pid
+        assert os.path.isdir(directory)
+    assert not os.path.exists(directory)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    for use in (lambda: box.run("print(1)"), lambda: asyncio.run(box.run_async("print(1)"))):
+        with pytest.raises(ValueError, match="closed"):
+            use()
+    assert descriptors() <= before
+
+
+@pytest.mark.parametrize("end", ["", "import os; os._exit(0)", "import os; os.kill(os.getpid(), 9)"])
+def test_it_ends_with_us(end):
+    program = f"import wardian\nbox = wardian.Sandbox(ready=1)\nbox.run('print(1)')\nprint(box._ready._service.pid, flush=True)\n{end}"
+    pid = int(subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=False).stdout)
+    for _ in range(500):
+        try:
+            with open(f"/proc/{pid}/cmdline") as line:
+                if "wardian" not in line.read():
+                    break
+        except FileNotFoundError:
+            break
+        time.sleep(0.02)
+    else:
+        pytest.fail("it is still there")
+
+
+def test_a_fork_of_ours_has_its_own(box):
+    assert box.run("print(1)").ok
+    ours = service_of(box)
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            status = 0 if box.run("print(1)").ok and service_of(box) is not ours else 2
+            box.close()
+        finally:
+            os._exit(status)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert ours.is_alive() and box.run("print(1)").ok and service_of(box) is ours
