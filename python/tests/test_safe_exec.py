@@ -260,3 +260,9 @@ class TestCall:
                 return await box.run_async("print(1)", wall=21)
 
         assert asyncio.run(main()).limits.wall_us == 21_000_000
+
+
+@pytest.mark.parametrize("globals", [[1], "x", 7, (("x", 1),)])
+def test_globals_that_are_none(globals):
+    with pytest.raises(wardian.UsageError, match="globals is .*, not a dict"):
+        wardian.safe_exec("x = 1", globals)

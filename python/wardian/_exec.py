@@ -209,6 +209,8 @@ def _prepare(
 ) -> typing.Tuple[Job, typing.Dict[str, str]]:
     if not isinstance(code, str):
         raise UsageError(f"code is {type(code).__name__}, not str")
+    if not isinstance(values, typing.MutableMapping):
+        raise UsageError(f"globals is {type(values).__name__}, not a dict")
     limit = _bytes(size)
     packed, missing = _pack_globals(values, limit)
     order = {"mode": mode, "code": code, "name": filename, "globals": packed, "size": limit, **more}

@@ -56,12 +56,12 @@ def _ask(
     line = proxy.stdout.readline()
     if not line:
         raise Exception("Proxy process died unexpectedly!")
-    status, stdout, stderr, result, failure, log_calls = deserialize(line.rstrip())
+    *fields, failure, log_calls = deserialize(line.rstrip())
     for level, message, arguments in log_calls:
         log.log(level, message, *arguments)
     if failure is not None:
         raise RuntimeError(failure)
-    return Jailed(status, stdout, stderr, result)
+    return Jailed(*fields)
 
 
 def get_proxy() -> "subprocess.Popen[bytes]":
@@ -122,8 +122,8 @@ def proxy_main(argv: typing.Sequence[str]) -> None:
         answer: typing.Tuple[typing.Any, ...]
         try:
             jailed = run_jailed(*args, **kwargs)
-            answer = (jailed.status, jailed.stdout, jailed.stderr, jailed.result, None)
+            answer = (jailed.status, jailed.stdout, jailed.stderr, jailed.result, jailed.missing, None)
         except Exception as error:
-            answer = (None, None, None, None, f"{type(error).__name__}: {error}")
+            answer = (None, None, None, None, None, f"{type(error).__name__}: {error}")
         sys.stdout.buffer.write(serialize((*answer, capture.get_log_calls())) + b"\n")
         sys.stdout.buffer.flush()

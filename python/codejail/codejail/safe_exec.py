@@ -23,8 +23,9 @@ LOG_ALL_CODE = False
 ALWAYS_BE_UNSAFE = False
 
 #: Bytes of the globals that come back.
-MOST_RESULT = 16 << 20
+MOST_RESULT = 64 << 20
 _ENDED_EARLY = "the code ended before its globals could be read back"
+_TOO_LARGE = f"the globals that came back are larger than {MOST_RESULT} bytes"
 
 
 class SafeExecException(Exception):
@@ -82,7 +83,7 @@ def safe_exec(
         log.debug("Stderr: %s", jailed.stderr)
     stderr = jailed.stderr
     if jailed.status == 0 and not isinstance(jailed.result, str):
-        stderr = stderr + _ENDED_EARLY.encode()
+        stderr = stderr + (_TOO_LARGE if jailed.missing == "too_large" else _ENDED_EARLY).encode()
     elif jailed.status == 0:
         try:
             # Text within the result: NaN and Infinity, which JSON does not have, come through.

@@ -41,6 +41,8 @@ class Jailed:
     stderr: bytes
     #: What it wrote to its result channel, where it has one.
     result: typing.Any = None
+    #: Why there is none.
+    missing: typing.Optional[str] = None
 
 
 def run_subprocess(
@@ -131,7 +133,9 @@ def _jailed(report: Report, slug: typing.Optional[str], pid: int) -> Jailed:
         log.warning("Killing process %r (group %r), ran too long: %.1fs", pid, pid, report.usage.wall_us / 1e6)
     elif report.verdict not in ("ok", "nonzero_exit", "signaled"):
         log.warning("Jailed code %s was ended: %s", slug, report.message)
-    return Jailed(status_of(report), bytes_of(report.stdout), bytes_of(report.stderr), report.result)
+    return Jailed(
+        status_of(report), bytes_of(report.stdout), bytes_of(report.stderr), report.result, report.result_missing
+    )
 
 
 def status_of(report: Report) -> int:

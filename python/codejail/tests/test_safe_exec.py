@@ -203,3 +203,13 @@ def test_django_middleware():
     with pytest.raises(MiddlewareNotUsed):
         ConfigureCodeJailMiddleware(lambda request: None)
     assert jail_code.LIMITS["CPU"] == 6 and django
+
+
+def test_large_globals_arrive_and_larger_ones_are_said():
+    for name in ("CPU", "REALTIME"):
+        jail_code.set_limit(name, 30)
+    g = {"given": "x" * (20 << 20)}
+    safe_exec.safe_exec("made = given[1:]", g)
+    assert len(g["made"]) == (20 << 20) - 1
+    with pytest.raises(SafeExecException, match="the globals that came back are larger than 67108864 bytes"):
+        safe_exec.safe_exec("made = 'x' * (65 << 20)", {})

@@ -28,7 +28,7 @@ use form::Form;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use wardian::policy::{self, Bytes, Policy};
-use wardian::report::{Encoding, Reason, Report, Stream, Verdict};
+use wardian::report::{Encoding, Reason, Report, ResultMissing, Stream, Verdict};
 
 /// What runs inside; CodeJail's own interface for Python runs the same.
 const GUEST: &str = concat!(
@@ -126,6 +126,9 @@ fn globals(report: &Report) -> Result<String, String> {
                 Ok(text) if payload::is_an_object(&text) => return Ok(text),
                 _ => "the globals that came back are no JSON object",
             },
+            None if report.result_missing == Some(ResultMissing::TooLarge) => {
+                "the globals that came back are larger than 16777216 bytes"
+            }
             None => "the code ended before its globals could be read back",
         };
         stderr.extend_from_slice(why.as_bytes());
