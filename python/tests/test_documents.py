@@ -52,3 +52,13 @@ def test_every_document_on_the_package_is_executed():
     for name in os.listdir(os.path.join(ROOT, "docs")):
         if name.endswith(".md") and blocks(f"docs/{name}", "(?:pycon|python)"):
             assert f"docs/{name}" in DOCUMENTS, name
+
+
+def test_the_notebook_runs(tmp_path, monkeypatch):
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    monkeypatch.setenv("PYTHONPATH", os.path.join(ROOT, "python"))
+    notebook = nbformat.read(os.path.join(ROOT, "examples", "notebook.ipynb"), as_version=4)
+    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": tmp_path}}).execute()
+    shown = [out["data"] for cell in notebook.cells for out in cell.get("outputs", ()) if "data" in out]
+    assert any("332833500" in data.get("text/html", "") and "answer.txt" in data["text/html"] for data in shown)
+    assert any(data.get("text/plain") == "{'x': 20, 'y': 21}" for data in shown)

@@ -42,6 +42,7 @@ _PLACES = ("python", "venv")
 _OWN_PRELOAD = ("binascii", "json", "marshal", f"@DIRECTORY@/{MODULE}.py")
 #: A service that says so cannot run it warm, nor cold: too large a request, and limits above the policy's.
 _NOT_HERE = (413, 422)
+_NOBODY_LISTENS = (ConnectionRefusedError, FileNotFoundError)
 _KEPT_WORDS = 1 << 16
 #: How long starting may take: the imports of everything that is preloaded.
 _START_SECONDS = 120.0
@@ -107,10 +108,18 @@ class Ready:
     def _post(
         self, body: typing.Mapping[str, typing.Any], connections: typing.List[http.client.HTTPConnection]
     ) -> typing.Optional[Report]:
+        service = self.start()
         try:
-            status, answer = self.start().client.post("/v1/run", body, connections)
+            status, answer = service.client.post("/v1/run", body, connections)
         except ServerError as error:
-            raise SandboxError(f"the service that keeps sandboxes ready does not answer: {error}") from error
+            if not isinstance(error.__cause__, _NOBODY_LISTENS):
+                raise _no_answer(error) from error
+            # It has just ended, and took nothing from us.
+            service.close()
+            try:
+                status, answer = self.start().client.post("/v1/run", body, connections)
+            except ServerError as another:
+                raise _no_answer(another) from another
         if status in _NOT_HERE:
             return None
         if status != 200:
@@ -128,6 +137,10 @@ class Ready:
             service.close()
         if threads is not None:
             threads.shutdown(wait=False)
+
+
+def _no_answer(error: ServerError) -> SandboxError:
+    return SandboxError(f"the service that keeps sandboxes ready does not answer: {error}")
 
 
 class _Service:
