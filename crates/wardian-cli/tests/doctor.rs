@@ -97,6 +97,7 @@ fn this_machine_meets_the_default_policy() {
     let (json, code) = examine(&mut doctor(Path::new(WARDIAN)));
     assert_eq!(code, 0);
     holds(&json);
+    assert_eq!(status(&json, "codejail"), "ok", "{json:#}");
     assert!(json["pythons"][0]["default"].as_bool().unwrap());
 }
 
@@ -127,6 +128,12 @@ fn without_user_namespaces_it_fails_and_says_which_setting() {
     assert_eq!((status(&json, "namespaces"), status(&json, "sandbox")), ("fail", "fail"), "{json:#}");
     let fixes = json["findings"].as_array().unwrap().iter().filter_map(|finding| finding["fix"].as_str());
     assert!(fixes.into_iter().any(|fix| fix.contains("user.max_user_namespaces")), "{json:#}");
+    let codejail = json["findings"].as_array().unwrap().iter().find(|finding| finding["layer"] == "codejail");
+    if let Some(codejail) = codejail {
+        assert_eq!(codejail["status"], "warn", "{json:#}");
+        let by_name = codejail["fix"].as_str().unwrap().contains("CODEJAIL_LEVEL=landlock");
+        assert_eq!(by_name, json["landlock_level"]["available"].as_bool().unwrap(), "{json:#}");
+    }
     assert_eq!(json["settings"]["user.max_user_namespaces"], "0");
 }
 

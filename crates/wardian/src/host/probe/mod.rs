@@ -1,6 +1,7 @@
 //! Probing by doing: real sandboxes are run, real groups made, and what happened is said.
 
 mod cgroups;
+mod codejail;
 mod contained;
 mod identity;
 mod kernel;
@@ -39,6 +40,10 @@ impl Host {
         findings.push(landlock::finding(&host, cap));
         findings.extend(cgroups::findings(host.cgroups()));
         findings.push(pythons::finding(&pythons, default.as_ref().err()));
+        let in_the_way = run::in_place(&host);
+        if default.is_ok() {
+            findings.push(codejail::finding(&host, in_the_way.is_none()));
+        }
         Examination {
             schema: EXAMINATION_SCHEMA.into(),
             wardian: env!("CARGO_PKG_VERSION").into(),
@@ -46,7 +51,7 @@ impl Host {
             default_policy_can_be_met: findings.iter().all(|finding| finding.status != Status::Fail),
             findings,
             pythons,
-            landlock_level: LandlockLevel::of(host.privilege, run::in_place(&host)),
+            landlock_level: LandlockLevel::of(host.privilege, in_the_way),
             settings: settings.into_map(),
         }
     }

@@ -1,4 +1,4 @@
-//! Runs under the default policy, and what it means when there is none.
+//! Runs under the default policy and others, and what it means when there is none.
 
 use super::settings::{MEMFD_NOEXEC, Settings};
 use crate::host::Host;
@@ -40,11 +40,18 @@ impl Failure {
 
 /// Runs a program under the default policy.
 pub(super) fn program(program: Program, args: Vec<OsString>, host: &Host) -> Outcome {
-    at_level(Level::Namespaces, program, args, host)
+    under("python", Level::Namespaces, program, args, host)
 }
 
-fn at_level(level: Level, program: Program, args: Vec<OsString>, host: &Host) -> Outcome {
-    match try_program(level, program, args, host) {
+/// Runs a program under a preset.
+pub(super) fn under(
+    preset: &str,
+    level: Level,
+    program: Program,
+    args: Vec<OsString>,
+    host: &Host,
+) -> Outcome {
+    match try_program(preset, level, program, args, host) {
         Ok(report) => Outcome::Ran(Box::new(report)),
         Err(failure) => Outcome::NotRun(failure),
     }
@@ -57,7 +64,7 @@ pub(super) fn nothing(host: &Host) -> Outcome {
 
 /// Runs it at the weaker level; what is in the way there, if anything.
 pub(super) fn in_place(host: &Host) -> Option<String> {
-    match at_level(Level::Landlock, true_program(), vec!["true".into()], host) {
+    match under("python", Level::Landlock, true_program(), vec!["true".into()], host) {
         Outcome::Ran(report) if report.verdict.is_ok() => None,
         Outcome::Ran(report) => Some(report.message),
         Outcome::NotRun(failure) => Some(failure.to_string()),
@@ -70,8 +77,14 @@ fn true_program() -> Program {
     Program::Exec(path.into())
 }
 
-fn try_program(level: Level, program: Program, args: Vec<OsString>, host: &Host) -> Result<Report, Failure> {
-    let mut policy = policy::preset("python").map_err(PlanError::from)?;
+fn try_program(
+    preset: &str,
+    level: Level,
+    program: Program,
+    args: Vec<OsString>,
+    host: &Host,
+) -> Result<Report, Failure> {
+    let mut policy = policy::preset(preset).map_err(PlanError::from)?;
     policy.limits.wall = WALL;
     policy.level = level;
     let request = Request {
