@@ -245,3 +245,38 @@ def test_a_fork_of_ours_has_its_own(box):
             os._exit(status)
     assert os.waitpid(pid, 0)[1] == 0
     assert ours.is_alive() and box.run("print(1)").ok and service_of(box) is ours
+
+
+class TestClient:
+    """The client, with a service that is real."""
+
+    @pytest.fixture
+    def client(self, box):
+        assert box.run("print(1)").ok
+        return wardian.Client(f"unix:{service_of(box).client._parts.path}", timeout=60)
+
+    def test_runs(self, client):
+        report = client.run("print(open('a.txt').read(), input())", files={"a.txt": "ü"}, stdin="in\n", memory="64M")
+        assert str(report.stdout) == "ü in\n" and report.limits.memory_bytes == 64 << 20
+        assert "".join(chunk.text for chunk in client.stream("print(1); print(2)")) == "1\n2\n"
+        assert client.healthy() and client.environments()["environments"]
+
+    def test_exec_and_calls(self, client):
+        g = {"x": 20, "f": len}
+        result = client.safe_exec("import math\ny = {x: (x, b'1')}\nprint('out')", g, wall=20)
+        assert g["y"] == {20: (20, b"1")} and result.stdout == "out\n"
+        assert set(result.not_carried_in) == {"f"} and set(result.not_carried_out) == {"math"}
+        with pytest.raises(wardian.ProgramError) as caught:
+            client.safe_exec("1 / 0", g)
+        assert (caught.value.type_name, caught.value.line) == ("ZeroDivisionError", 1)
+        assert client.call("def f(x, y=0): return [x, y]", "f", (1,), y={2}) == [(1,), {2}]
+        with pytest.raises(wardian.CallError):
+            client.call("def f(): return f", "f")
+
+    def test_in_an_event_loop(self, client):
+        async def main():
+            g = {"x": 1}
+            await asyncio.gather(client.safe_exec_async("y = x + 1", g), client.run_async("print(1)"))
+            return g, await client.call_async("def f(x): return x * 2", "f", 21)
+
+        assert asyncio.run(main()) == ({"x": 1, "y": 2}, 42)

@@ -13,8 +13,9 @@ import socket
 import typing
 import urllib.parse
 
-from ._options import Content, Files, to_bytes
-from ._run import Chunk
+from ._exec import SIZE, ExecResult, Globals, finish_call, finish_exec, prepare_call, prepare_exec
+from ._options import Content, Files, Size, to_bytes
+from ._run import Chunk, Job
 from .errors import ServerError, UsageError
 from .report import Report, loads
 
@@ -79,6 +80,45 @@ class Client:
         arguments.update((name, more.pop(name)) for name in list(more) if name in arguments)
         body = _body(code, limits=more, **arguments)
         return RemoteStream(self, body)
+
+    def safe_exec(
+        self,
+        code: str,
+        globals: typing.Optional[Globals] = None,
+        *,
+        filename: str = "<string>",
+        size: Size = SIZE,
+        files: Files = (),
+        stdin: typing.Union[None, str, bytes] = None,
+        env: typing.Optional[typing.Mapping[str, str]] = None,
+        collect: typing.Iterable[str] = (),
+        policy: typing.Optional[str] = None,
+        environment: typing.Optional[str] = None,
+        **limits: typing.Union[int, float, str],
+    ) -> ExecResult:
+        """As :func:`wardian.safe_exec`, there."""
+        values = {} if globals is None else globals
+        job, missing = prepare_exec(code, values, filename, size, {}, None, (), ())
+        body = _body(job.code, files, None, (), stdin, env, collect, policy, environment, limits)
+        return finish_exec(self._post(_with_channels(body, job), None), values, missing)
+
+    async def safe_exec_async(
+        self, code: str, globals: typing.Optional[Globals] = None, **more: typing.Any
+    ) -> ExecResult:
+        """As :meth:`safe_exec`, in an event loop (the request is made in a thread)."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(None, functools.partial(self.safe_exec, code, globals, **more))
+
+    def call(self, code: str, function: str, *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
+        """As :meth:`wardian.Sandbox.call`, there: under its first policy, in its first environment."""
+        job = prepare_call(code, function, args, kwargs, {})
+        body = _body(job.code, (), None, (), None, None, (), None, None, {})
+        return finish_call(self._post(_with_channels(body, job), None))
+
+    async def call_async(self, code: str, function: str, *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
+        """As :meth:`call`, in an event loop (the request is made in a thread)."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(None, functools.partial(self.call, code, function, *args, **kwargs))
 
     def environments(self) -> typing.Any:
         """What the server has: interpreters, their policies, what is loaded ahead."""
@@ -315,6 +355,14 @@ def _body(
         if value is not None:
             body[name] = value
     body["limits"] = _limits(limits)
+    return body
+
+
+def _with_channels(body: typing.Dict[str, typing.Any], job: Job) -> typing.Dict[str, typing.Any]:
+    """A request whose program gets its values as a private file, and gives them back on its result channel."""
+    if job.private is not None:
+        body["files"].append(_file(*job.private))
+    body["command"], body["result"] = body.pop("code"), job.result_size
     return body
 
 
