@@ -8,7 +8,6 @@ import concurrent.futures
 import contextlib
 import http.client
 import os
-import shutil
 import tempfile
 import threading
 import typing
@@ -144,11 +143,10 @@ def _no_answer(error: ServerError) -> SandboxError:
 
 
 class _Service:
-    """One service process, with a directory of its own."""
+    """One service process. Nothing of it is in the file system once it listens, so nothing can stay there."""
 
     def __init__(self, files: typing.Mapping[str, str]) -> None:
-        directory = tempfile.mkdtemp(prefix="wardian-", dir=_short_directory())
-        try:
+        with tempfile.TemporaryDirectory(prefix="wardian-", dir=_short_directory()) as directory:
             socket = os.path.join(directory, "socket")
             for name, content in files.items():
                 with open(os.path.join(directory, name), "w", encoding="utf-8") as file:
@@ -156,25 +154,32 @@ class _Service:
             command = [_binary.checked(__version__), "serve", "--unix", socket]
             command += ["--config", os.path.join(directory, "config.toml"), "--lifeline", f"/proc/self/fd/{FIRST}"]
             self._process = Process(command, lifeline=True)
-        except BaseException:
-            shutil.rmtree(directory, ignore_errors=True)
-            raise
-        #: Its process.
-        self.pid = self._process.pid
-        self.client = Client(f"unix:{socket}", timeout=None)
-        self._words = bytearray()
-        self._listens = threading.Event()
-        threading.Thread(
+            #: Its process id.
+            self.pid = self._process.pid
+            self._words = bytearray()
+            self._listens = threading.Event()
+            self._listen()
+            held: typing.List[int] = []
+            self._end = weakref.finalize(self, _end, self._process, held, os.getpid())
+            self._await_start()
+            held.append(os.open(socket, os.O_PATH | os.O_CLOEXEC))
+            self.client = Client(f"unix:/proc/self/fd/{held[0]}", timeout=None)
+
+    def _listen(self) -> None:
+        listener = threading.Thread(
             target=_listen, args=(self._process.stderr, self._words, self._listens), name="wardian-ready", daemon=True
-        ).start()
-        self._end = weakref.finalize(self, _end, self._process, directory, os.getpid())
+        )
+        listener.start()
+
+    def _await_start(self) -> None:
         heard = self._listens.wait(_START_SECONDS)
-        if not heard or not self.is_alive() or b"listening" not in self._words:
-            self.close()
-            words = self._words.decode("utf-8", "replace").strip()
-            said, _, hint = words.partition("\nhint: ")
-            last = said.splitlines()[-1] if said else f"it said nothing for {_START_SECONDS:.0f} seconds"
-            raise SandboxError(f"no sandbox can be kept ready: {last.partition('error: ')[2] or last}", hint or None)
+        if heard and self.is_alive() and b"listening" in self._words:
+            return
+        self.close()
+        words = self._words.decode("utf-8", "replace").strip()
+        said, _, hint = words.partition("\nhint: ")
+        last = said.splitlines()[-1] if said else f"it said nothing for {_START_SECONDS:.0f} seconds"
+        raise SandboxError(f"no sandbox can be kept ready: {last.partition('error: ')[2] or last}", hint or None)
 
     def is_alive(self) -> bool:
         """Whether it is still there."""
@@ -201,11 +206,12 @@ def _listen(descriptor: int, words: bytearray, listens: threading.Event) -> None
     listens.set()
 
 
-def _end(process: Process, directory: str, owner: int) -> None:
+def _end(process: Process, held: typing.List[int], owner: int) -> None:
     # A fork of our process has a copy of everything but the child.
     if os.getpid() == owner:
         process.end()
-        shutil.rmtree(directory, ignore_errors=True)
+    for descriptor in held:
+        os.close(descriptor)
 
 
 def _short_directory() -> typing.Optional[str]:
