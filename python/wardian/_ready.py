@@ -6,7 +6,6 @@ import asyncio
 import base64
 import concurrent.futures
 import contextlib
-import http.client
 import os
 import tempfile
 import threading
@@ -20,7 +19,7 @@ from ._process import FIRST, Process
 from ._run import MOST_RUNS, Job
 from ._toml import dumps
 from ._version import __version__
-from .client import Client, problem
+from .client import Call, Client, problem
 from .errors import SandboxError, ServerError, UsageError
 from .report import Report, loads
 
@@ -77,22 +76,19 @@ class Ready:
     def run(self, job: Job) -> typing.Optional[Report]:
         """The report of a warm run; None for what only a cold one can be."""
         body = request(job)
-        return None if body is None else self._post(body, [])
+        return None if body is None else self._post(body, Call())
 
     async def run_async(self, job: Job) -> typing.Optional[Report]:
         """As :meth:`run`, in an event loop; cancelling the task ends the run."""
         body = request(job)
         if body is None:
             return None
-        connections: typing.List[http.client.HTTPConnection] = []
-        loop = asyncio.get_running_loop()
-        answer = loop.run_in_executor(self._workers(), self._post, body, connections)
+        call, loop = Call(), asyncio.get_running_loop()
+        answer = loop.run_in_executor(self._workers(), self._post, body, call)
         try:
             return await asyncio.shield(answer)
         except asyncio.CancelledError:
-            # Who goes away ends its run.
-            for connection in connections:
-                connection.close()
+            call.end()
             answer.add_done_callback(lambda done: done.cancelled() or done.exception())
             raise
 
@@ -104,19 +100,17 @@ class Ready:
                 self._threads = concurrent.futures.ThreadPoolExecutor(MOST_RUNS, "wardian-ready")
             return self._threads
 
-    def _post(
-        self, body: typing.Mapping[str, typing.Any], connections: typing.List[http.client.HTTPConnection]
-    ) -> typing.Optional[Report]:
+    def _post(self, body: typing.Mapping[str, typing.Any], call: Call) -> typing.Optional[Report]:
         service = self.start()
         try:
-            status, answer = service.client.post("/v1/run", body, connections)
+            status, answer = service.client.post("/v1/run", body, call)
         except ServerError as error:
             if not isinstance(error.__cause__, _NOBODY_LISTENS):
                 raise _no_answer(error) from error
             # It has just ended, and took nothing from us.
             service.close()
             try:
-                status, answer = self.start().client.post("/v1/run", body, connections)
+                status, answer = self.start().client.post("/v1/run", body, call)
             except ServerError as another:
                 raise _no_answer(another) from another
         if status in _NOT_HERE:

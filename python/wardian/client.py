@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import codecs
+import contextlib
 import functools
 import http.client
 import json
 import os
 import socket
+import threading
 import typing
 import urllib.parse
 
@@ -24,6 +26,32 @@ __all__ = ["Client"]
 #: An answer is a report: two streams and the files, which the server bounds; more is no answer of ours.
 MOST_BYTES = 256 << 20
 _LIMITS = ("wall", "cpu", "memory", "processes", "disk", "output")
+
+
+class Call:
+    """A request that another thread may end; who goes away ends its run."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._connection: typing.Optional[http.client.HTTPConnection] = None
+        self._ended = False
+
+    def begin(self, connection: http.client.HTTPConnection) -> None:
+        """Is on its way, over a connection that stands."""
+        with self._lock:
+            if self._ended:
+                raise ServerError("the request was cancelled")
+            self._connection = connection
+
+    def end(self) -> None:
+        """Goes away, or does not even begin."""
+        with self._lock:
+            self._ended = True
+            sock = None if self._connection is None else self._connection.sock
+        if sock is not None:
+            # Closing alone would wake nobody who waits for the answer.
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
 
 class Client:
@@ -133,13 +161,10 @@ class Client:
         return status == 200
 
     def post(
-        self,
-        path: str,
-        body: typing.Mapping[str, typing.Any],
-        connections: typing.List[http.client.HTTPConnection],
+        self, path: str, body: typing.Mapping[str, typing.Any], call: Call
     ) -> typing.Tuple[int, bytes]:
-        """Status and body of an answer; its connection is added to ``connections`` meanwhile, to be closed by others."""
-        return self._request("POST", path, body, {}, connections)
+        """Status and body of an answer."""
+        return self._request("POST", path, body, {}, call)
 
     def _post(self, body: typing.Mapping[str, typing.Any], key: typing.Optional[str]) -> Report:
         headers = {"Idempotency-Key": key} if key else {}
@@ -166,12 +191,13 @@ class Client:
         path: str,
         body: typing.Optional[typing.Mapping[str, typing.Any]],
         headers: typing.Mapping[str, str],
-        connections: typing.Optional[typing.List[http.client.HTTPConnection]] = None,
+        call: typing.Optional[Call] = None,
     ) -> typing.Tuple[int, bytes]:
         connection = self._connect()
-        if connections is not None:
-            connections.append(connection)
         try:
+            if call is not None:
+                connection.connect()
+                call.begin(connection)
             response = self._send(connection, method, path, body, headers)
             text = response.read(MOST_BYTES + 1)
             if len(text) > MOST_BYTES:
