@@ -144,6 +144,17 @@ def test_threads_and_tasks_at_once(box, cold):
     assert [str(report.stdout) for report in reports] == [f"{n}\n" for n in range(40)]
 
 
+def test_programs_that_wait_do_not_wait_for_each_other(box):
+    async def main():
+        began = time.monotonic()
+        reports = await asyncio.gather(*(box.run_async("import time; time.sleep(3)") for _ in range(30)))
+        return time.monotonic() - began, [report.verdict for report in reports]
+
+    took, verdicts = asyncio.run(main())
+    # One after the other on two cores would be 45 seconds.
+    assert set(verdicts) == {"ok"} and took < 30
+
+
 def test_cancelling_ends_the_run(box):
     def goes_on(marker):
         for pid in filter(str.isdigit, os.listdir("/proc")):

@@ -228,7 +228,8 @@ def _configuration(options: Options, preload: typing.List[str], ready: int) -> t
     config = {
         "listen": [],
         "policies": [policy],
-        "runs": {"queue": 65536, "queue_time": "24h", "drain_time": "0s"},
+        # As many as cold.
+        "runs": {"at_once": MOST_RUNS, "queue": 65536, "queue_time": "24h", "drain_time": "0s"},
         "requests": {"body": "256M", "memory": "1G", "files": 10000, "body_time": "10m", "write_time": "10m"},
         "collect": {"files": 1000, "bytes": "64M"},
         "environments": [environment],
