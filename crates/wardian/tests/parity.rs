@@ -47,6 +47,7 @@ fn cases() -> Vec<(How<'static>, &'static [&'static str])> {
         (Script("children.py"), &[]),
         (Script("imports.py"), &[]),
         (Script("lazy.py"), &[]),
+        (Script("circle.py"), &[]),
         (Script("encodings_.py"), &[]),
         (Script("missing.py"), &[]),
         (Code("print('hello')"), &[]),

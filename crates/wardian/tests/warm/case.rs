@@ -101,7 +101,10 @@ impl Case {
 
 /// What of a report does not depend on the moment.
 pub fn essence(report: &Report) -> Value {
-    let report = serde_json::to_value(report).unwrap();
+    let mut report = serde_json::to_value(report).unwrap();
+    if let Some(message) = report["message"].as_str() {
+        report["message"] = without_usage(message).into();
+    }
     let kept = [
         "verdict",
         "reason",
@@ -120,6 +123,16 @@ pub fn essence(report: &Report) -> Value {
         "result_missing",
     ];
     json!(kept.map(|name| (name, without_addresses(&report[name]))))
+}
+
+/// A sentence without what was used, as "(peak 114 MiB)": a watched limit is overrun by more or less.
+fn without_usage(message: &str) -> String {
+    match message.split_once(" (peak ") {
+        Some((before, rest)) => {
+            rest.split_once(')').map_or(before.into(), |(_, after)| format!("{before}{after}"))
+        }
+        None => message.to_owned(),
+    }
 }
 
 pub fn without_addresses(value: &Value) -> String {

@@ -10,6 +10,7 @@ def _trim(facts, here):
     import sys
     import posix
     import marshal
+    import _thread as thread
     import _frozen_importlib as bootstrap
     import _frozen_importlib_external as external
 
@@ -44,15 +45,42 @@ def _trim(facts, here):
         served.append(spec.loader)
         return spec
 
+    def waits_for(one, other):
+        # Whether one thread waits for a module that the other loads. Python's own search for that never ends in
+        # a circle of third threads before 3.12 (python/cpython#82272).
+        seen, left = set(), [one]
+        while left:
+            one = left.pop()
+            if one == other:
+                return True
+            if one not in seen:
+                seen.add(one)
+                locks = bootstrap._blocking_on.get(one) or ()
+                left += [lock.owner for lock in (locks if hasattr(locks, "__len__") else [locks])]
+        return False
+
+    def entered(me):
+        # Takes the gate; not, where the thread that holds it waits for us.
+        pause = 0
+        while not gate.acquire(timeout=pause):
+            if waits_for(holder[0], me):
+                return False
+            pause = 0.01
+        return True
+
     def loaded(module):
         # The first touch of a module that is not there yet. It stays lazy until it is there as a whole: who holds it
-        # already waits for that, and whoever loads it sees what there is of it.
+        # already waits for that, and whoever loads it sees what there is of it. One gate for all of them, so that
+        # those who come from both ends of a circle of imports do not wait for each other.
         name = plain.__getattribute__(module, "__name__")
+        me = thread.get_ident()
+        alone = entered(me)
+        outermost = alone and holder[0] != me
+        if outermost:
+            holder[0] = me
         try:
-            with bootstrap._ModuleLockManager(name):
-                if type(module) is not lazy or name in begun:
-                    return
-                begun.add(name)
+            mark = object()
+            if type(module) is lazy and begun.setdefault(name, mark) is mark:
                 spec = plain.__getattribute__(module, "__spec__")
                 spec._initializing = True
                 try:
@@ -60,9 +88,11 @@ def _trim(facts, here):
                 finally:
                     spec._initializing = False
                     plain.__setattr__(module, "__class__", plain)
-        except bootstrap._DeadlockError:
-            # Another thread loads it and waits for what we load: as with any import, it is taken as far as it is.
-            pass
+        finally:
+            if outermost:
+                holder[0] = None
+            if alone:
+                gate.release()
 
     class lazy(plain):
         def __getattribute__(self, name):
@@ -85,7 +115,7 @@ def _trim(facts, here):
     lazy.__name__ = lazy.__qualname__ = "module"
     lazy.__module__ = "builtins"
     starting = [True]
-    begun = set()
+    begun, gate, holder = {}, thread.RLock(), [None]
 
     def put_off(name, place):
         if name in modules:
