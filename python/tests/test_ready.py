@@ -39,6 +39,11 @@ def service_of(box):
     return box._ready._service
 
 
+def client_of(box):
+    assert box.run("print(1)").ok
+    return wardian.Client(f"unix:{service_of(box).transport._parts.path}", timeout=60)
+
+
 def test_what_is_preloaded_is_there_and_nothing_stays(box, cold):
     code = "import sys; print('decimal' in sys.modules); import decimal; decimal.mine = hasattr(decimal, 'mine'); print(decimal.mine)"
     for _ in range(3):
@@ -155,7 +160,8 @@ def test_programs_that_wait_do_not_wait_for_each_other(box):
     assert set(verdicts) == {"ok"} and took < 30
 
 
-def test_cancelling_ends_the_run(box):
+@pytest.mark.parametrize("through", ["sandbox", "client"])
+def test_cancelling_ends_the_run(box, through):
     def goes_on(marker):
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
@@ -174,22 +180,23 @@ def test_cancelling_ends_the_run(box):
         raise AssertionError("it takes too long")
 
     async def main():
-        marker = f"mark{os.getpid()}"
+        marker = f"{through}{os.getpid()}"
         name = f"import ctypes; ctypes.CDLL(None).prctl(15, b'{marker}')"
-        task = asyncio.create_task(box.run_async(f"{name}\nimport time; time.sleep(19)"))
+        task = asyncio.create_task(run_async(f"{name}\nimport time; time.sleep(19)"))
         await until(lambda: goes_on(marker))
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         await until(lambda: not goes_on(marker))
         # One that has not even begun.
-        task = asyncio.create_task(box.run_async("print(1)"))
+        task = asyncio.create_task(run_async("print(1)"))
         await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        return await box.run_async("print(2)")
+        return await run_async("print(2)")
 
+    run_async = box.run_async if through == "sandbox" else client_of(box).run_async
     assert asyncio.run(main()).ok
 
 
@@ -287,8 +294,7 @@ class TestClient:
 
     @pytest.fixture
     def client(self, box):
-        assert box.run("print(1)").ok
-        return wardian.Client(f"unix:{service_of(box).client._parts.path}", timeout=60)
+        return client_of(box)
 
     def test_runs(self, client):
         report = client.run("print(open('a.txt').read(), input())", files={"a.txt": "ü"}, stdin="in\n", memory="64M")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import concurrent.futures
 import contextlib
@@ -18,8 +17,8 @@ from ._options import LONGEST_CODE, Content, Files, Options, Time, seconds, size
 from ._process import FIRST, Process
 from ._run import MOST_RUNS, Job
 from ._toml import dumps
+from ._transport import Call, Transport, in_thread, problem
 from ._version import __version__
-from .client import Call, Client, problem
 from .errors import SandboxError, ServerError, UsageError
 from .report import Report, loads
 
@@ -83,14 +82,7 @@ class Ready:
         body = request(job)
         if body is None:
             return None
-        call, loop = Call(), asyncio.get_running_loop()
-        answer = loop.run_in_executor(self._workers(), self._post, body, call)
-        try:
-            return await asyncio.shield(answer)
-        except asyncio.CancelledError:
-            call.end()
-            answer.add_done_callback(lambda done: done.cancelled() or done.exception())
-            raise
+        return await in_thread(self._workers(), lambda call: self._post(body, call))
 
     def _workers(self) -> concurrent.futures.ThreadPoolExecutor:
         with self._lock:
@@ -103,14 +95,14 @@ class Ready:
     def _post(self, body: typing.Mapping[str, typing.Any], call: Call) -> typing.Optional[Report]:
         service = self.start()
         try:
-            status, answer = service.client.post("/v1/run", body, call)
+            status, answer = service.transport.request("POST", "/v1/run", body, {}, call)
         except ServerError as error:
             if not isinstance(error.__cause__, _NOBODY_LISTENS):
                 raise _no_answer(error) from error
             # It has just ended, and took nothing from us.
             service.close()
             try:
-                status, answer = self.start().client.post("/v1/run", body, call)
+                status, answer = self.start().transport.request("POST", "/v1/run", body, {}, call)
             except ServerError as another:
                 raise _no_answer(another) from another
         if status in _NOT_HERE:
@@ -157,7 +149,7 @@ class _Service:
             self._end = weakref.finalize(self, _end, self._process, held, os.getpid())
             self._await_start()
             held.append(os.open(socket, os.O_PATH | os.O_CLOEXEC))
-            self.client = Client(f"unix:/proc/self/fd/{held[0]}", timeout=None)
+            self.transport = Transport(f"unix:/proc/self/fd/{held[0]}", None, timeout=None)
 
     def _listen(self) -> None:
         listener = threading.Thread(

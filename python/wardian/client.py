@@ -5,53 +5,21 @@ from __future__ import annotations
 import asyncio
 import base64
 import codecs
-import contextlib
-import functools
 import http.client
 import json
 import os
-import socket
-import threading
 import typing
-import urllib.parse
 
 from ._exec import SIZE, ExecResult, Globals, finish_call, finish_exec, prepare_call, prepare_exec
 from ._options import Content, Files, Size, to_bytes
 from ._run import Chunk, Job
+from ._transport import MOST_BYTES, Call, Transport, in_thread, problem
 from .errors import ServerError, UsageError
 from .report import Report, loads
 
 __all__ = ["Client"]
 
-#: An answer is a report: two streams and the files, which the server bounds; more is no answer of ours.
-MOST_BYTES = 256 << 20
 _LIMITS = ("wall", "cpu", "memory", "processes", "disk", "output")
-
-
-class Call:
-    """A request that another thread may end; who goes away ends its run."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._connection: typing.Optional[http.client.HTTPConnection] = None
-        self._ended = False
-
-    def begin(self, connection: http.client.HTTPConnection) -> None:
-        """Is on its way, over a connection that stands."""
-        with self._lock:
-            if self._ended:
-                raise ServerError("the request was cancelled")
-            self._connection = connection
-
-    def end(self) -> None:
-        """Goes away, or does not even begin."""
-        with self._lock:
-            self._ended = True
-            sock = None if self._connection is None else self._connection.sock
-        if sock is not None:
-            # Closing alone would wake nobody who waits for the answer.
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
 
 
 class Client:
@@ -64,13 +32,7 @@ class Client:
         self, url: str, *, token: typing.Optional[str] = None, timeout: typing.Optional[float] = 120.0
     ) -> None:
         """``token`` is the server's key; ``timeout`` is how long a connection may be silent, in seconds."""
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https", "unix") or not (parts.hostname or parts.path):
-            raise UsageError(f"{url!r} is no server's address", "http://host:8060, or unix:/run/wardian.sock")
-        self._parts = parts
-        self._prefix = "" if parts.scheme == "unix" else parts.path.rstrip("/")
-        self._token = token or (urllib.parse.unquote(parts.password) if parts.password else None)
-        self._timeout = timeout
+        self._transport = Transport(url, token, timeout)
 
     def run(
         self,
@@ -92,22 +54,18 @@ class Client:
         Raises :class:`ServerError` for what the server refuses, with its status.
         """
         body = _body(code, files, entry, args, stdin, env, collect, policy, environment, limits)
-        return self._post(body, idempotency_key)
+        return self._post(body, Call(), idempotency_key)
 
-    async def run_async(self, code: typing.Optional[str] = None, **more: typing.Any) -> Report:
-        """As :meth:`run`, in an event loop (the request is made in a thread)."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(None, functools.partial(self.run, code, **more))
+    async def run_async(
+        self, code: typing.Optional[str] = None, *, idempotency_key: typing.Optional[str] = None, **more: typing.Any
+    ) -> Report:
+        """As :meth:`run`, in an event loop; cancelling the task ends the run."""
+        body = _named_body(code, more)
+        return await in_thread(None, lambda call: self._post(body, call, idempotency_key))
 
     def stream(self, code: typing.Optional[str] = None, **more: typing.Any) -> RemoteStream:
         """As :meth:`run`, with the output as it comes; the answer's ``report`` is there after the last piece."""
-        arguments: typing.Dict[str, typing.Any] = {
-            "files": (), "entry": None, "args": (), "stdin": None, "env": None, "collect": (), "policy": None,
-            "environment": None,
-        }
-        arguments.update((name, more.pop(name)) for name in list(more) if name in arguments)
-        body = _body(code, limits=more, **arguments)
-        return RemoteStream(self, body)
+        return RemoteStream(self._transport, _named_body(code, more))
 
     def safe_exec(
         self,
@@ -128,25 +86,31 @@ class Client:
         values = {} if globals is None else globals
         job, missing = prepare_exec(code, values, filename, size, {}, None, (), ())
         body = _body(job.code, files, None, (), stdin, env, collect, policy, environment, limits)
-        return finish_exec(self._post(_with_channels(body, job), None), values, missing)
+        return finish_exec(self._post(_with_channels(body, job), Call()), values, missing)
 
     async def safe_exec_async(
-        self, code: str, globals: typing.Optional[Globals] = None, **more: typing.Any
+        self,
+        code: str,
+        globals: typing.Optional[Globals] = None,
+        *,
+        filename: str = "<string>",
+        size: Size = SIZE,
+        **more: typing.Any,
     ) -> ExecResult:
-        """As :meth:`safe_exec`, in an event loop (the request is made in a thread)."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(None, functools.partial(self.safe_exec, code, globals, **more))
+        """As :meth:`safe_exec`, in an event loop; cancelling the task ends the run."""
+        values = {} if globals is None else globals
+        job, missing = prepare_exec(code, values, filename, size, {}, None, (), ())
+        body = _with_channels(_named_body(job.code, more), job)
+        return finish_exec(await in_thread(None, lambda call: self._post(body, call)), values, missing)
 
     def call(self, code: str, function: str, *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
         """As :meth:`wardian.Sandbox.call`, there: under its first policy, in its first environment."""
-        job = prepare_call(code, function, args, kwargs, {})
-        body = _body(job.code, (), None, (), None, None, (), None, None, {})
-        return finish_call(self._post(_with_channels(body, job), None))
+        return finish_call(self._post(_call_body(code, function, args, kwargs), Call()))
 
     async def call_async(self, code: str, function: str, *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
-        """As :meth:`call`, in an event loop (the request is made in a thread)."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(None, functools.partial(self.call, code, function, *args, **kwargs))
+        """As :meth:`call`, in an event loop; cancelling the task ends the run."""
+        body = _call_body(code, function, args, kwargs)
+        return finish_call(await in_thread(None, lambda call: self._post(body, call)))
 
     def environments(self) -> typing.Any:
         """What the server has: interpreters, their policies, what is loaded ahead."""
@@ -155,20 +119,16 @@ class Client:
     def healthy(self) -> bool:
         """Whether the server contains programs: it tries."""
         try:
-            status, _ = self._request("GET", "/readyz", None, {})
+            status, _ = self._transport.request("GET", "/readyz", None, {})
         except ServerError:
             return False
         return status == 200
 
-    def post(
-        self, path: str, body: typing.Mapping[str, typing.Any], call: Call
-    ) -> typing.Tuple[int, bytes]:
-        """Status and body of an answer."""
-        return self._request("POST", path, body, {}, call)
-
-    def _post(self, body: typing.Mapping[str, typing.Any], key: typing.Optional[str]) -> Report:
+    def _post(
+        self, body: typing.Mapping[str, typing.Any], call: Call, key: typing.Optional[str] = None
+    ) -> Report:
         headers = {"Idempotency-Key": key} if key else {}
-        return Report.from_json(self._answer("POST", "/v1/run", body, headers))
+        return Report.from_json(self._answer("POST", "/v1/run", body, headers, call))
 
     def _answer(
         self,
@@ -176,8 +136,9 @@ class Client:
         path: str,
         body: typing.Optional[typing.Mapping[str, typing.Any]],
         headers: typing.Mapping[str, str],
+        call: typing.Optional[Call] = None,
     ) -> typing.Any:
-        status, text = self._request(method, path, body, headers)
+        status, text = self._transport.request(method, path, body, headers, call)
         if status != 200:
             raise problem(status, text)
         try:
@@ -185,75 +146,14 @@ class Client:
         except (ValueError, RecursionError) as error:
             raise ServerError(f"the server's answer is not JSON: {error}", status=status) from error
 
-    def _request(
-        self,
-        method: str,
-        path: str,
-        body: typing.Optional[typing.Mapping[str, typing.Any]],
-        headers: typing.Mapping[str, str],
-        call: typing.Optional[Call] = None,
-    ) -> typing.Tuple[int, bytes]:
-        connection = self._connect()
-        try:
-            if call is not None:
-                connection.connect()
-                call.begin(connection)
-            response = self._send(connection, method, path, body, headers)
-            text = response.read(MOST_BYTES + 1)
-            if len(text) > MOST_BYTES:
-                raise ServerError(f"the server's answer has more than {MOST_BYTES} bytes", status=response.status)
-            return response.status, text
-        except (OSError, http.client.HTTPException) as error:
-            raise ServerError(f"cannot reach the server: {error or type(error).__name__}") from error
-        finally:
-            connection.close()
-
-    def _send(
-        self,
-        connection: http.client.HTTPConnection,
-        method: str,
-        path: str,
-        body: typing.Optional[typing.Mapping[str, typing.Any]],
-        headers: typing.Mapping[str, str],
-    ) -> http.client.HTTPResponse:
-        sent = {"Accept": "application/json", **headers}
-        if self._token:
-            sent["Authorization"] = f"Bearer {self._token}"
-        content = None
-        if body is not None:
-            content = json.dumps(body).encode("ascii")
-            sent["Content-Type"] = "application/json"
-        connection.request(method, self._prefix + path, body=content, headers=sent)
-        return connection.getresponse()
-
-    def _connect(self) -> http.client.HTTPConnection:
-        parts = self._parts
-        if parts.scheme == "unix":
-            return _UnixConnection(parts.path, self._timeout)
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        port = parts.port or (443 if parts.scheme == "https" else 8060 if parts.scheme == "http" else None)
-        return kind(parts.hostname or "", port, timeout=self._timeout)
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str, timeout: typing.Optional[float]) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
 class RemoteStream:
     """Output of a run on a server, as it comes: for ``for`` and for ``async for``."""
 
     #: The report, once the iteration has come to its end.
     report: typing.Optional[Report] = None
 
-    def __init__(self, client: Client, body: typing.Mapping[str, typing.Any]) -> None:
-        self._client = client
+    def __init__(self, transport: Transport, body: typing.Mapping[str, typing.Any]) -> None:
+        self._transport = transport
         self._body = body
         self._chunks: typing.Optional[typing.Generator[Chunk, None, None]] = None
 
@@ -280,13 +180,13 @@ class RemoteStream:
             yield chunk
 
     def _iterate(self) -> typing.Generator[Chunk, None, None]:
-        connection = self._client._connect()
+        connection = self._transport.connect()
         decode = {
             name: codecs.getincrementaldecoder("utf-8")("replace").decode for name in ("stdout", "stderr")
         }
         try:
             headers = {"Accept": "text/event-stream"}
-            response = self._client._send(connection, "POST", "/v1/run/stream", self._body, headers)
+            response = self._transport.send(connection, "POST", "/v1/run/stream", self._body, headers)
             if response.status != 200:
                 raise problem(response.status, response.read(1 << 20))
             for event, data in _events(response):
@@ -335,18 +235,6 @@ def _content(data: typing.Mapping[str, typing.Any]) -> bytes:
     return str(data.get("text", "")).encode("utf-8", "surrogatepass")
 
 
-def problem(status: int, text: bytes) -> ServerError:
-    """The exception that an answer with a problem is."""
-    try:
-        data = loads(text)
-        detail = data.get("detail") or data.get("title") or ""
-        field, hint = data.get("field"), data.get("hint")
-        named = f"{field}: {detail}" if field else str(detail)
-    except (ValueError, RecursionError, AttributeError):
-        named, hint = text[:200].decode("utf-8", "replace"), None
-    return ServerError(f"the server answers {status}: {named}".rstrip(": "), hint, status=status)
-
-
 def _body(
     code: typing.Optional[str],
     files: Files,
@@ -382,6 +270,23 @@ def _body(
             body[name] = value
     body["limits"] = _limits(limits)
     return body
+
+
+def _named_body(code: typing.Optional[str], more: typing.Dict[str, typing.Any]) -> typing.Dict[str, typing.Any]:
+    """As :func:`_body`, of what was given by name; what is none of its arguments is a limit."""
+    arguments: typing.Dict[str, typing.Any] = {
+        "files": (), "entry": None, "args": (), "stdin": None, "env": None, "collect": (), "policy": None,
+        "environment": None,
+    }
+    arguments.update((name, more.pop(name)) for name in list(more) if name in arguments)
+    return _body(code, limits=more, **arguments)
+
+
+def _call_body(
+    code: str, function: str, args: typing.Tuple[typing.Any, ...], kwargs: typing.Dict[str, typing.Any]
+) -> typing.Dict[str, typing.Any]:
+    job = prepare_call(code, function, args, kwargs, {})
+    return _with_channels(_named_body(job.code, {}), job)
 
 
 def _with_channels(body: typing.Dict[str, typing.Any], job: Job) -> typing.Dict[str, typing.Any]:

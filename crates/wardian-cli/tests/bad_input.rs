@@ -1,11 +1,7 @@
 //! What bad input gets: exit code 125, a message that names the option and the fix, a report, and nothing run.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stderr,
-    reason = "a test fails by panicking, and says what it skips"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -98,7 +94,10 @@ impl Place {
 #[test]
 fn the_same_directory_runs_what_is_right() {
     if !Path::new("/usr/bin/python3").exists() {
-        eprintln!("SKIP the_same_directory_runs_what_is_right: there is no /usr/bin/python3");
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIP the_same_directory_runs_what_is_right: there is no /usr/bin/python3"
+        );
         return;
     }
     let place = Place::new();
@@ -141,7 +140,7 @@ fn scripts_that_are_none() {
         place.refused(place.command(args), words);
     }
     if is_root() {
-        eprintln!("SKIP an unreadable script: root may read everything");
+        let _ = writeln!(std::io::stderr(), "SKIP an unreadable script: root may read everything");
     } else {
         place.refused(place.command(&["unreadable.py"]), &["cannot open `unreadable.py`: Permission denied"]);
     }
@@ -238,7 +237,10 @@ fn places_that_are_not_there() {
         place.refused(place.command(args), words);
     }
     if is_root() {
-        eprintln!("SKIP an output directory that cannot be written: root may write everywhere");
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIP an output directory that cannot be written: root may write everywhere"
+        );
     } else {
         place.refused(
             place.command(&["--collect", "*", "--out", "closed", "ok.py"]),
@@ -273,7 +275,10 @@ fn interpreters_that_are_none() {
 #[test]
 fn a_temporary_directory_is_not_needed() {
     if !Path::new("/usr/bin/python3").exists() {
-        eprintln!("SKIP a_temporary_directory_is_not_needed: there is no /usr/bin/python3");
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIP a_temporary_directory_is_not_needed: there is no /usr/bin/python3"
+        );
         return;
     }
     let place = Place::new();

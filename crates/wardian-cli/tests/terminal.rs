@@ -1,14 +1,11 @@
 //! A program at a terminal, through the real binary, which sits at a terminal of the test's.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a test fails by panicking, and says what it skips"
-)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -24,7 +21,7 @@ const CTRL_D: &str = "\x04";
 fn skip(name: &str) -> bool {
     let missing = [PYTHON, SETSID].into_iter().find(|path| !Path::new(path).exists());
     if let Some(missing) = missing {
-        eprintln!("SKIP {name}: there is no {missing}");
+        let _ = writeln!(std::io::stderr(), "SKIP {name}: there is no {missing}");
     }
     missing.is_some()
 }

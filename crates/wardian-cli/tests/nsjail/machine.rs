@@ -1,6 +1,7 @@
 //! A machine with the paths that a config names, made of this one.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -42,9 +43,9 @@ pub fn skip() -> bool {
     let root = rustix::process::geteuid().is_root();
     let python = Path::new("/usr/bin/python3").exists();
     if !root {
-        eprintln!("SKIP: making a root directory of a test's own needs root");
+        let _ = writeln!(std::io::stderr(), "SKIP: making a root directory of a test's own needs root");
     } else if !python {
-        eprintln!("SKIP: there is no /usr/bin/python3");
+        let _ = writeln!(std::io::stderr(), "SKIP: there is no /usr/bin/python3");
     }
     !(root && python)
 }

@@ -2,12 +2,7 @@
 //!
 //! The machine is made: a root directory with those paths, entered in a mount namespace of the test's own,
 //! which only root may do.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stderr,
-    reason = "a test fails by panicking, and says what it skips"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod document;
 mod machine;

@@ -108,7 +108,10 @@ fn a_unix_socket_is_for_those_who_may_open_it() {
 #[test]
 fn sockets_of_the_service_manager_are_used() {
     if !std::path::Path::new("/usr/bin/python3").exists() {
-        eprintln!("SKIP sockets_of_the_service_manager_are_used: no /usr/bin/python3 to play the manager");
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIP sockets_of_the_service_manager_are_used: no /usr/bin/python3 to play the manager"
+        );
         return;
     }
     let directory = tempfile::tempdir().unwrap();

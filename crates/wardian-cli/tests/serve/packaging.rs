@@ -1,6 +1,7 @@
 //! What the packaged units promise.
 
 use crate::server::{Server, binary, write_config};
+use std::io::Write as _;
 use std::process::Command;
 
 const UNIT: &str = include_str!("../../../../packaging/systemd/wardian.service");
@@ -24,7 +25,7 @@ fn the_image_has_the_capabilities_of_the_unit() {
 fn those_capabilities_are_enough_and_each_is_needed() {
     let test = "those_capabilities_are_enough_and_each_is_needed";
     if !rustix::process::geteuid().is_root() || Command::new("setpriv").arg("--version").output().is_err() {
-        eprintln!("SKIP {test}: not root, or no setpriv");
+        let _ = writeln!(std::io::stderr(), "SKIP {test}: not root, or no setpriv");
         return;
     }
     let with = |capabilities: &[String]| {

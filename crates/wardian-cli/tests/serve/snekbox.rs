@@ -5,6 +5,7 @@ use crate::server::Server;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use std::io::Write as _;
 
 fn eval(server: &Server, body: &Value) -> Value {
     let answer = server.post("/eval", &body.to_string());
@@ -69,7 +70,8 @@ fn one_process_out_of_memory_is_one_process() {
     let server = Server::plain();
     let report = server.post("/v1/run", &json!({"code": "pass"}).to_string()).json();
     if report["enforced_by"]["memory"]["level"] == "watched" {
-        eprintln!(
+        let _ = writeln!(
+            std::io::stderr(),
             "SKIP one_process_out_of_memory_is_one_process: no memory cgroup, and the watch ends the whole run"
         );
         return;

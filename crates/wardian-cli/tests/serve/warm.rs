@@ -4,6 +4,7 @@ use crate::client::Request;
 use crate::server::Server;
 use crate::websocket::{Message, WebSocket};
 use serde_json::{Value, json};
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -12,13 +13,14 @@ const PYTHON: &str = "/usr/bin/python3";
 /// With sandboxes ready, or a word why not.
 fn server(test: &str, more: &str) -> Option<Server> {
     if !Path::new(PYTHON).exists() {
-        eprintln!("SKIP {test}: no {PYTHON}");
+        let _ = writeln!(std::io::stderr(), "SKIP {test}: no {PYTHON}");
         return None;
     }
     let server =
         Server::with(&format!("[[environments]]\nname = \"p\"\npython = \"{PYTHON}\"\nready = 1\n{more}"));
     if server.log().contains("every run starts cold") {
-        eprintln!("SKIP {test}: no sandbox can be ready ahead here: {}", server.log());
+        let _ =
+            writeln!(std::io::stderr(), "SKIP {test}: no sandbox can be ready ahead here: {}", server.log());
         return None;
     }
     Some(server)

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use wardian::files::Input;
 use wardian::host::Host;
@@ -160,7 +161,9 @@ pub fn interpreters() -> Vec<PathBuf> {
         });
         match fitting.next() {
             Some(entry) => found.push(entry.path().join("bin/python3")),
-            None => eprintln!("SKIP Python {version}: not on this machine"),
+            None => {
+                let _ = writeln!(std::io::stderr(), "SKIP Python {version}: not on this machine");
+            }
         }
     }
     found.retain(|path| path.exists());

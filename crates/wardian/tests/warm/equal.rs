@@ -2,6 +2,7 @@
 
 use crate::case::{Case, case, code, essence, interpreters, options, pool, preset, script};
 use serde_json::Value;
+use std::io::Write as _;
 use std::path::Path;
 use wardian::host::Host;
 use wardian::policy::{self, Policy};
@@ -66,7 +67,10 @@ fn lowered_limits_are_limits() {
     let (host, python) = (Host::detect(), Path::new("/usr/bin/python3"));
     let pool = pool(&base, 2, 1);
     if pool.check_limits(&limits).is_err() {
-        eprintln!("SKIP lowered_limits_are_limits: the number of processes, which no cgroup counts here");
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIP lowered_limits_are_limits: the number of processes, which no cgroup counts here"
+        );
         limits.processes = None;
         lower.limits.processes = base.limits.processes;
     }

@@ -1,6 +1,5 @@
 //! A warm run is a cold run: the same report, and nothing of another run.
 
-#![allow(clippy::print_stderr, reason = "a test that skips says so")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod case;

@@ -1,6 +1,7 @@
 //! What a pool promises: limits, isolation of one run from the next, clean ends.
 
 use crate::case::{code, options, pool, preset};
+use std::io::Write as _;
 use std::path::Path;
 use wardian::host::Host;
 use wardian::policy;
@@ -83,7 +84,7 @@ fn no_two_runs_draw_the_same() {
     if Path::new("/usr/lib/python3/dist-packages/numpy").exists() {
         preload.push("numpy".into());
     } else {
-        eprintln!("SKIP numpy: not on this machine");
+        let _ = writeln!(std::io::stderr(), "SKIP numpy: not on this machine");
     }
     let options = PoolOptions { preload, ..options(&preset("python"), Path::new("/usr/bin/python3")) };
     let pool = Pool::start(options, &Host::detect()).unwrap_or_else(|error| panic!("{error}"));
@@ -248,7 +249,6 @@ fn a_killed_supervisor_leaves_nothing() {
         assert!(killed.elapsed().as_millis() < 3000, "{left:?} of {below:?}");
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
-    eprintln!("everything was gone after {:?}", killed.elapsed());
     holder.wait().unwrap();
     // Directories of cgroups stay until somebody sweeps: a pool does when it starts.
     let cgroups = Host::detect();

@@ -1,0 +1,152 @@
+"""Requests to a server, with the standard library alone."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import http.client
+import json
+import socket
+import threading
+import typing
+import urllib.parse
+
+from .errors import ServerError, UsageError
+from .report import loads
+
+#: An answer is a report: two streams and the files, which the server bounds; more is no answer of ours.
+MOST_BYTES = 256 << 20
+Result = typing.TypeVar("Result")
+
+
+class Call:
+    """A request that another thread may end; who goes away ends its run."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._connection: typing.Optional[http.client.HTTPConnection] = None
+        self._ended = False
+
+    def begin(self, connection: http.client.HTTPConnection) -> None:
+        """Is on its way, over a connection that stands."""
+        with self._lock:
+            if self._ended:
+                raise ServerError("the request was cancelled")
+            self._connection = connection
+
+    def end(self) -> None:
+        """Goes away, or does not even begin."""
+        with self._lock:
+            self._ended = True
+            sock = None if self._connection is None else self._connection.sock
+        if sock is not None:
+            # Closing alone would wake nobody who waits for the answer.
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+
+async def in_thread(
+    executor: typing.Optional[concurrent.futures.Executor], make: typing.Callable[[Call], Result]
+) -> Result:
+    """What ``make`` makes of a call, in a thread of ``executor``; cancelling the task ends the call."""
+    call = Call()
+    answer = asyncio.get_running_loop().run_in_executor(executor, make, call)
+    try:
+        return await asyncio.shield(answer)
+    except asyncio.CancelledError:
+        call.end()
+        # Nobody is left to be told of what becomes of it.
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+        raise
+
+
+class Transport:
+    """The way to a server at ``http://``, ``https://`` or ``unix:/path``.
+
+    Every request makes its own connection: any number of threads use it at once.
+    """
+
+    def __init__(self, url: str, token: typing.Optional[str], timeout: typing.Optional[float]) -> None:
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme not in ("http", "https", "unix") or not (parts.hostname or parts.path):
+            raise UsageError(f"{url!r} is no server's address", "http://host:8060, or unix:/run/wardian.sock")
+        self._parts = parts
+        self._prefix = "" if parts.scheme == "unix" else parts.path.rstrip("/")
+        self._token = token or (urllib.parse.unquote(parts.password) if parts.password else None)
+        self._timeout = timeout
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: typing.Optional[typing.Mapping[str, typing.Any]],
+        headers: typing.Mapping[str, str],
+        call: typing.Optional[Call] = None,
+    ) -> typing.Tuple[int, bytes]:
+        """Status and body of the answer."""
+        connection = self.connect()
+        try:
+            if call is not None:
+                connection.connect()
+                call.begin(connection)
+            response = self.send(connection, method, path, body, headers)
+            text = response.read(MOST_BYTES + 1)
+            if len(text) > MOST_BYTES:
+                raise ServerError(f"the server's answer has more than {MOST_BYTES} bytes", status=response.status)
+            return response.status, text
+        except (OSError, http.client.HTTPException) as error:
+            raise ServerError(f"cannot reach the server: {error or type(error).__name__}") from error
+        finally:
+            connection.close()
+
+    def send(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        body: typing.Optional[typing.Mapping[str, typing.Any]],
+        headers: typing.Mapping[str, str],
+    ) -> http.client.HTTPResponse:
+        """The answer, its body still to be read."""
+        sent = {"Accept": "application/json", **headers}
+        if self._token:
+            sent["Authorization"] = f"Bearer {self._token}"
+        content = None
+        if body is not None:
+            content = json.dumps(body).encode("ascii")
+            sent["Content-Type"] = "application/json"
+        connection.request(method, self._prefix + path, body=content, headers=sent)
+        return connection.getresponse()
+
+    def connect(self) -> http.client.HTTPConnection:
+        """A connection that is made when it is first used."""
+        parts = self._parts
+        if parts.scheme == "unix":
+            return _UnixConnection(parts.path, self._timeout)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        port = parts.port or (443 if parts.scheme == "https" else 8060 if parts.scheme == "http" else None)
+        return kind(parts.hostname or "", port, timeout=self._timeout)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout: typing.Optional[float]) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def problem(status: int, text: bytes) -> ServerError:
+    """The exception that an answer with a problem is."""
+    try:
+        data = loads(text)
+        detail = data.get("detail") or data.get("title") or ""
+        field, hint = data.get("field"), data.get("hint")
+        named = f"{field}: {detail}" if field else str(detail)
+    except (ValueError, RecursionError, AttributeError):
+        named, hint = text[:200].decode("utf-8", "replace"), None
+    return ServerError(f"the server answers {status}: {named}".rstrip(": "), hint, status=status)
