@@ -66,6 +66,7 @@ impl EncodedSteps {
 #[allow(missing_docs, reason = "documented at `Slots`")]
 pub struct SlotsSpec<'a> {
     pub namespaces: u64,
+    pub reuses_networks: bool,
     pub steps: &'a EncodedSteps,
     pub guest: GuestSpec,
     pub seal: CString,
@@ -85,6 +86,7 @@ pub fn encode(
     w.bytes(init_filter).flag(in_place).flag(slots.is_some());
     if let Some(slots) = slots {
         w.u64(slots.namespaces);
+        w.flag(slots.reuses_networks);
         slots.steps.encode(&mut w);
         slots.guest.encode(&mut w);
         w.string(&slots.seal);

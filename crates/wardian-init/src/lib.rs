@@ -29,6 +29,8 @@ mod guest;
 #[cfg(not(feature = "supervisor"))]
 mod life;
 #[cfg(not(feature = "supervisor"))]
+mod networks;
+#[cfg(not(feature = "supervisor"))]
 mod setup;
 #[cfg(not(feature = "supervisor"))]
 mod slot;
@@ -67,6 +69,9 @@ pub const ORDER_ARM: u8 = 3;
 pub const ORDER_RESIZE: u8 = 4;
 /// Most bytes of an order.
 pub const ORDER_BYTES: usize = 4400;
+
+/// Most slots of a zygote at once.
+pub const MOST_SLOTS: usize = 1024;
 
 /// Most descriptors with an order.
 pub const MOST_PASSED: usize = 16;

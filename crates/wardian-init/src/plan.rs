@@ -257,6 +257,8 @@ pub struct Plan<'a> {
 pub struct Slots<'a> {
     /// The namespaces of a slot's init: `CLONE_NEW*`.
     pub namespaces: u64,
+    /// Whether it may have the network namespace of a slot that is gone.
+    pub reuses_networks: bool,
     /// What a slot's init does, in its copy of the zygote's root.
     pub steps: List<'a>,
     /// The one that is forked from the zygote; it executes nothing.
@@ -296,6 +298,7 @@ impl<'a> Slots<'a> {
     fn decode(r: &mut Reader<'a>) -> Option<Slots<'a>> {
         Some(Slots {
             namespaces: r.u64()?,
+            reuses_networks: r.flag()?,
             steps: List::read(r)?,
             guest: Guest::decode(r)?,
             seal: r.string()?,

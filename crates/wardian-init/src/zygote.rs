@@ -7,7 +7,7 @@ use crate::message::{MESSAGE_BYTES, Message, Usage};
 use crate::plan::{Plan, Slot, Slots};
 use crate::stage::Stage;
 use crate::watch;
-use crate::{MOST_PASSED, guest};
+use crate::{MOST_PASSED, MOST_SLOTS, guest};
 use core::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use wardian_sys::file::{POLLIN, PollFd};
 use wardian_sys::memory::{self, Place};
@@ -23,7 +23,6 @@ const CHANNEL: Slot = Slot(2);
 const JOINS: u32 = 7;
 /// Where the zygote's own descriptors are, above all those.
 const OWN: i32 = 100;
-const MOST_CHILDREN: usize = 1024;
 
 static PLAN: Place<Slots<'static>> = Place::new();
 static ORDERS: AtomicI32 = AtomicI32::new(-1);
@@ -31,7 +30,7 @@ static CHILDREN: AtomicI32 = AtomicI32::new(-1);
 /// How many descriptors the last order brought.
 static BROUGHT: AtomicI32 = AtomicI32::new(0);
 /// Pid and control socket of each child.
-static TABLE: [AtomicU64; MOST_CHILDREN] = [const { AtomicU64::new(0) }; MOST_CHILDREN];
+static TABLE: [AtomicU64; MOST_SLOTS] = [const { AtomicU64::new(0) }; MOST_SLOTS];
 
 fn answer(result: Result<()>) -> i32 {
     match result {

@@ -5,8 +5,9 @@
 
 use crate::life::Failure;
 use crate::message::{MESSAGE_BYTES, Message};
+use crate::networks::Networks;
 use crate::plan::{Plan, Slots};
-use crate::{MOST_PASSED, STEP_GUEST, STEP_SLOT, guest, setup, slot, watch};
+use crate::{MOST_PASSED, MOST_SLOTS, STEP_GUEST, STEP_SLOT, guest, setup, slot, watch};
 use core::fmt::Write;
 use wardian_sys::clone::{self, Tenant};
 use wardian_sys::file::{POLLIN, PollFd};
@@ -15,8 +16,6 @@ use wardian_sys::signal::{SIGCHLD, SignalSet, signalfd};
 use wardian_sys::socket::receive;
 use wardian_sys::{Errno, Fd, Result, file, memory, mount, process};
 
-/// Most slots at once: what one id map has room for.
-const MOST_SLOTS: usize = 340;
 const STACK_BYTES: usize = 16 * 1024;
 
 /// The whole life after the go.
@@ -39,6 +38,7 @@ pub(crate) fn run(
         context,
         proc,
         zygote,
+        networks: Networks::NONE,
         tenants: [const { None }; MOST_SLOTS],
         stacks: [const { None }; MOST_SLOTS],
     };
@@ -58,7 +58,9 @@ struct Keeper {
     context: &'static slot::Context,
     proc: Fd,
     zygote: i32,
-    tenants: [Option<Tenant>; MOST_SLOTS],
+    networks: Networks,
+    /// Each with its network namespace, if that is used again.
+    tenants: [Option<(Tenant, Option<Fd>)>; MOST_SLOTS],
     /// Of slots that are gone.
     stacks: [Option<&'static mut [u8]>; MOST_SLOTS],
 }
@@ -73,7 +75,7 @@ impl Keeper {
                     return Message::Exited { status: reaped.status, usage: Default::default() }
                         .send(control, None);
                 }
-                self.forget(&reaped);
+                self.forget(&reaped)?;
             }
             let wait = |fd: Fd| PollFd { fd: fd.number(), events: POLLIN, revents: 0 };
             let mut fds = [wait(control), wait(children)];
@@ -118,31 +120,36 @@ impl Keeper {
             Some(stack) => stack,
             None => memory::allocate_pages(STACK_BYTES)?,
         };
-        let flags = self.context.slots.namespaces;
+        let (mut flags, mut network) = (self.context.slots.namespaces, None);
+        if self.context.slots.reuses_networks {
+            network = Some(self.networks.enter(self.proc)?);
+            flags &= !clone::NEWNET;
+        }
         let started = clone::start_in(flags, stack, SIGCHLD, slot::main, self.context, control.number());
         let (tenant, pidfd) = started.map_err(|(errno, _)| errno)?;
         let pid = tenant.pid();
-        *place = Some(tenant);
+        *place = Some((tenant, network));
         let told = map_ids(self.proc, pid, guest, &self.context.slots)
             .and_then(|()| Message::Init { pid }.send(control, Some(pidfd.fd())));
         file::close(pidfd.fd())?;
         told
     }
 
-    /// Takes the stack of a slot's init back.
-    fn forget(&mut self, reaped: &Reaped) {
+    /// Takes back what a slot had: its init's stack, its network namespace.
+    fn forget(&mut self, reaped: &Reaped) -> Result<()> {
         for place in &mut self.tenants {
-            match place.take().map(|tenant| tenant.leave(reaped)) {
-                Some(Ok(stack)) => {
+            match place.take().map(|(tenant, network)| (tenant.leave(reaped), network)) {
+                Some((Ok(stack), network)) => {
                     if let Some(free) = self.stacks.iter_mut().find(|free| free.is_none()) {
                         *free = Some(stack);
                     }
-                    return;
+                    return network.map_or(Ok(()), |network| self.networks.give_back(network));
                 }
-                Some(Err(tenant)) => *place = Some(tenant),
+                Some((Err(tenant), network)) => *place = Some((tenant, network)),
                 None => {}
             }
         }
+        Ok(())
     }
 }
 

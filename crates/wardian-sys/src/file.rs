@@ -170,9 +170,9 @@ pub fn umask(mask: u32) {
     let _ = unsafe { syscall!(nr::UMASK, mask) };
 }
 
-/// Locks one byte of a file that need not have it, for as long as this opening of the file lasts; `EAGAIN` if another
-/// opening has it (`F_OFD_SETLK`, fcntl_locking(2)). The file must be open for writing.
-pub fn lock_byte(fd: Fd, at: i64) -> Result<()> {
+/// Locks bytes of a file that need not have them, for as long as this opening of the file lasts; `EAGAIN` if another
+/// opening has one of them (`F_OFD_SETLK`, fcntl_locking(2)). The file must be open for writing.
+pub fn lock_bytes(fd: Fd, start: i64, len: i64) -> Result<()> {
     const F_OFD_SETLK: usize = 37;
     const F_WRLCK: i16 = 1;
     const SEEK_SET: i16 = 0;
@@ -186,7 +186,7 @@ pub fn lock_byte(fd: Fd, at: i64) -> Result<()> {
         /// Must be 0.
         pid: i32,
     }
-    let lock = Lock { kind: F_WRLCK, whence: SEEK_SET, start: at, len: 1, pid: 0 };
+    let lock = Lock { kind: F_WRLCK, whence: SEEK_SET, start, len, pid: 0 };
     // SAFETY: the kernel reads a `struct flock` that outlives the call.
     unsafe { syscall!(nr::FCNTL, fd.number(), F_OFD_SETLK, &raw const lock) }.map(drop)
 }

@@ -138,10 +138,10 @@ pub fn unshare(flags: usize) -> Result<()> {
     unsafe { syscall!(nr::UNSHARE, flags) }.map(drop)
 }
 
-/// Joins the namespaces of `flags` of the process behind a pidfd (Linux ≥ 5.8).
-pub fn setns(pidfd: Fd, flags: usize) -> Result<()> {
+/// Joins the namespaces of `flags` of the process behind a pidfd (Linux ≥ 5.8), or the one that the descriptor is.
+pub fn setns(to: Fd, flags: usize) -> Result<()> {
     // SAFETY: no memory is passed.
-    unsafe { syscall!(nr::SETNS, pidfd.number(), flags) }.map(drop)
+    unsafe { syscall!(nr::SETNS, to.number(), flags) }.map(drop)
 }
 
 /// A descriptor that refers to a child of ours.

@@ -31,9 +31,6 @@ pub struct Running {
     supervision: Supervision,
 }
 
-/// Most slots of a zygote: the lines that an id map has room for.
-pub(super) const MOST_SLOTS: usize = 338;
-
 impl Running {
     pub(super) fn new(supervision: Supervision) -> Running {
         Running { supervision }
@@ -88,7 +85,7 @@ fn launch_connected(
     let accepted = plan.accepted;
     let ids = if plan.own_ids {
         let (first, count) = plan.policy.identity.uid_range;
-        Some(ids::lease(first, count)?)
+        Some(ids::lease(first, count, 1)?)
     } else {
         None
     };

@@ -11,7 +11,7 @@ use super::supervise::receive;
 use super::{init, launch};
 use crate::limits::cgroup::{Cgroup, CgroupLimits, Version};
 use crate::plan::{GuestPlan, Plan, WarmPlan};
-use crate::policy::Identity;
+use crate::policy::{Identity, Network};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::fs;
 use std::io;
@@ -39,7 +39,7 @@ pub(crate) struct Zygote {
     guests: Mutex<Guests>,
     /// Nobody reads them any more, but a library may write.
     _streams: [OwnedFd; 2],
-    _leases: Vec<IdLease>,
+    _ids: Option<IdLease>,
 }
 
 /// Ids of guests: those inside the zygote's user namespace that are free, with those outside.
@@ -58,8 +58,8 @@ pub(super) struct GuestId {
 
 impl Zygote {
     /// Starts one, and waits until everything is loaded; `slots` is how many there may be at once.
-    pub(crate) fn start(plan: WarmPlan, preload: &[String], slots: usize) -> Result<Zygote, SandboxError> {
-        let leases = lease(&plan.zygote, slots)?;
+    pub(crate) fn start(plan: WarmPlan, preload: &[String], slots: u32) -> Result<Zygote, SandboxError> {
+        let ids = lease(&plan.zygote, slots)?;
         let base = &plan.zygote;
         // Counted, not limited: it is trusted, and what a fork costs before the child has moved is charged to it.
         let limits = CgroupLimits {
@@ -92,7 +92,7 @@ impl Zygote {
         let mut begun = Begun::with(&wardian_sys::caps::ZYGOTE_SET_UP, base.namespaces, Some(&base.cgroups))?;
         let born_into = begun.take_cgroup(&limits)?;
         let Begun { init, control, .. } = begun;
-        let guests = Mutex::new(map_ids(init.pid(), &leases, &base.policy.identity)?);
+        let guests = Mutex::new(map_ids(init.pid(), ids.as_ref(), slots, &base.policy.identity)?);
         launch::go(&control, &fds, bytes.len())?;
         drop(fds);
         drop((guest_channel, zygote_orders, stdout.guests, stderr.guests, stdin));
@@ -104,7 +104,7 @@ impl Zygote {
             cgroup: born_into.or(joined),
             guests,
             _streams: [stdout.ours, stderr.ours],
-            _leases: leases,
+            _ids: ids,
         };
         write(
             &zygote.orders,
@@ -216,44 +216,38 @@ pub(super) fn write(socket: &OwnedFd, bytes: &[u8], step: &str) -> Result<(), Sa
         .map_err(SandboxError::at(step))
 }
 
-/// Two ids a lease; the zygote and all set-up have the first, each guest one of the others.
-fn lease(plan: &Plan, slots: usize) -> Result<Vec<IdLease>, SandboxError> {
+/// One id for the zygote and all set-up, one for what is the guest's in the zygote's own root, one for each guest.
+fn lease(plan: &Plan, slots: u32) -> Result<Option<IdLease>, SandboxError> {
     if !plan.own_ids {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let (first, range) = plan.policy.identity.uid_range;
-    (0..slots.div_ceil(2) + 1).map(|_| ids::lease(first, range)).collect()
+    ids::lease(first, range, 1 + slots).map(Some)
 }
 
 /// Writes the id maps of the zygote's user namespace, and says which guests' ids there are then.
-fn map_ids(pid: i32, leases: &[IdLease], identity: &Identity) -> Result<Guests, SandboxError> {
+fn map_ids(pid: i32, ids: Option<&IdLease>, slots: u32, identity: &Identity) -> Result<Guests, SandboxError> {
     let write = |file: &str, text: &str| {
         fs::write(format!("/proc/{pid}/{file}"), text)
             .map_err(SandboxError::at(format!("write the zygote's {file}")))
     };
-    let Some((own, others)) = leases.split_first() else {
+    let Some(ids) = ids else {
         write("setgroups", "deny")?;
         write("uid_map", &format!("0 {} 1\n", rustix::process::geteuid().as_raw()))?;
         write("gid_map", &format!("0 {} 1\n", rustix::process::getegid().as_raw()))?;
-        let free = (0..launch::MOST_SLOTS).map(|_| GuestId { inside: 0, host: None }).collect();
-        return Ok(Guests { free });
+        return Ok(Guests { free: (0..slots).map(|_| GuestId { inside: 0, host: None }).collect() });
     };
-    let map = |own_guest: u32, rest: &str| match own_guest {
-        0 => format!("0 {} 1\n{rest}", own.set_up),
+    let first = ids.guest + 1;
+    let guests = format!("{FIRST_GUEST} {first} {slots}\n");
+    let map = |own_guest: u32| match own_guest {
+        0 => format!("0 {} 1\n{guests}", ids.set_up),
         // What is the guest's in the zygote's own root, which no guest sees, has an owner too.
-        inside => format!("0 {} 1\n{inside} {} 1\n{rest}", own.set_up, own.guest),
+        inside => format!("0 {} 1\n{inside} {} 1\n{guests}", ids.set_up, ids.guest),
     };
-    let mut others_map = String::new();
-    let mut free = Vec::new();
-    for (index, lease) in (0u32..).zip(others) {
-        let inside = FIRST_GUEST + index * 2;
-        others_map += &format!("{inside} {} 2\n", lease.set_up);
-        free.push(GuestId { inside, host: Some(lease.set_up) });
-        free.push(GuestId { inside: inside + 1, host: Some(lease.guest) });
-    }
-    write("uid_map", &map(identity.uid, &others_map))?;
-    write("gid_map", &map(identity.gid, &others_map))?;
-    Ok(Guests { free })
+    write("uid_map", &map(identity.uid))?;
+    write("gid_map", &map(identity.gid))?;
+    let id = |index| GuestId { inside: FIRST_GUEST + index, host: Some(first + index) };
+    Ok(Guests { free: (0..slots).map(id).collect() })
 }
 
 fn encode(plan: &WarmPlan, first_join: u32, joins: usize, orders: u32) -> Vec<u8> {
@@ -295,6 +289,8 @@ fn encode(plan: &WarmPlan, first_join: u32, joins: usize, orders: u32) -> Vec<u8
     let guest = GuestSpec { result, ..spec(&plan.run.guest, Vec::new()) };
     let slots = SlotsSpec {
         namespaces: zygote.namespaces,
+        // Then there are no sockets but local ones.
+        reuses_networks: plan.run.policy.network == Network::None,
         steps: plan.run.steps.encoded(),
         guest,
         seal: plan.seal.clone(),

@@ -1,4 +1,7 @@
 //! The pool: one zygote at a time, sandboxes ready ahead of demand, a bounded queue.
+//!
+//! Making a sandbox is a conversation of several processes, each of which waits for the next: several are made at once,
+//! so that no core waits for them.
 
 use super::preload::Loads;
 use super::{Job, JobLimits, Preload, WarmError};
@@ -12,6 +15,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use wardian_init::MOST_SLOTS;
 
 /// The two halves of the harness, by the names that Python finds them by.
 const HARNESS: [(&str, &[u8]); 2] = [
@@ -20,6 +24,10 @@ const HARNESS: [(&str, &[u8]); 2] = [
 ];
 /// How long the maker of sandboxes waits after a failure, at first and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// Most threads that make sandboxes: a zygote forks one child after the other.
+const MOST_MAKERS: usize = 4;
+/// Most sandboxes of a pool.
+const MOST: usize = MOST_SLOTS - MOST_MAKERS - 1;
 /// How often a job takes another sandbox when the one it has ended before it began.
 const ATTEMPTS: usize = 3;
 
@@ -80,7 +88,7 @@ pub struct Levels {
 /// Dropping it ends every run.
 pub struct Pool {
     shared: Arc<Shared>,
-    maker: Option<JoinHandle<()>>,
+    makers: Vec<JoinHandle<()>>,
 }
 
 struct Shared {
@@ -102,6 +110,12 @@ struct State {
     queue: VecDeque<u64>,
     next_ticket: u64,
     generation: u64,
+    /// Jobs that have their turn, and no sandbox yet.
+    waiting: usize,
+    /// Sandboxes being made.
+    making: usize,
+    /// Whether a zygote is being made.
+    renewing: bool,
     /// Sandboxes made from this zygote.
     made: u64,
     born: Instant,
@@ -131,6 +145,9 @@ impl Pool {
             queue: VecDeque::new(),
             next_ticket: 0,
             generation: 0,
+            waiting: 0,
+            making: 0,
+            renewing: false,
             made: 0,
             born: Instant::now(),
             draining: false,
@@ -153,14 +170,15 @@ impl Pool {
             state.made = 1;
             state.ready.push_back(first);
         }
-        let maker = {
-            let shared = Arc::clone(&shared);
+        // What fails here ends the others.
+        let mut pool = Pool { shared, makers: Vec::new() };
+        for _ in 0..pool.shared.makers() {
+            let shared = Arc::clone(&pool.shared);
             let thread = std::thread::Builder::new().name("wardian-pool".into());
-            thread
-                .spawn(move || shared.make())
-                .map_err(|error| SandboxError::at("start the pool's thread")(error))?
-        };
-        Ok(Pool { shared, maker: Some(maker) })
+            let maker = thread.spawn(move || shared.make());
+            pool.makers.push(maker.map_err(|error| SandboxError::at("start the pool's threads")(error))?);
+        }
+        Ok(pool)
     }
 
     /// Runs a job in the next sandbox that is ready; blocks until everything of it is gone.
@@ -221,9 +239,6 @@ impl Pool {
     }
 }
 
-/// Most sandboxes of a pool.
-const MOST: usize = 300;
-
 impl Drop for Pool {
     fn drop(&mut self) {
         {
@@ -232,7 +247,7 @@ impl Drop for Pool {
         }
         self.shared.wanted.notify_all();
         self.shared.changed.notify_all();
-        if let Some(maker) = self.maker.take() {
+        for maker in self.makers.drain(..) {
             let _ = maker.join();
         }
         let (ready, zygote) = {
@@ -265,8 +280,8 @@ impl Shared {
         let files = harness.into_iter().chain(self.loads.files.iter().cloned()).collect();
         let plan = WarmPlan::build(options.policy.clone(), options.python.clone(), files, &self.host)?;
         // While one zygote makes place for the next, both have sandboxes.
-        let slots = options.ready + options.running + 2;
-        Ok(Arc::new(Zygote::start(plan, &self.loads.names, slots)?))
+        let slots = options.ready + options.running + self.makers() + 1;
+        Ok(Arc::new(Zygote::start(plan, &self.loads.names, u32::try_from(slots).unwrap_or(u32::MAX))?))
     }
 
     /// Waits for a turn, first come first served.
@@ -321,8 +336,10 @@ impl Shared {
             if is_cancelled(cancel) {
                 return Err(WarmError::Cancelled);
             }
+            state.waiting += 1;
             self.wanted.notify_one();
             state = self.wait(state, cancel);
+            state.waiting -= 1;
         }
     }
 
@@ -336,19 +353,25 @@ impl Shared {
         }
     }
 
-    /// The maker's thread: replaces what was used, and the zygote when it is old or gone.
+    /// How many threads make sandboxes.
+    fn makers(&self) -> usize {
+        self.host.cpus.len().clamp(1, MOST_MAKERS)
+    }
+
+    /// A maker's thread: replaces what was used, and the zygote when it is old or gone.
     fn make(&self) {
         // What killed supervisors left; what cannot be removed is the next sweep's.
         drop(crate::limits::cgroup::gc(self.host.cgroups()));
         let mut pause = PAUSES.0;
-        while let Some(zygote) = self.next_order() {
-            let made = zygote.map_or_else(
-                || self.new_zygote().map(Made::Zygote),
-                |zygote| {
-                    ReadySlot::make(&zygote).map(|slot| Made::Slot(Box::new(slot))).map_err(WarmError::from)
-                },
-            );
+        while let Some(order) = self.next_order() {
+            let made = match &order {
+                Order::Zygote => self.new_zygote().map(Made::Zygote),
+                Order::Slot(zygote) => {
+                    ReadySlot::make(zygote).map(|slot| Made::Slot(Box::new(slot))).map_err(WarmError::from)
+                }
+            };
             let mut state = self.lock();
+            state.fulfil(&order);
             match made {
                 Ok(made) => {
                     state.take_in(made);
@@ -367,23 +390,15 @@ impl Shared {
         }
     }
 
-    /// Waits until there is something to make: a zygote (`None`), or a sandbox of one. None at the end.
-    fn next_order(&self) -> Option<Option<Arc<Zygote>>> {
+    /// Waits until there is something to make; none at the end.
+    fn next_order(&self) -> Option<Order> {
         let mut state = self.lock();
         loop {
             if state.ended {
                 return None;
             }
-            let rotation = self.options.rotation;
-            let old = state.made >= rotation.sandboxes || state.born.elapsed() >= rotation.age;
-            match state.zygote.as_ref().filter(|zygote| zygote.is_alive() && !old) {
-                None => return Some(None),
-                Some(zygote) if state.ready.len() < self.options.ready.max(usize::from(state.waits())) => {
-                    let zygote = Arc::clone(zygote);
-                    state.made += 1;
-                    return Some(Some(zygote));
-                }
-                Some(_) => {}
+            if let Some(order) = state.order(&self.options) {
+                return Some(order);
             }
             // The zygote's age is looked at now and then.
             let waited = self.wanted.wait_timeout(state, Duration::from_secs(1));
@@ -396,15 +411,41 @@ fn is_cancelled(cancel: Option<&Cancel>) -> bool {
     cancel.is_some_and(Cancel::is_called)
 }
 
+/// What a maker is to make.
+enum Order {
+    Zygote,
+    Slot(Arc<Zygote>),
+}
+
 enum Made {
     Zygote(Arc<Zygote>),
     Slot(Box<ReadySlot>),
 }
 
 impl State {
-    /// Whether somebody may be waiting for a sandbox.
-    fn waits(&self) -> bool {
-        self.running > 0 && self.ready.is_empty()
+    /// What is missing and nobody makes yet.
+    fn order(&mut self, options: &PoolOptions) -> Option<Order> {
+        let rotation = options.rotation;
+        let old = self.made >= rotation.sandboxes || self.born.elapsed() >= rotation.age;
+        let Some(zygote) = self.zygote.as_ref().filter(|zygote| zygote.is_alive() && !old) else {
+            let first = !std::mem::replace(&mut self.renewing, true);
+            return first.then_some(Order::Zygote);
+        };
+        if self.ready.len() + self.making >= options.ready.max(self.waiting) {
+            return None;
+        }
+        let zygote = Arc::clone(zygote);
+        self.made += 1;
+        self.making += 1;
+        Some(Order::Slot(zygote))
+    }
+
+    /// A maker has done what it could.
+    fn fulfil(&mut self, order: &Order) {
+        match order {
+            Order::Zygote => self.renewing = false,
+            Order::Slot(_) => self.making -= 1,
+        }
     }
 
     fn adopt(&mut self, zygote: Arc<Zygote>) {

@@ -11,8 +11,8 @@ use wardian::warm::{Job, JobProgram, Pool, PoolOptions, Preload, Rotation};
 fn limits_hold() {
     let mut policy = preset("python");
     let micros = policy::Duration::from_micros;
-    policy.limits.wall = micros(1_500_000);
-    policy.limits.cpu_time = micros(500_000);
+    policy.limits.wall = micros(5_000_000);
+    policy.limits.cpu_time = micros(300_000);
     policy.limits.memory = policy::Bytes(96 << 20);
     policy.limits.disk = policy::Bytes(8 << 20);
     policy.limits.output = policy::Bytes(4096);
@@ -52,10 +52,39 @@ fn limits_hold() {
     assert_eq!(report.limits.wall_us, 200_000);
     assert!(report.usage.wall_us < 1_000_000, "{}", report.usage.wall_us);
     let raised = Job {
-        limits: wardian::warm::JobLimits { wall: Some(micros(9_000_000)), ..Default::default() },
+        limits: wardian::warm::JobLimits { wall: Some(micros(90_000_000)), ..Default::default() },
         ..Job::new(JobProgram::Code("".into()))
     };
     assert!(pool.run(&raised, code("").connections()).is_err());
+}
+
+/// A socket in a message that nobody has received is the last to go.
+#[test]
+fn a_network_namespace_is_used_again_with_nothing_left_in_it() {
+    let pool = pool(&preset("python"), 1, 1);
+    let leave = "import array, socket
+left = socket.socket(socket.AF_UNIX)
+left.bind('\\0left')
+left.listen()
+one, other = socket.socketpair()
+rights = array.array('i', [left.fileno(), one.fileno(), other.fileno()])
+one.sendmsg([b'x'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+";
+    let look = "import os, socket
+seen = open('/proc/self/net/unix').read().count('left')
+socket.socket(socket.AF_UNIX).bind('\\0left')
+print(seen, os.readlink('/proc/self/ns/net'))
+";
+    let mut namespaces = std::collections::BTreeSet::new();
+    const ROUNDS: usize = 6;
+    for _ in 0..ROUNDS {
+        let left = code(leave).warm(&pool);
+        assert_eq!(left.exit_code, Some(0), "{left:?}");
+        let seen = code(look).warm(&pool);
+        assert!(seen.stdout.text.starts_with("0 net:["), "{seen:?}");
+        namespaces.insert(code(look).warm(&pool).stdout.text);
+    }
+    assert!(namespaces.len() < ROUNDS, "each had a namespace of its own: {namespaces:?}");
 }
 
 #[test]

@@ -1,0 +1,57 @@
+//! Network namespaces of slots. Making one and taking it apart costs the kernel more than all else of a slot, and so
+//! one whose slot is gone is used again: only where a program can have no socket but local ones, and only when none is
+//! left in it. It has no interface that is up, and nobody who was in it had a right over it: there is nothing else that
+//! could stay.
+
+use crate::MOST_SLOTS;
+use wardian_sys::{Fd, Result, file, process};
+
+/// Those that are free.
+pub(crate) struct Networks {
+    free: [Fd; MOST_SLOTS],
+    count: usize,
+}
+
+impl Networks {
+    pub(crate) const NONE: Networks = Networks { free: [Fd::NONE; MOST_SLOTS], count: 0 };
+
+    /// Enters one in which nothing is, and answers what keeps it: a process that is cloned now is in it, too. `proc` is
+    /// a proc of this process's pid namespace.
+    pub(crate) fn enter(&mut self, proc: Fd) -> Result<Fd> {
+        while let Some(left) = self.count.checked_sub(1) {
+            self.count = left;
+            let Some(network) = self.free.get(left).copied() else { break };
+            process::setns(network, process::NEWNET)?;
+            if is_empty(proc)? {
+                return Ok(network);
+            }
+            file::close(network)?;
+        }
+        process::unshare(process::NEWNET)?;
+        Ok(file::openat(proc, c"self/ns/net", file::O_RDONLY | file::O_CLOEXEC, 0)?.fd())
+    }
+
+    /// Its slot is gone, with every process that was in it.
+    pub(crate) fn give_back(&mut self, network: Fd) -> Result<()> {
+        match self.free.get_mut(self.count) {
+            Some(place) => {
+                *place = network;
+                self.count += 1;
+                Ok(())
+            }
+            None => file::close(network),
+        }
+    }
+}
+
+/// Whether this process's network namespace has no socket: those in messages that nobody has received can outlive
+/// every process for a while (unix(7), `SCM_RIGHTS`), with their names and what was sent to them.
+fn is_empty(proc: Fd) -> Result<bool> {
+    let sockets = file::openat(proc, c"self/net/unix", file::O_RDONLY | file::O_CLOEXEC, 0)?.fd();
+    let mut bytes = [0u8; 128];
+    let read = file::read(sockets, &mut bytes);
+    file::close(sockets)?;
+    // One line is the heading.
+    let lines = bytes.iter().take(read?).filter(|byte| **byte == b'\n').count();
+    Ok(lines == 1)
+}
