@@ -6,6 +6,7 @@
 
 mod covers;
 mod devices;
+mod digest;
 mod error;
 mod etc;
 mod filter;
@@ -22,6 +23,7 @@ mod warm;
 pub use error::PlanError;
 pub use program::Program;
 
+pub(crate) use digest::PolicyDigest;
 pub(crate) use guest::{GuestPlan, limits_file_size};
 pub(crate) use in_place::InPlace;
 pub(crate) use root::HostTree;
@@ -75,6 +77,7 @@ pub struct Plan {
     /// When the run was accepted.
     pub(crate) accepted: std::time::Instant,
     pub(crate) policy: Policy,
+    pub(crate) policy_digest: PolicyDigest,
     /// Namespaces that init is cloned into.
     pub(crate) namespaces: u64,
     pub(crate) steps: Arc<Steps>,
@@ -193,6 +196,7 @@ impl Plan {
             landlock_abi: host.landlock_abi,
             in_place,
             policy: request.policy,
+            policy_digest: PolicyDigest::default(),
         })
     }
 

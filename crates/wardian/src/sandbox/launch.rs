@@ -46,6 +46,11 @@ impl Running {
     /// # Errors
     /// Only failures of ours or of the host.
     pub fn wait(self) -> Result<Report, SandboxError> {
+        self.wait_but_keep_cgroup().map(|(report, _)| report)
+    }
+
+    /// Like [`wait`](Running::wait), but what was its cgroup, in which nothing is left, goes when the caller drops it.
+    pub(crate) fn wait_but_keep_cgroup(self) -> Result<(Report, Option<Cgroup>), SandboxError> {
         self.supervision.until_gone()
     }
 }
@@ -141,6 +146,8 @@ fn launch_connected(
     let prepared = Instant::now();
     go(&control, &slots, bytes.len())?;
     drop(slots);
+    // Init is at work, and we would wait.
+    plan.policy_digest.of(&plan.policy);
     let held = Held { plan, _ids: ids, slot: None, collect, private };
 
     let accounting = Accounting::new(born_into.or(joined), &held.plan);

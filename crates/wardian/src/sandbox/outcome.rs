@@ -15,7 +15,6 @@ use crate::report::{
 };
 use base64::Engine;
 use rustix::fs::StatVfs;
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -176,7 +175,7 @@ pub(super) struct Taken {
 pub(super) fn report(
     mut held: Held,
     facts: Facts,
-    accounting: Accounting,
+    accounting: &Accounting,
     init_status: i32,
     taken: Taken,
     denials: Vec<Denial>,
@@ -185,7 +184,7 @@ pub(super) fn report(
         return Err(SandboxError::set_up(&held.plan, step, errno));
     }
     let scratch = scratch_statistics(&facts, &held);
-    let refusals = Refusals::seen(&accounting, scratch.as_ref());
+    let refusals = Refusals::seen(accounting, scratch.as_ref());
     let ending = match not_started(&facts) {
         Some(ending) => ending?,
         None => {
@@ -202,7 +201,7 @@ pub(super) fn report(
         fill_disk(scratch, &mut usage, &mut usage_source);
     }
     let denials = denials.into_iter().chain(refusals.denials(&held.plan.policy.limits)).collect();
-    let enforced_by = enforcement::enforced_by(&held, &facts, &accounting);
+    let enforced_by = enforcement::enforced_by(&held, &facts, accounting);
     let limits = effective(&held.plan);
     let message = message::sentence(&ending, &limits, &usage, &held.plan);
     let (result, result_missing) = taken.result.map_or((None, None), result);
@@ -251,17 +250,12 @@ fn micros(duration: Duration) -> u64 {
 fn id() -> String {
     let mut bytes = [0u8; 16];
     let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-    hex(&bytes)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:032x}", u128::from_be_bytes(bytes))
 }
 
 fn policy_ref(held: &Held) -> PolicyRef {
     let policy = &held.plan.policy;
-    let text = crate::policy::to_toml(policy).unwrap_or_default();
-    PolicyRef { name: policy.name.clone(), sha256: hex(&Sha256::digest(text.as_bytes())) }
+    PolicyRef { name: policy.name.clone(), sha256: held.plan.policy_digest.of(policy).to_owned() }
 }
 
 fn effective(plan: &crate::plan::Plan) -> EffectiveLimits {

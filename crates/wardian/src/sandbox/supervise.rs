@@ -11,6 +11,7 @@ use super::pass;
 use super::private::Private;
 use super::streams::{Ends, Taker};
 use super::terminal::Resizer;
+use crate::limits::cgroup::Cgroup;
 use crate::plan::Plan;
 use crate::report::Report;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -128,8 +129,8 @@ impl Supervision {
         self.init.pid().cast_unsigned()
     }
 
-    /// Watches, kills when a limit says so, and reports when everything inside is gone.
-    pub(super) fn until_gone(mut self) -> Result<Report, SandboxError> {
+    /// Watches, kills when a limit says so, and reports when everything inside is gone; its cgroup is left.
+    pub(super) fn until_gone(mut self) -> Result<(Report, Option<Cgroup>), SandboxError> {
         if let Some(private) = &self.held.private {
             self.facts.scratch =
                 Some(private.work().map_err(SandboxError::at("keep its private directory"))?);
@@ -158,14 +159,15 @@ impl Supervision {
         self.drain_control()?;
         self.drain_channel()?;
         let denials = self.denials.into_list();
-        outcome::report(
+        let report = outcome::report(
             self.held,
             self.facts,
-            self.accounting,
+            &self.accounting,
             init_status,
             outcome::Taken { stdout: self.streams.stdout, stderr: self.streams.stderr, result: self.result },
             denials,
-        )
+        )?;
+        Ok((report, self.accounting.cgroup.take()))
     }
 
     fn streams_are_done(&self) -> bool {

@@ -99,6 +99,9 @@ impl Job {
     pub(super) fn plan(&self, base: &Plan) -> Result<Plan, WarmError> {
         let mut plan = base.clone();
         plan.policy.limits = self.limits.lay_over(base)?;
+        if plan.policy.limits != base.policy.limits {
+            plan.policy_digest = Default::default();
+        }
         plan.inputs.clone_from(&self.inputs);
         Ok(plan)
     }

@@ -6,6 +6,7 @@
 use super::preload::Loads;
 use super::{Job, JobLimits, Preload, WarmError};
 use crate::host::Host;
+use crate::limits::cgroup::Cgroup;
 use crate::plan::WarmPlan;
 use crate::policy::Policy;
 use crate::python;
@@ -116,6 +117,8 @@ struct State {
     making: usize,
     /// Whether a zygote is being made.
     renewing: bool,
+    /// Cgroups of runs that have ended: the next maker removes them, so that no report waits for that.
+    emptied: Vec<Cgroup>,
     /// Sandboxes made from this zygote.
     made: u64,
     born: Instant,
@@ -148,6 +151,7 @@ impl Pool {
             waiting: 0,
             making: 0,
             renewing: false,
+            emptied: Vec::new(),
             made: 0,
             born: Instant::now(),
             draining: false,
@@ -198,7 +202,10 @@ impl Pool {
             match job.with_frame(result, |frame| slot.arm(&plan, &job.inputs, frame)) {
                 Ok(armed) => {
                     let Some(connections) = connections.take() else { break };
-                    return Ok(armed.begin(plan, connections, accepted)?.wait()?);
+                    let (report, cgroup) =
+                        armed.begin(plan, connections, accepted)?.wait_but_keep_cgroup()?;
+                    self.shared.lock().emptied.extend(cgroup);
+                    return Ok(report);
                 }
                 Err(error) if attempt == ATTEMPTS => return Err(error.into()),
                 Err(_) => {}
@@ -250,11 +257,11 @@ impl Drop for Pool {
         for maker in self.makers.drain(..) {
             let _ = maker.join();
         }
-        let (ready, zygote) = {
+        let (ready, emptied, zygote) = {
             let mut state = self.shared.lock();
-            (std::mem::take(&mut state.ready), state.zygote.take())
+            (std::mem::take(&mut state.ready), std::mem::take(&mut state.emptied), state.zygote.take())
         };
-        drop((ready, zygote));
+        drop((ready, emptied, zygote));
     }
 }
 
@@ -396,6 +403,13 @@ impl Shared {
         loop {
             if state.ended {
                 return None;
+            }
+            if !state.emptied.is_empty() {
+                let emptied = std::mem::take(&mut state.emptied);
+                drop(state);
+                drop(emptied);
+                state = self.lock();
+                continue;
             }
             if let Some(order) = state.order(&self.options) {
                 return Some(order);
