@@ -28,7 +28,7 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
         Ok((options, report)) => {
             let outcome = run(&options).unwrap_or_else(|failure| {
                 say::error(&failure.text, failure.hint.as_deref());
-                failed()
+                failed(&failure)
             });
             let told = tell(report, &report_lines(&outcome));
             if let Err(error) = &told {
@@ -75,8 +75,12 @@ fn tell(sink: Sink, text: &str) -> io::Result<()> {
     }
 }
 
-fn failed() -> Outcome {
-    Outcome { verdict: safeexec::Verdict::InternalError, elapsed_s: 0, memory_kib: None, cpu_us: 0 }
+fn failed(failure: &Failure) -> Outcome {
+    let verdict = match failure.verdict {
+        Verdict::NotExecutable => not_executable(failure.reason),
+        _ => safeexec::Verdict::InternalError,
+    };
+    Outcome { verdict, elapsed_s: 0, memory_kib: None, cpu_us: 0 }
 }
 
 fn run(options: &Options) -> Result<Outcome, Failure> {
@@ -105,7 +109,7 @@ fn run(options: &Options) -> Result<Outcome, Failure> {
         unbuffered: false,
     };
     let host = Host::detect_with(cap::from_environment().map_err(|error| Failure::new(error, None))?);
-    let plan = Plan::build(request, &host).map_err(|error| Failure::new(&error, error.hint()))?;
+    let plan = Plan::build(request, &host).map_err(|error| Failure::of_plan(&error))?;
     let report = sandbox::run(plan, connect()?).map_err(|error| Failure::new(&error, error.hint()))?;
     if report.verdict == Verdict::NotExecutable {
         say::note(&report.message);
@@ -189,9 +193,6 @@ fn verdict(report: &Report) -> safeexec::Verdict {
     use safeexec::Verdict as Theirs;
     const SIGKILL: i32 = 9;
     const SIGSYS: i32 = 31;
-    /// What a shell says of a program that is not there, or cannot be executed.
-    const NOT_FOUND: u8 = 127;
-    const NOT_EXECUTABLE: u8 = 126;
     let signal = report.signal.as_ref().map_or(SIGKILL, |signal| signal.number);
     match report.verdict {
         Verdict::Ok => Theirs::Ok,
@@ -207,8 +208,12 @@ fn verdict(report: &Report) -> safeexec::Verdict {
             None => Theirs::Signal(signal),
         },
         Verdict::PolicyViolation => Theirs::Signal(SIGSYS),
-        Verdict::NotExecutable if report.reason == Reason::NotFound => Theirs::NonZeroExit(NOT_FOUND),
-        Verdict::NotExecutable => Theirs::NonZeroExit(NOT_EXECUTABLE),
+        Verdict::NotExecutable => not_executable(report.reason),
         Verdict::Cancelled | Verdict::SandboxError => Theirs::InternalError,
     }
+}
+
+/// A shell's exit codes for a program that is not there, or cannot be executed.
+fn not_executable(reason: Reason) -> safeexec::Verdict {
+    safeexec::Verdict::NonZeroExit(if reason == Reason::NotFound { 127 } else { 126 })
 }

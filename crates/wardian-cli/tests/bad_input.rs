@@ -154,11 +154,49 @@ fn policies_that_are_none() {
         ("nope.toml", &["`nope.toml`: No such file"]),
         ("./directory", &["`./directory`: Is a directory"]),
         ("unknown.toml", &["unknown.toml", "line 2", "unknown field `wal`", "hint: `wardian policy show"]),
-        ("zero.toml", &["zero.toml: `limits.wall`: must be above 0"]),
-        ("nul.toml", &["nul.toml: `environment.set`"]),
-        ("dotdot.toml", &["dotdot.toml: `files.mounts`: `/a/../b`"]),
+        ("zero.toml", &["zero.toml, line 2: `limits.wall`: must be above 0"]),
+        ("nul.toml", &["nul.toml, line 1: `environment.set`"]),
+        ("dotdot.toml", &["dotdot.toml, line 1: `files.mounts`: `/a/../b`"]),
     ] {
         place.refused(place.command(&["--policy", policy, "ok.py"]), words);
+    }
+}
+
+#[test]
+fn settings_that_contradict_each_other_or_cannot_be_enforced_have_their_line() {
+    let place = Place::new();
+    let file = place.path("policy.toml");
+    for (text, said) in [
+        ("\n[limits]\nmemory = '64M'\n", "line 3: `limits.disk`: 256M is more than `limits.memory` (64M)"),
+        ("extends = 'nope'\n", "line 1: `extends`: no preset is called `nope`; there are python, strict"),
+        ("[identity]\nuid = 4294967295\n", "line 2: `identity.uid`: "),
+        ("[scheduling]\nnice = 50\n", "line 2: `scheduling.nice`: must be 0 to 19"),
+        ("[environment]\nthreads = 0\n", "line 2: `environment.threads`: must be at least 1"),
+        (
+            "[environment]\ninherit = ['A=B']\n",
+            "line 2: `environment.inherit`: \"A=B\" is not a variable's name",
+        ),
+        ("[files]\ntools = ['git']\n", "line 2: `files.tools`: must be absolute paths"),
+        ("[files]\ntools = ['/no/git']\n", "`files.tools`: `/no/git`: No such file"),
+        (
+            "[files]\nroot = 'empty'\n[[files.mounts]]\ndst = '/'\ntype = 'tmpfs'\nwritable = true\n",
+            "line 3: `files.mounts`: `/`: the root itself is read-only",
+        ),
+        (
+            "[[files.mounts]]\ndst = '/a'\nsrc = '/usr'\n[[files.mounts]]\ndst = '/b'\ntype = 'symlink'\nsrc = '/a'\nwritable = true\n",
+            "line 4: `files.mounts`: `/b`: `writable` belongs to",
+        ),
+        (
+            "level = 'landlock'\nnetwork = 'loopback'\n",
+            "line 2: `network`: level \"landlock\" has no loopback",
+        ),
+        (
+            "level = 'landlock'\n\n[[files.mounts]]\ndst = '/d'\nsrc = '/usr'\n",
+            "line 3: `files.mounts`: level \"landlock\" has `/d`: files stay where they are",
+        ),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        place.refused(place.command(&["--policy", "policy.toml", "ok.py"]), &[said]);
     }
 }
 

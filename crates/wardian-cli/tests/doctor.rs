@@ -150,6 +150,33 @@ fn a_masked_proc_is_seen() {
     assert_eq!((status(&json, "proc"), code), ("warn", 0), "{json:#}");
 }
 
+/// The finding of a layer that is not well.
+fn finding<'a>(json: &'a Value, layer: &str) -> &'a Value {
+    json["findings"].as_array().unwrap().iter().find(|finding| finding["layer"] == layer).unwrap()
+}
+
+#[test]
+fn root_without_capabilities_or_proc_is_told_so() {
+    if !is_root() {
+        return;
+    }
+    let capabilities = ["setpriv", "--bounding-set=-sys_admin", WARDIAN, "doctor", "--json"];
+    let proc = ["unshare", "--mount", "sh", "-c", "umount -l /proc && exec \"$0\" doctor --json", WARDIAN];
+    for (words, detail, fix) in [
+        (&capabilities[..], "root without CAP_SYS_ADMIN", "run wardian as an ordinary user"),
+        (&proc[..], "/proc does not say", "`mount -t proc proc /proc`"),
+    ] {
+        let mut command = Command::new(words[0]);
+        let (json, code) = examine(command.args(&words[1..]).env_remove("WARDIAN_TEST_CAP"));
+        let identity = finding(&json, "identity");
+        assert_eq!((code, &identity["status"]), (1, &"fail".into()), "{json:#}");
+        assert!(identity["detail"].as_str().unwrap().contains(detail), "{json:#}");
+        assert!(identity["fix"].as_str().unwrap().contains(fix), "{json:#}");
+        let sandbox = finding(&json, "sandbox");
+        assert!(!sandbox["fix"].as_str().unwrap().contains("wardian doctor"), "{json:#}");
+    }
+}
+
 #[test]
 fn capped_features_are_missed() {
     let mut command = doctor(Path::new(WARDIAN));

@@ -116,8 +116,14 @@ fn what_is_wrong_is_said_and_is_no_success() {
     for (options, command, reason) in [
         (&["--cpu", "0"][..], &["/bin/sh"][..], "`--cpu`"),
         (&["--nonsense"], &["/bin/sh"], "`--nonsense`"),
-        (&["--nfile", "0"], &["/bin/sh"], "`limits.open_files`"),
-        (&[], &["./none"], "none"),
+        (&["--nfile", "0"], &["/bin/sh"], "`--nfile`: `0` is not a number from 16 to 1024"),
+        (&["--mem", "1000"], &["/bin/sh"], "`--mem`: `1000` is not a number from 1024"),
+        (
+            &[],
+            &["./none"],
+            "none`: No such file or directory (os error 2)\nCommand exited with non-zero status (127)",
+        ),
+        (&[], &["/"], "is a directory\nCommand exited with non-zero status (126)"),
         (&[], &[], "no program"),
         (&["--exec_dir", "/nonexistent"], &["/bin/sh"], "working directory"),
     ] {

@@ -29,8 +29,8 @@ pub(crate) struct Failure {
     pub(crate) text: String,
     pub(crate) hint: Option<String>,
     /// As reports say it.
-    verdict: Verdict,
-    reason: Reason,
+    pub(crate) verdict: Verdict,
+    pub(crate) reason: Reason,
 }
 
 impl Failure {
@@ -46,7 +46,7 @@ impl Failure {
         Failure { verdict: Verdict::NotExecutable, reason, ..Failure::new(text, hint) }
     }
 
-    fn of_plan(error: &PlanError) -> Failure {
+    pub(crate) fn of_plan(error: &PlanError) -> Failure {
         match error {
             PlanError::Program { source, .. } => Failure::of_program(error, error.hint(), source.kind()),
             _ => Failure::new(error, error.hint()),

@@ -155,7 +155,10 @@ fn run(options: &RunOptions, config: &NsjailConfig, import: Import) -> Result<Do
     let failed = |error: sandbox::SandboxError| Failure::new(&error, error.hint());
     let running = sandbox::launch(plan, connections, None).map_err(failed)?;
     let pid = running.pid();
-    let report = Box::new(running.wait().map_err(failed)?);
+    let mut report = Box::new(running.wait().map_err(failed)?);
+    if command.outside {
+        report.message = report.message.replace(OUTSIDE_PROGRAM, &command.path.to_string_lossy());
+    }
     Ok(Done::Ran { report, pid })
 }
 

@@ -81,6 +81,17 @@ fn the_time_limit_ends_a_run_as_nsjail_does() {
 }
 
 #[test]
+fn the_cpu_time_of_a_process_is_a_time_limit_and_no_kill_by_the_program() {
+    let Some(machine) = machine(&format!("{SEED} rlimit_cpu: 1")) else { return };
+    let output = run(&machine, "while True: pass", &["--report", "/tmp/report.json", "--wall", "60"]);
+    expect(&output, 137, "");
+    let report: Value = serde_json::from_str(&machine.read("tmp/report.json")).unwrap();
+    assert_eq!((&report["verdict"], &report["reason"]), (&"time_limit".into(), &"cpu_time".into()));
+    let message = report["message"].as_str().unwrap();
+    assert!(message.contains("ms of CPU time; one process may use 1s"), "{message}");
+}
+
+#[test]
 fn the_program_is_contained_as_the_config_says() {
     const CODE: &str = r#"
 import os, socket, threading
@@ -137,6 +148,8 @@ fn what_cannot_be_run_is_255_with_the_reason() {
         ("cwd: '/w'", &["--", "/bin/sh"], "the working directory `/w` is not there inside"),
         ("mount { src: '/no' dst: '/no' is_bind: true }", &["--", "/bin/sh"], "mount source `/no`"),
         ("log_fd: 77", &["--", "/bin/sh"], "`log_fd`: 77"),
+        ("mount { dst: '/' fstype: 'tmpfs' rw: true }", &["--", "/x"], "`/`: the root itself is read-only"),
+        ("mount { src: '/bin' dst: '/b' is_bind: true is_dir: false }", &["--", "/x"], "drop `is_dir`"),
         (
             "mount { src: '/sandbox' dst: '/s' is_bind: true } mount { dst: '/s/t' fstype: 'tmpfs' }",
             &["--", "/x"],
@@ -273,6 +286,11 @@ fn a_program_opened_outside_need_not_be_inside() {
         format!("{libraries} exec_bin {{ path: '/bin/sh' exec_fd: true arg: '-c' arg: 'echo $0 in $PWD' }}");
     let Some(machine) = machine(&config) else { return };
     expect(&machine.wardian(&["run", "--nsjail-config", "/sandbox.cfg"]), 0, "/bin/sh in /\n");
+    machine.write("sandbox.cfg", "exec_bin { path: '/bin/sh' exec_fd: true }");
+    let without_loader = machine.wardian(&["run", "--nsjail-config", "/sandbox.cfg"]);
+    let said = text(&without_loader.stderr);
+    assert_eq!(without_loader.status.code(), Some(255), "{said}");
+    assert!(said.contains("no program `/bin/sh` inside the sandbox, or not the loader"), "{said}");
 }
 
 #[test]

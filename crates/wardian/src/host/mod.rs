@@ -6,6 +6,7 @@
 mod cap;
 mod examination;
 mod probe;
+pub(crate) mod refused;
 
 pub use cap::{Cap, CapError};
 pub use examination::{EXAMINATION_SCHEMA, Examination, Finding, LandlockLevel, PythonFound, Status};

@@ -122,6 +122,10 @@ const DELEGATE: &str = "ask systemd for a cgroup of your own: `systemd-run --use
 const CONTAINER: &str = "the container's cgroup file system cannot be written: start the container with its own \
                          cgroup namespace (`--cgroupns=private`) and /sys/fs/cgroup mounted rw";
 
+/// A systemd of the user's own hands nothing of version 1 down.
+const VERSION_1: &str = "the controllers here are those of cgroup v1, which systemd hands to no user: boot with \
+                         systemd.unified_cgroup_hierarchy=1, or let root make a group in each and give it to this user";
+
 impl CgroupError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
@@ -137,12 +141,19 @@ impl CgroupError {
             }
             CgroupError::Neither { v2, v1 } => match **v1 {
                 CgroupError::NotMounted { .. } | CgroupError::Capped { .. } => v2.hint(),
+                CgroupError::Create { ref source, .. } if is_refused_to_a_user(source) => {
+                    Some(VERSION_1.into())
+                }
                 _ => v1.hint(),
             },
             CgroupError::Unusable(reason) => reason.hint(),
             _ => None,
         }
     }
+}
+
+fn is_refused_to_a_user(source: &io::Error) -> bool {
+    source.kind() == io::ErrorKind::PermissionDenied && !rustix::process::geteuid().is_root()
 }
 
 fn write_hint(source: &io::Error) -> Option<String> {

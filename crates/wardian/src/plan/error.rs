@@ -21,6 +21,14 @@ pub enum PlanError {
         /// Why.
         source: std::io::Error,
     },
+    /// A program of `files.tools` cannot be given.
+    #[error("policy: `files.tools`: `{}`: {source}", path.display())]
+    Tool {
+        /// The program.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A path, argument or variable with a NUL byte.
     #[error("`{text}` contains a NUL byte, which no argument, variable or path can hold")]
     Nul {
@@ -69,6 +77,9 @@ impl PlanError {
             PlanError::Python(error) => error.hint(),
             PlanError::MountSource { .. } => {
                 Some("the source must exist on the host and be readable by you".into())
+            }
+            PlanError::Tool { .. } => {
+                Some("name programs of this machine by their absolute paths: `/usr/bin/git`".into())
             }
             PlanError::Unenforceable { fix, .. } => Some(fix.clone()),
             _ => None,

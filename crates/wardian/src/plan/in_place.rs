@@ -5,7 +5,7 @@ use super::root::Root;
 use super::{Places, PlanError};
 use crate::files::Input;
 use crate::host::{Host, Privilege};
-use crate::policy::{Layer, Mount, MountKind, Network, Policy, ProcMode, RootKind, Scratch, Work};
+use crate::policy::{self, Layer, Mount, Network, Policy, ProcMode, RootKind, Scratch, Work};
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -63,7 +63,7 @@ pub(super) fn require(policy: &Policy, host: &Host) -> Result<(), PlanError> {
 }
 
 fn stays_in_place(mount: &Mount) -> Result<(), PlanError> {
-    if mount.kind == MountKind::Bind && mount.src.as_deref() == Some(mount.dst.as_str()) {
+    if !policy::moves(mount) {
         return Ok(());
     }
     let reason = format!(

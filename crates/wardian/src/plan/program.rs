@@ -88,7 +88,7 @@ fn exec(request: &Request, path: &Path) -> Result<Resolved, PlanError> {
     let mut needs = Needs::default();
     let mut search_path: BTreeSet<PathBuf> = parent(path).into_iter().collect();
     executable(path).map_err(|source| PlanError::Program { path: path.into(), source })?;
-    add_program(&mut needs, path)?;
+    add_program(&mut needs, path).map_err(|source| PlanError::Program { path: path.into(), source })?;
     add_tools(request, &mut needs, &mut search_path)?;
     conveniences(&mut needs);
     Ok(resolved(request, path.into(), vec![path.into()], needs, search_path, None))
@@ -157,7 +157,7 @@ fn add_tools(
 ) -> Result<(), PlanError> {
     for tool in &request.policy.files.tools {
         let tool = Path::new(tool);
-        add_program(needs, tool)?;
+        add_program(needs, tool).map_err(|source| PlanError::Tool { path: tool.into(), source })?;
         search_path.extend(parent(tool));
     }
     Ok(())
@@ -171,12 +171,12 @@ fn add_interpreter(needs: &mut Needs, interpreter: &Interpreter) {
 }
 
 /// A program of the host with what it needs to start; an interpreter needs its library as well.
-fn add_program(needs: &mut Needs, path: &Path) -> Result<(), PlanError> {
+fn add_program(needs: &mut Needs, path: &Path) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default();
     if name.as_encoded_bytes().starts_with(b"python")
         && let Ok(interpreter) = python::find(&python::Request::Path(path.into()))
     {
         add_interpreter(needs, &interpreter);
     }
-    needs.program(path).map_err(|source| PlanError::Program { path: path.into(), source })
+    needs.program(path)
 }

@@ -38,10 +38,12 @@ pub enum PolicyError {
         source: Box<toml::de::Error>,
     },
     /// Each value is fine, but not together, or not within bounds.
-    #[error("{origin}: `{key}`: {problem}")]
+    #[error("{origin}{}: `{key}`: {problem}", line.map_or_else(String::new, |line| format!(", line {line}")))]
     Invalid {
         /// The file's name, or where the value came from.
         origin: String,
+        /// The line of the file, if it is a file's and the file says it.
+        line: Option<usize>,
         /// The key, dotted.
         key: &'static str,
         /// What is wrong.

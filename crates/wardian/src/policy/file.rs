@@ -1,8 +1,8 @@
 //! Policy files: TOML laid over the policy they extend.
 
 use super::error::PolicyError;
-use super::model::{Mount, MountKind, OnOutput, Policy, RootKind, Scratch};
-use super::presets;
+use super::model::{Layer, Level, Mount, MountKind, Network, OnOutput, Policy, ProcMode, RootKind, Scratch};
+use super::{place, presets};
 use serde::Deserialize;
 use std::fs::File;
 use std::io::Read;
@@ -40,6 +40,29 @@ pub fn load(name_or_path: &str) -> Result<Policy, PolicyError> {
 /// # Errors
 /// [`PolicyError::Syntax`] with key, line and column; [`PolicyError::Invalid`] for what does not fit together.
 pub fn parse(text: &str, origin: &str) -> Result<Policy, PolicyError> {
+    let policy = read(text, origin).map_err(|error| at_its_line(error, text, None))?;
+    let checked = check(&policy, origin).and_then(|()| check_level(&policy, origin));
+    checked.map_err(|error| at_its_line(error, text, wrong_mount(&policy, origin)))?;
+    Ok(policy)
+}
+
+fn at_its_line(error: PolicyError, text: &str, mount: Option<usize>) -> PolicyError {
+    match error {
+        PolicyError::Invalid { origin, key, problem, .. } => {
+            PolicyError::Invalid { line: place::line(text, key, mount), origin, key, problem }
+        }
+        other => other,
+    }
+}
+
+fn wrong_mount(policy: &Policy, origin: &str) -> Option<usize> {
+    let is_wrong = |mount| {
+        check_mount(mount, policy, origin).is_err() || (is_without_namespaces(policy) && moves(mount))
+    };
+    policy.files.mounts.iter().position(is_wrong)
+}
+
+fn read(text: &str, origin: &str) -> Result<Policy, PolicyError> {
     let syntax = |source| PolicyError::Syntax { origin: origin.into(), source: Box::new(source) };
     let mut table: Table = toml::from_str(text).map_err(syntax)?;
     let base = match table.remove("extends") {
@@ -51,16 +74,21 @@ pub fn parse(text: &str, origin: &str) -> Result<Policy, PolicyError> {
     let merged = match base {
         None => table,
         Some(name) => {
-            let base = presets::preset(&name)?;
+            let base = presets::preset(&name).map_err(|_| invalid(origin, "extends", no_preset(&name)))?;
             let mut merged = Table::try_from(&base).map_err(|e| invalid(origin, "extends", e.to_string()))?;
             merge(&mut merged, table);
             merged
         }
     };
     // The merged text has no lines of the file; on an error the file alone is asked where it is.
-    let policy = Policy::deserialize(merged).map_err(|error| syntax(locate(text, error)))?;
-    check(&policy, origin)?;
-    Ok(policy)
+    Policy::deserialize(merged).map_err(|error| syntax(locate(text, error)))
+}
+
+fn no_preset(name: &str) -> String {
+    format!(
+        "no preset is called `{name}`; there are {}",
+        presets::PRESETS.map(|preset| preset.name).join(", ")
+    )
 }
 
 /// Only the root preset says everything itself.
@@ -137,8 +165,11 @@ mod spans {
 }
 
 fn invalid(origin: &str, key: &'static str, problem: String) -> PolicyError {
-    PolicyError::Invalid { origin: origin.into(), key, problem }
+    PolicyError::Invalid { origin: origin.into(), line: None, key, problem }
 }
+
+/// The number that stands for no id in the kernel's calls.
+const NO_ID: &str = "4294967295 is nobody's id; say a smaller number";
 
 /// What types cannot say; also for policies changed by the command line or the builder.
 ///
@@ -146,7 +177,7 @@ fn invalid(origin: &str, key: &'static str, problem: String) -> PolicyError {
 /// The first key whose value is out of bounds or contradicts another.
 pub fn check(policy: &Policy, origin: &str) -> Result<(), PolicyError> {
     let limits = &policy.limits;
-    let rules: [(bool, &'static str, String); 13] = [
+    let rules: [(bool, &'static str, String); 18] = [
         (limits.wall.as_micros() == 0, "limits.wall", "must be above 0".into()),
         (limits.cpu_time.as_micros() == 0, "limits.cpu_time", "must be above 0".into()),
         (
@@ -165,7 +196,7 @@ pub fn check(policy: &Policy, origin: &str) -> Result<(), PolicyError> {
             limits.disk > limits.memory,
             "limits.disk",
             format!(
-                "{} is more than `limits.memory` ({}), which files in scratch space count against",
+                "{} is more than `limits.memory` ({}), which files in scratch space count against; say less, or more memory",
                 limits.disk, limits.memory
             ),
         ),
@@ -195,6 +226,19 @@ pub fn check(policy: &Policy, origin: &str) -> Result<(), PolicyError> {
             "identity.uid_range",
             "must start above 0 and hold two ids at least".into(),
         ),
+        (policy.identity.uid == u32::MAX, "identity.uid", NO_ID.into()),
+        (policy.identity.gid == u32::MAX, "identity.gid", NO_ID.into()),
+        (policy.scheduling.nice.is_some_and(|nice| nice > 19), "scheduling.nice", "must be 0 to 19".into()),
+        (
+            policy.files.tools.iter().any(|tool| !tool.starts_with('/')),
+            "files.tools",
+            "must be absolute paths of programs: \"/usr/bin/git\"".into(),
+        ),
+        (
+            policy.environment.threads == Some(0),
+            "environment.threads",
+            "must be at least 1; without it there are as many as the cores granted".into(),
+        ),
     ];
     if let Some((_, key, problem)) = rules.into_iter().find(|(broken, ..)| *broken) {
         return Err(invalid(origin, key, problem));
@@ -213,7 +257,52 @@ fn check_environment(policy: &Policy, origin: &str) -> Result<(), PolicyError> {
             ));
         }
     }
-    Ok(())
+    let is_no_name = |name: &&String| name.is_empty() || name.contains(['=', '\0']);
+    match policy.environment.inherit.iter().find(is_no_name) {
+        Some(name) => {
+            Err(invalid(origin, "environment.inherit", format!("{name:?} is not a variable's name")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// What a file that chooses the level without namespaces cannot have there.
+fn check_level(policy: &Policy, origin: &str) -> Result<(), PolicyError> {
+    if !is_without_namespaces(policy) {
+        return Ok(());
+    }
+    let needs_proc = policy.files.proc == ProcMode::Required || policy.require.contains(&Layer::Proc);
+    let moved = policy.files.mounts.iter().find(|mount| moves(mount));
+    let rules = [
+        (policy.network == Network::Loopback, "network", "no loopback of its own: say \"none\"".to_owned()),
+        (
+            policy.files.root == RootKind::Empty,
+            "files.root",
+            "the host's root, never an empty one: say \"program\"".into(),
+        ),
+        (needs_proc, "files.proc", "no /proc of its own: say \"optional\", and do not require it".into()),
+        (
+            moved.is_some(),
+            "files.mounts",
+            format!(
+                "`{}`: files stay where they are: bind a path to itself",
+                moved.map_or("", |mount| &mount.dst)
+            ),
+        ),
+    ];
+    let broken = rules.into_iter().find(|(broken, ..)| *broken);
+    broken.map_or(Ok(()), |(_, key, problem)| {
+        Err(invalid(origin, key, format!("level \"landlock\" has {problem}; or choose level \"namespaces\"")))
+    })
+}
+
+fn is_without_namespaces(policy: &Policy) -> bool {
+    policy.level == Level::Landlock
+}
+
+/// Whether a mount needs a mount namespace: anything but a path that stays itself.
+pub(crate) fn moves(mount: &Mount) -> bool {
+    mount.kind != MountKind::Bind || mount.src.as_deref() != Some(mount.dst.as_str())
 }
 
 fn check_mount(mount: &Mount, policy: &Policy, origin: &str) -> Result<(), PolicyError> {
@@ -225,6 +314,9 @@ fn check_mount(mount: &Mount, policy: &Policy, origin: &str) -> Result<(), Polic
     }
     if RESERVED.contains(&mount.dst.as_str()) && policy.files.root == RootKind::Program {
         return broken("the root itself cannot be mounted over".into());
+    }
+    if RESERVED.contains(&mount.dst.as_str()) && mount.writable {
+        return broken("the root itself is read-only; mount the directories to be written".into());
     }
     let over_proc = mount.dst == "/proc" || mount.dst.starts_with("/proc/");
     if over_proc && mount.kind != MountKind::Proc {
@@ -241,6 +333,12 @@ fn check_mount(mount: &Mount, policy: &Policy, origin: &str) -> Result<(), Polic
     }
     if mount.content.is_some() != (mount.kind == MountKind::File) {
         return broken("`content` belongs to `type = \"file\"`, and only there".into());
+    }
+    if mount.writable && !matches!(mount.kind, MountKind::Bind | MountKind::Tmpfs) {
+        return broken("`writable` belongs to `type = \"bind\"` and `\"tmpfs\"`".into());
+    }
+    if mount.optional && mount.kind != MountKind::Bind {
+        return broken("`optional` belongs to `type = \"bind\"`".into());
     }
     if mount.size.is_some() && mount.kind != MountKind::Tmpfs {
         return broken("`size` belongs to `type = \"tmpfs\"`".into());

@@ -6,10 +6,12 @@ mod error;
 mod file;
 mod model;
 mod mount;
+mod place;
 mod presets;
 mod units;
 
 pub use error::PolicyError;
+pub(crate) use file::moves;
 pub use file::{check, file_schema, load, parse, to_toml};
 pub use model::{
     Environment, ExecMode, Files, HashSeed, Identity, Layer, Level, Limits, Mount, MountKind, Network, OnOom,

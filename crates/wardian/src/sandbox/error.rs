@@ -1,6 +1,7 @@
 //! Why a sandbox could not be made or kept.
 
 use super::message;
+use crate::host::refused;
 use crate::plan::Plan;
 use wardian_init::Stage;
 use wardian_sys::Errno;
@@ -106,9 +107,10 @@ impl SandboxError {
                 "user namespaces are refused here (sysctl kernel.unprivileged_userns_clone, or a container's seccomp \
                  profile); `wardian doctor` tells which"
             }
-            SandboxError::SetUp { errno: Errno::ACCES | Errno::PERM, .. } => {
+            SandboxError::SetUp { errno: Errno::ACCES, .. } => {
                 "AppArmor may forbid mounts in user namespaces (sysctl \
-                 kernel.apparmor_restrict_unprivileged_userns); `wardian doctor` tells, with a profile to install"
+                 kernel.apparmor_restrict_unprivileged_userns): `wardian doctor` tells, with a profile to install; \
+                 or a container's profile does (Docker: `--security-opt apparmor=unconfined`)"
             }
             SandboxError::Guest { errno: Errno::BUSY, .. } => {
                 "wardian itself runs under a seccomp listener, and there can be but one: do not require \
@@ -124,7 +126,11 @@ impl SandboxError {
                 "as root in a container: the policy's `identity.uid_range` must lie within /proc/self/uid_map"
             }
             SandboxError::NoIds { .. } => "a wider `identity.uid_range` allows more sandboxes at once",
-            _ => return None,
+            SandboxError::Supervisor { source, .. } => return refused::remedy(source),
+            SandboxError::Start { errno, .. }
+            | SandboxError::SetUp { errno, .. }
+            | SandboxError::Guest { errno, .. } => return refused::remedy(&(*errno).into()),
+            SandboxError::InitDied { .. } | SandboxError::Zygote { .. } => return None,
         };
         Some(hint.into())
     }
@@ -141,8 +147,8 @@ impl From<StartError> for SandboxError {
         let (step, errno) = match error {
             StartError::Clone(errno) => (CLONE, errno),
             StartError::Capabilities(errno) => ("keep wardian-init's capabilities", errno),
-            StartError::Descriptors(errno) => ("place wardian-init's descriptors", errno),
-            StartError::Exec(errno) => ("execute wardian-init", errno),
+            StartError::Descriptors(errno) => ("place wardian-init's descriptors (dup3, close_range)", errno),
+            StartError::Exec(errno) => ("execute wardian-init (execveat)", errno),
         };
         SandboxError::Start { step, errno }
     }

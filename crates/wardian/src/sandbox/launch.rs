@@ -124,8 +124,8 @@ fn launch_connected(
     let first_join = CHANNEL.0 + 4 + count(plan.inputs.len() + plan.copies.len() + trees.len());
     let result_slot = result.is_some().then(|| Slot(first_join + count(joins.len())));
     let bytes = encode(&plan, ids.as_ref(), first_join, joins.len(), result_slot, terminal);
-    let plan_file =
-        init::sealed("wardian-plan", &bytes, false).map_err(SandboxError::at("put the plan in memory"))?;
+    let plan_file = init::sealed("wardian-plan", &bytes, false)
+        .map_err(SandboxError::at("put the plan in memory (memfd_create)"))?;
     let mut slots: Vec<BorrowedFd<'_>> = vec![plan_file.as_fd(), guest_channel.as_fd()];
     slots.extend(stdio.iter().map(AsFd::as_fd));
     slots.extend(inputs.iter().map(AsFd::as_fd));
@@ -203,14 +203,14 @@ pub(super) fn count(len: usize) -> u32 {
 
 /// A detached copy of a host tree, with its attributes set before anybody inside can see it.
 pub(super) fn open_tree(tree: &HostTree) -> Result<OwnedFd, SandboxError> {
-    let step = || format!("open {} for mounting", tree.source.display());
+    let step = |call: &str| format!("open {} for mounting ({call})", tree.source.display());
     let path = CString::new(tree.source.as_os_str().as_bytes())
-        .map_err(|_| SandboxError::at(step())(io::Error::from(io::ErrorKind::InvalidInput)))?;
+        .map_err(|_| SandboxError::at(step("open_tree"))(io::Error::from(io::ErrorKind::InvalidInput)))?;
     let detached = wardian_sys::mount::clone_tree(wardian_sys::Fd::CWD, &path)
-        .map_err(|errno| SandboxError::at(step())(errno))?;
+        .map_err(|errno| SandboxError::at(step("open_tree"))(errno))?;
     let detached = OwnedFd::from(detached);
     wardian_sys::mount::set_attributes((&detached).into(), tree.attributes)
-        .map_err(|errno| SandboxError::at(step())(errno))?;
+        .map_err(|errno| SandboxError::at(step("mount_setattr"))(errno))?;
     Ok(detached)
 }
 

@@ -1,7 +1,7 @@
 //! What happened, in a sentence that a student understands.
 
 use super::error;
-use super::outcome::Ending;
+use super::outcome::{Ending, cpu_time_used};
 use crate::plan::Plan;
 use crate::policy::{Bytes, Duration};
 use crate::report::{EffectiveLimits, Reason, Usage};
@@ -24,6 +24,12 @@ pub(super) fn sentence(ending: &Ending, limits: &EffectiveLimits, usage: &Usage,
         Reason::WallTime => format!(
             "The program was still running after {} and was stopped; `--wall` allows more time.",
             Duration::from_micros(limits.wall_us)
+        ),
+        Reason::CpuTime if ending.signal.is_some() => format!(
+            "The program was ended by SIGKILL after {} ms of CPU time; one process may use {}, and `rlimits.cpu_time` in a \
+             policy file allows more.",
+            cpu_time_used(usage) / 1000,
+            plan.policy.rlimits.cpu_time.unwrap_or(plan.policy.limits.cpu_time)
         ),
         Reason::CpuTime => format!(
             "The program used {} of CPU time, all it may, and was stopped; `--cpu-time` allows more.",
@@ -67,7 +73,10 @@ pub(super) fn sentence(ending: &Ending, limits: &EffectiveLimits, usage: &Usage,
         ),
         Reason::Syscall => "The program made a system call that the policy punishes, and was stopped.".into(),
         Reason::NotFound => {
-            format!("There is no program `{}` inside the sandbox.", plan.guest.program.to_string_lossy())
+            format!(
+                "There is no program `{}` inside the sandbox, or not the loader or interpreter (`#!`) that it names.",
+                plan.guest.program.to_string_lossy()
+            )
         }
         Reason::NotExecutable => {
             format!("`{}` cannot be executed inside the sandbox.", plan.guest.program.to_string_lossy())

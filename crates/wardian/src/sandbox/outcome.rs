@@ -9,6 +9,7 @@ use super::message;
 use super::refusals::Refusals;
 use super::streams::{Kept, Taker};
 use crate::plan::limits_file_size;
+use crate::policy::Policy;
 use crate::report::{
     Denial, EffectiveLimits, Encoding, Json, PolicyRef, Reason, Report, ResultMissing, SCHEMA, Signal,
     Source, Stream, Timeline, Usage, Verdict,
@@ -101,15 +102,16 @@ impl Ending {
 
     /// A program that failed by itself, after a limit refused it something: the verdict is that limit's. Exit code and
     /// signal stay. Whether it would have failed without the limit, nobody can see from outside.
-    fn blamed_on(self, refusals: Refusals, file_size_is_limited: bool) -> Ending {
+    fn blamed_on(self, refusals: Refusals, file_size_is_limited: bool, cpu_time_is_spent: bool) -> Ending {
+        const SIGKILL: i32 = 9;
         const SIGXFSZ: i32 = 25;
         if !matches!(self.verdict, Verdict::NonzeroExit | Verdict::Signaled) {
             return self;
         }
-        let blamed = if self.signal == Some(SIGXFSZ) && file_size_is_limited {
-            Some((Verdict::DiskLimit, Reason::FileSize))
-        } else {
-            refusals.verdict()
+        let blamed = match self.signal {
+            Some(SIGXFSZ) if file_size_is_limited => Some((Verdict::DiskLimit, Reason::FileSize)),
+            Some(SIGKILL) if cpu_time_is_spent => Some((Verdict::TimeLimit, Reason::CpuTime)),
+            _ => refusals.verdict(),
         };
         blamed.map_or(self.clone(), |(verdict, reason)| Ending { verdict, reason, ..self })
     }
@@ -185,14 +187,15 @@ pub(super) fn report(
     }
     let scratch = scratch_statistics(&facts, &held);
     let refusals = Refusals::seen(accounting, scratch.as_ref());
+    let mut usage = usage(&facts);
     let ending = match not_started(&facts) {
         Some(ending) => ending?,
         None => {
             let ending = ending(&facts, accounting.oom_kills(), init_status)?;
-            ending.blamed_on(refusals, limits_file_size(&held.plan.policy))
+            let cpu_time_is_spent = cpu_time_is_spent(&usage, &held.plan.policy);
+            ending.blamed_on(refusals, limits_file_size(&held.plan.policy), cpu_time_is_spent)
         }
     };
-    let mut usage = usage(&facts);
     let mut usage_source = sources(&usage);
     let max_rss = facts.exited.map_or(0, |(_, seen)| seen.max_rss_bytes);
     accounting.fill(&mut usage, &mut usage_source, max_rss);
@@ -286,6 +289,20 @@ fn usage(facts: &Facts) -> Usage {
         context_switches: seen.map(|usage| usage.voluntary_switches + usage.involuntary_switches),
         ..Usage::default()
     }
+}
+
+/// Whether a process can have met the policy's RLIMIT_CPU. The kernel sends that SIGKILL by its count of clock ticks,
+/// which on a busy machine runs ahead of the time used.
+fn cpu_time_is_spent(usage: &Usage, policy: &Policy) -> bool {
+    // The kernel takes no time for a second, too.
+    const LEAST_US: u64 = 1_000_000;
+    let limit = policy.rlimits.cpu_time.map(|limit| limit.as_micros().max(LEAST_US));
+    limit.is_some_and(|limit| cpu_time_used(usage) >= limit / 2)
+}
+
+/// User and system time, in microseconds.
+pub(super) fn cpu_time_used(usage: &Usage) -> u64 {
+    usage.cpu_user_us.unwrap_or(0).saturating_add(usage.cpu_system_us.unwrap_or(0))
 }
 
 fn sum(a: wardian_init::Usage, b: wardian_init::Usage) -> wardian_init::Usage {
@@ -390,6 +407,7 @@ fn cut_start(tail: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy;
 
     const XFSZ: i32 = 25;
 
@@ -403,7 +421,7 @@ mod tests {
 
     #[track_caller]
     fn check(status: i32, refusals: Refusals, verdict: Verdict, reason: Reason) -> Ending {
-        let ending = ended(status, 0, None).blamed_on(refusals, true);
+        let ending = ended(status, 0, None).blamed_on(refusals, true, false);
         assert_eq!((ending.verdict, ending.reason), (verdict, reason));
         ending
     }
@@ -433,16 +451,36 @@ mod tests {
         assert_eq!(ending.signal, Some(XFSZ));
         // An exit code of the same number is none.
         check(XFSZ << 8, Refusals::NONE, Verdict::NonzeroExit, Reason::Exit);
-        let unlimited = ended(XFSZ, 0, None).blamed_on(Refusals::NONE, false);
+        let unlimited = ended(XFSZ, 0, None).blamed_on(Refusals::NONE, false, false);
         assert_eq!((unlimited.verdict, unlimited.reason), (Verdict::Signaled, Reason::Signal));
+    }
+
+    #[test]
+    fn the_kernel_s_own_limit_of_cpu_time_is_no_kill_by_the_program() {
+        let spent = ended(9, 0, None).blamed_on(Refusals::NONE, true, true);
+        assert_eq!(
+            (spent.verdict, spent.reason, spent.signal),
+            (Verdict::TimeLimit, Reason::CpuTime, Some(9))
+        );
+        let early = ended(9, 0, None).blamed_on(Refusals::NONE, true, false);
+        assert_eq!(early.verdict, Verdict::Signaled);
+        let mut policy = policy::preset("python").unwrap();
+        let used = |ms: u64| Usage {
+            cpu_user_us: Some(ms * 900),
+            cpu_system_us: Some(ms * 100),
+            ..Usage::default()
+        };
+        assert!(!cpu_time_is_spent(&used(1000), &policy));
+        policy.rlimits.cpu_time = Some(policy::Duration::from_secs(1));
+        assert!(cpu_time_is_spent(&used(800), &policy) && !cpu_time_is_spent(&used(400), &policy));
     }
 
     #[test]
     fn what_ended_the_run_goes_before_what_was_refused() {
         for refusals in [Refusals::PROCESSES, Refusals::BYTES] {
-            let ending = ended(9, 0, Some(Killed::Wall)).blamed_on(refusals, true);
+            let ending = ended(9, 0, Some(Killed::Wall)).blamed_on(refusals, true, true);
             assert_eq!((ending.verdict, ending.reason), (Verdict::TimeLimit, Reason::WallTime));
-            let ending = ended(9, 1, None).blamed_on(refusals, true);
+            let ending = ended(9, 1, None).blamed_on(refusals, true, true);
             assert_eq!((ending.verdict, ending.reason), (Verdict::MemoryLimit, Reason::OomKill));
         }
     }

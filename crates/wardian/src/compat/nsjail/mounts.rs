@@ -26,6 +26,16 @@ pub(super) fn problem(mount: &MountPt) -> Option<String> {
             mount.fstype()
         ));
     };
+    if mount.dst() == "/" && mount.rw() {
+        return Some(
+            "the root itself is read-only; name the directories to be written, each with `rw`".into(),
+        );
+    }
+    if let (MountKind::Tmpfs | MountKind::Proc, Some(false)) | (MountKind::File, Some(true)) =
+        (kind, mount.is_dir)
+    {
+        return Some(is_dir_problem(kind != MountKind::File));
+    }
     let over_proc = mount.dst() == "/proc" || mount.dst().starts_with("/proc/");
     if over_proc && kind != MountKind::Proc && mount.mandatory() {
         return Some("nothing is mounted over /proc".into());
@@ -41,6 +51,11 @@ pub(super) fn problem(mount: &MountPt) -> Option<String> {
         MountKind::File if content(mount).is_none() => Some("`src_content` is not UTF-8".into()),
         MountKind::Proc | MountKind::File | MountKind::Symlink => no_options(mount),
     }
+}
+
+fn is_dir_problem(is_directory: bool) -> String {
+    let (what, value) = if is_directory { ("a directory", true) } else { ("no directory", false) };
+    format!("what is mounted is {what}; drop `is_dir`, or say {value}")
 }
 
 fn bind_problem(mount: &MountPt) -> Option<String> {
@@ -89,6 +104,12 @@ pub(super) fn translate(mount: &MountPt, environment: &dyn Fn(&str) -> Option<St
         (Ok(src), Ok(dst)) => (src, dst),
         (Err(why), _) | (_, Err(why)) => return give_up(why),
     };
+    if let (Some(MountKind::Bind), Some(wanted)) = (kind(mount), mount.is_dir) {
+        let is_directory = std::fs::metadata(&src).map(|found| found.is_dir());
+        if is_directory.is_ok_and(|is_directory| is_directory != wanted) {
+            return give_up(format!("`{src}`: {}", is_dir_problem(!wanted)));
+        }
+    }
     let dst = if dst.len() > 1 { dst.trim_end_matches('/').to_owned() } else { dst };
     let Some(kind) = kind(mount) else { return give_up(format!("file system type `{}`", mount.fstype())) };
     if kind == MountKind::Proc && dst != "/proc" {
@@ -211,6 +232,23 @@ mod tests {
     }
 
     #[test]
+    fn is_dir_must_be_true_of_what_is_bound() {
+        let bind = |rest: &str| translate(&mount(&format!("dst: '/d' is_bind: true {rest}")), &|_| None);
+        for right in
+            ["src: '/usr' is_dir: true", "src: '/dev/null' is_dir: false", "src: '/no/such' is_dir: true"]
+        {
+            assert!(matches!(bind(right), Translated::Mount(_)), "{right}");
+        }
+        for (wrong, why) in [
+            ("src: '/usr' is_dir: false", "`/usr`: what is mounted is a directory"),
+            ("src: '/dev/null' is_dir: true", "`/dev/null`: what is mounted is no directory"),
+        ] {
+            let Translated::Failed(said) = bind(wrong) else { panic!("{wrong} is accepted") };
+            assert!(said.starts_with(why), "{said}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_honoured_is_said() {
         for (text, word) in [
             ("dst: '/s' fstype: 'sysfs'", "`sysfs`"),
@@ -228,6 +266,11 @@ mod tests {
             ("dst: '/p' fstype: 'proc'", "at /proc only"),
             ("dst: '/f' src_content: 'x' rw: true", "read-only"),
             ("dst: '/f' src_content: '\\377'", "UTF-8"),
+            ("dst: '/' src: '/srv' is_bind: true rw: true", "the root itself is read-only"),
+            ("dst: '/' fstype: 'tmpfs' rw: true", "the root itself is read-only"),
+            ("dst: '/t' fstype: 'tmpfs' is_dir: false", "is a directory"),
+            ("dst: '/proc' fstype: 'proc' is_dir: false", "is a directory"),
+            ("dst: '/f' src_content: 'x' is_dir: true", "no directory"),
         ] {
             let problem = problem(&mount(text)).unwrap_or_else(|| panic!("{text} is accepted"));
             assert!(problem.contains(word), "{text}: {problem}");

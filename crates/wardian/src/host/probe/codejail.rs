@@ -22,7 +22,8 @@ attempt('a second program', lambda: os.execv(sys.executable, ['python', '-c', 'p
 ";
 const ATTEMPTED: usize = 4;
 const LAYER: &str = "codejail";
-const BY_NAME: &str = "mend what failed above; or choose the weaker level by name, with CODEJAIL_LEVEL=landlock in the \
+const MEND: &str = "mend what is not well above";
+const BY_NAME: &str = "mend what is not well above; or choose the weaker level by name, with CODEJAIL_LEVEL=landlock in the \
                        environment of the program that imports codejail";
 
 /// Lets a program try; whether there is a weaker level decides what to do where it cannot run.
@@ -30,7 +31,7 @@ pub(super) fn finding(host: &Host, landlock: bool) -> Finding {
     match run::under("codejail", Level::Namespaces, Program::Code(ATTEMPTS.into()), Vec::new(), host) {
         Outcome::Ran(report) => judge(&report),
         Outcome::NotRun(failure) => {
-            let fix = if landlock { BY_NAME } else { "mend what failed above" };
+            let fix = if landlock { BY_NAME } else { MEND };
             Finding::warn(LAYER, format!("CodeJail's interface refuses to run anything: {failure}"), fix)
         }
     }
@@ -50,7 +51,8 @@ fn judge(report: &Report) -> Finding {
     let refused = of(|answer| answer == "EACCES");
     if report.verdict != Verdict::Ok || refused.len() != ATTEMPTED {
         let last = report.stderr.text.trim_end().lines().last().unwrap_or_default();
-        let detail = format!("with EACCES: {}; {} {last}", refused.join(", "), report.message);
+        let refused = if refused.is_empty() { "nothing".to_owned() } else { refused.join(", ") };
+        let detail = format!("refused with EACCES: {refused}; {} {last}", report.message);
         let fix =
             "try `wardian run --policy codejail -c 'print(1)'`, and another interpreter with `--python`";
         return Finding::warn(LAYER, detail.trim_end().to_owned(), fix);

@@ -2,6 +2,7 @@
 
 use crate::host::Privilege;
 use crate::host::examination::Finding;
+use crate::host::refused;
 use crate::policy;
 use std::fs;
 
@@ -15,6 +16,17 @@ pub(super) fn finding(privilege: Privilege) -> Finding {
             )
         }
         Privilege::Root => {
+            if let Some(fix) = refused::wrong_proc() {
+                return Finding::fail(
+                    "identity",
+                    "root, but whose ids are mapped here, /proc does not say",
+                    fix,
+                );
+            }
+            let missing = refused::missing_capabilities();
+            if let Some(fix) = refused::lacking(&missing) {
+                return Finding::fail("identity", format!("root without {}", missing.join(", ")), fix);
+            }
             // The preset is our own text, and valid: a test of it says so.
             let (first, count) = policy::preset("python").map_or((0, 0), |python| python.identity.uid_range);
             let map = |file| fs::read_to_string(file).unwrap_or_default();

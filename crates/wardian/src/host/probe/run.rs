@@ -122,7 +122,9 @@ pub(super) fn failed(failure: &Failure, settings: &Settings, earlier: bool) -> F
         true => "mend what failed above first",
         false => "the step says what is refused: allow it where this machine or container forbids it",
     };
-    let fix = by_setting.or_else(|| failure.hint()).unwrap_or_else(|| general.into());
+    // A hint to ask this very command says nothing here.
+    let hint = failure.hint().filter(|hint| !hint.contains("`wardian doctor`"));
+    let fix = by_setting.or(hint).unwrap_or_else(|| general.into());
     Finding::fail("sandbox", failure.to_string(), fix)
 }
 

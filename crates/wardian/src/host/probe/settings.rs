@@ -60,7 +60,8 @@ impl Settings {
         if self.says(APPARMOR, "1") {
             return apparmor_fix();
         }
-        "in a container: allow clone with CLONE_NEW* flags in its seccomp profile; elsewhere: a kernel with CONFIG_USER_NS, PID_NS, NET_NS, IPC_NS, UTS_NS"
+        "in a container: allow clone3 with CLONE_NEW* flags in its seccomp profile; in a chroot: start wardian outside; \
+         elsewhere: a kernel with CONFIG_USER_NS, PID_NS, NET_NS, IPC_NS, UTS_NS"
             .into()
     }
 
