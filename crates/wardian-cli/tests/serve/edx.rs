@@ -112,6 +112,14 @@ fn a_little_can_be_written_and_much_memory_is_an_exception() {
 }
 
 #[test]
+fn what_python_searches_is_what_it_may_list() {
+    let code = "import os, sys\nout = [p for p in sys.path if p and os.path.isdir(p) and not os.listdir(p)]\n\
+                ours = [p for p in sys.path if 'wardian' in p]";
+    let globals = execute(&Server::plain(), &json!({"code": code, "globals_dict": {}})).unwrap();
+    assert_eq!((&globals["out"], &globals["ours"]), (&json!([]), &json!([])));
+}
+
+#[test]
 fn a_forged_result_is_at_most_its_own() {
     let server = Server::plain();
     let forged = |bytes: &str| {

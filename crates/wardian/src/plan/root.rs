@@ -164,11 +164,13 @@ impl Builder<'_> {
             self.steps.parents(text(file)?)?;
             self.steps.push(&Step::Copy { slot: Slot(slot), path: &c_string(text(file)?)?, mode: 0o644 });
         }
+        if !program.start_files.is_empty() {
+            // Python finds what it can list.
+            self.steps.directories_with_mode(HOOK_DIRECTORY, 0o755)?;
+            self.root.readable.push(HOOK_DIRECTORY.into());
+        }
         for (name, content) in &program.start_files {
             self.steps.file(&format!("{HOOK_DIRECTORY}/{name}"), 0o644, content)?;
-        }
-        if !program.start_files.is_empty() {
-            self.root.readable.push(HOOK_DIRECTORY.into());
         }
         if denies {
             refusing::link_libraries(program, self.steps)?;
