@@ -27,6 +27,7 @@ impl Place {
             ("unknown.toml", "[limits]\nwal = 5\n"),
             ("zero.toml", "[limits]\nwall = 0\n"),
             ("nul.toml", "[environment.set]\nA = \"x\\u0000y\"\n"),
+            ("notmp.toml", "extends = \"codejail\"\n[files]\ntmp = false\n"),
             ("dotdot.toml", "[[files.mounts]]\ntype = \"tmpfs\"\ndst = \"/a/../b\"\n"),
             ("script", "#!/bin/sh\nexit 3\n"),
         ] {
@@ -156,6 +157,7 @@ fn policies_that_are_none() {
         ("unknown.toml", &["unknown.toml", "line 2", "unknown field `wal`", "hint: `wardian policy show"]),
         ("zero.toml", &["zero.toml, line 2: `limits.wall`: must be above 0"]),
         ("nul.toml", &["nul.toml, line 1: `environment.set`"]),
+        ("notmp.toml", &["notmp.toml, line 3: `files.tmp`: false makes the working directory"]),
         ("dotdot.toml", &["dotdot.toml, line 1: `files.mounts`: `/a/../b`"]),
     ] {
         place.refused(place.command(&["--policy", policy, "ok.py"]), words);

@@ -70,7 +70,7 @@ fn admit(
         Dialect::Edx => setup.config.edx.enabled,
     };
     if !offered {
-        return Err(Problem::new(StatusCode::NOT_FOUND, "not-found", "this interface is switched off here"));
+        return Err(switched_off(&path));
     }
     if let Some(Peer::Tcp(local)) = peer {
         check_host(headers, request.uri().host(), local, setup)?;
@@ -100,6 +100,15 @@ fn admit(
     }
     request.extensions_mut().insert(caller);
     Ok(None)
+}
+
+fn switched_off(path: &str) -> Problem {
+    match path {
+        "/api/v0/code-exec" => {
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "edx", "Codejail service not enabled")
+        }
+        _ => Problem::new(StatusCode::NOT_FOUND, "not-found", "this interface is switched off here"),
+    }
 }
 
 /// A name that somebody else's DNS gave our address is not ours: a web page could use it.

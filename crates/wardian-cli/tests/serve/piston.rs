@@ -51,6 +51,43 @@ fn a_program_is_executed() {
 }
 
 #[test]
+fn every_name_that_is_listed_will_do_and_input_ends_with_a_line() {
+    let server = Server::plain();
+    let aliases = server.get("/api/v2/runtimes").json()[0]["aliases"].clone();
+    for alias in aliases.as_array().unwrap() {
+        let mut body = request("print(repr(input()))");
+        body["language"] = alias.clone();
+        assert_eq!(execute(&server, &body)["run"]["stdout"], "''\n", "{alias}");
+    }
+    let mut body = request("import sys; print(sys.argv[0], open('b').read())");
+    body["files"].as_array_mut().unwrap().extend([
+        json!({"name": "/b", "content": "eA", "encoding": "base64"}),
+        json!({"name": "./a/../main.py", "content": "print('the last')"}),
+    ]);
+    let limits =
+        json!({"run_timeout": 2500.5, "run_memory_limit": -1, "compile_memory_limit": -1, "run_cpu_time": 0});
+    body.as_object_mut().unwrap().extend(limits.as_object().unwrap().clone());
+    assert_eq!(execute(&server, &body)["run"]["stdout"], "the last\n");
+}
+
+#[test]
+fn packages_are_not_changed() {
+    let server = Server::plain();
+    for (version, status) in [("*", 403), ("1.x", 404)] {
+        for method in ["POST", "DELETE"] {
+            let body = json!({"language": "python", "version": version}).to_string();
+            let length = body.len().to_string();
+            let request = Request { method: method.into(), ..Request::post("/api/v2/packages", body) };
+            assert_eq!(
+                server.send(request.header("content-length", &length)).status,
+                status,
+                "{method} {version}"
+            );
+        }
+    }
+}
+
+#[test]
 fn ends_are_told_in_its_words() {
     let server = Server::plain();
     for (code, limit, status, signal) in [
@@ -90,6 +127,11 @@ fn mistakes_are_told_in_its_words() {
         (with("version", json!("2.x")), "python-2.x runtime is unknown"),
         (with("run_timeout", json!("1")), "If specified, run_timeout must be a number"),
         (with("run_timeout", json!(3001)), "run_timeout cannot exceed the configured limit of 3000"),
+        (with("run_timeout", json!(-1)), "run_timeout must be non-negative"),
+        (
+            with("compile_timeout", json!(10_001)),
+            "compile_timeout cannot exceed the configured limit of 10000",
+        ),
     ] {
         let answer = server.post("/api/v2/execute", &body.to_string());
         assert_eq!((answer.status, answer.json()), (400, json!({"message": message})), "{body}");
@@ -130,7 +172,8 @@ fn a_conversation_ends_with_its_numbers() {
     bad["version"] = "1".into();
     for (messages, code) in [
         (vec![], 4001),
-        (vec![json!({"type": "data", "stream": "stdin", "data": ""})], 4003),
+        (vec![json!({"type": "other"})], 4001),
+        (vec![json!({"type": "other"}), json!({"type": "data", "stream": "stdin", "data": ""})], 4003),
         (vec![bad], 4002),
         (vec![init.clone(), init.clone()], 4000),
         (vec![init.clone(), json!({"type": "data", "stream": "stdout", "data": ""})], 4004),

@@ -91,6 +91,50 @@ fn large_files_come_back_and_holes_count() {
 }
 
 #[test]
+fn links_are_files_and_names_are_as_they_are() {
+    let program = "import os\nopen('100%.txt', 'w').write('x')\nos.mkdir('sub')\nos.symlink('../100%.txt', 'sub/link')\n\
+                   os.symlink('/etc/passwd', 'out')\nos.symlink('..', 'up')";
+    let answer = eval(&Server::plain(), &json!({"input": program}));
+    let file = |path: &str| json!({"path": path, "size": 1, "content": STANDARD.encode("x")});
+    assert_eq!(answer["files"], json!([file("100%.txt"), file("sub/link")]), "{}", answer["stdout"]);
+}
+
+#[test]
+fn files_that_cannot_be_told_are_said_in_the_output() {
+    let server = Server::plain();
+    for (program, text) in [
+        ("open(b'\\xC3.txt', 'w')", "invalid bytes in filename"),
+        ("import os\nos.makedirs('a/' * 200)\nopen('a/' * 200 + 'x', 'w')", "Exceeded directory depth limit"),
+    ] {
+        let stdout = format!("FileParsingError: {text} while parsing attachments");
+        let answer = eval(&server, &json!({"input": program}));
+        assert_eq!(answer, json!({"stdout": stdout, "returncode": null, "files": []}), "{program}");
+    }
+}
+
+#[test]
+fn there_is_no_other_place_to_write() {
+    let program = "import errno, tempfile\nfor path in ('/', '/etc', '/usr', '/snekbox', '/tmp', '/proc'):\n\
+                   \x20 try: open(path + '/hello', 'w')\n  except OSError as e: print(path, errno.errorcode[e.errno])\n\
+                   with tempfile.TemporaryFile() as f: print(f.write(b'x'))";
+    let places = "/ EROFS\n/etc EROFS\n/usr EROFS\n/snekbox EROFS\n/tmp ENOENT\n/proc ENOENT\n1\n";
+    assert_eq!(eval(&Server::plain(), &json!({"input": program}))["stdout"], places);
+}
+
+#[test]
+fn shared_memory_is_of_one_size() {
+    let server = Server::with("[snekbox.limits]\nmemory = \"500M\"");
+    let end = |bytes: usize| {
+        let program = format!(
+            "from multiprocessing.shared_memory import SharedMemory\ns = SharedMemory(create=True, size={bytes})\n\
+             s.buf[:{bytes}] = bytearray({bytes})\ns.unlink()"
+        );
+        eval(&server, &json!({"input": program}))["returncode"].clone()
+    };
+    assert_eq!((end(40 << 20), end((40 << 20) + 1)), (json!(0), json!(135)));
+}
+
+#[test]
 fn files_that_cannot_both_be_are_said_in_the_output() {
     let files = json!([{"path": "dir/test.txt"}, {"path": "dir"}]);
     let answer = eval(&Server::plain(), &json!({"args": [""], "files": files}));

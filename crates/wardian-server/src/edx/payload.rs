@@ -12,8 +12,10 @@ use std::collections::HashMap;
 /// Checks a payload and the names of the files that came with it; answers the globals' own text, since what fails gives
 /// them back.
 pub(super) fn check<'a>(text: &str, files: impl Iterator<Item = &'a str>) -> Result<String, Problem> {
-    let unreadable = |error: serde_json::Error| refused(format!("Unable to parse payload JSON: {error}"));
     let plain = without_special_numbers(text);
+    let unreadable = |error: serde_json::Error| {
+        refused(format!("Unable to parse payload JSON: {}", in_python_s_words(&error, &plain)))
+    };
     serde_json::from_str::<IgnoredAny>(&plain).map_err(unreadable)?;
     if !is_object(&plain) {
         return Err(mismatch("$", "it is not of type 'object'"));
@@ -46,6 +48,27 @@ pub(super) fn check<'a>(text: &str, files: impl Iterator<Item = &'a str>) -> Res
         return Err(refused("Refusing codejail execution with unsafely=true"));
     }
     Ok(payload.get("globals_dict").map(|value| as_it_came(value.get(), &plain, text)).unwrap_or_default())
+}
+
+/// What is wrong with JSON, where and mostly as Python says it.
+fn in_python_s_words(error: &serde_json::Error, text: &str) -> String {
+    let (line, column) = (error.line(), error.column());
+    let full = error.to_string();
+    let what = full.split_once(" at line ").map_or(full.as_str(), |(what, _)| what);
+    // What is missing at the end is missing after the last character.
+    let column = if error.is_eof() { column + 1 } else { column.max(1) };
+    let what = match what {
+        "expected value" | "expected ident" | "EOF while parsing a value" => "Expecting value",
+        "trailing characters" => "Extra data",
+        "key must be a string" => "Expecting property name enclosed in double quotes",
+        "expected `:`" => "Expecting ':' delimiter",
+        "expected `,` or `}`" | "expected `,` or `]`" => "Expecting ',' delimiter",
+        other => other,
+    };
+    let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+    let characters = |bytes: usize| text.char_indices().take_while(|(at, _)| *at < bytes).count();
+    let at = characters(start + column - 1);
+    format!("{what}: line {line} column {} (char {at})", at - characters(start) + 1)
 }
 
 fn mismatch(path: &str, message: &str) -> Problem {
@@ -134,6 +157,16 @@ mod tests {
         }
         let deep = format!("{{\"a\": {}{}}}", "[".repeat(100_000), "]".repeat(100_000));
         assert!(is_an_object(&deep));
+        for (json, words) in [
+            ("Not JSON", "Expecting value: line 1 column 1 (char 0)"),
+            ("", "Expecting value: line 1 column 1 (char 0)"),
+            ("{}\n x", "Extra data: line 2 column 2 (char 4)"),
+            ("{1", "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
+            ("[\"é\" 1", "Expecting ',' delimiter: line 1 column 6 (char 5)"),
+        ] {
+            let problem = check(json, std::iter::empty()).unwrap_err();
+            assert_eq!(problem.detail, format!("Unable to parse payload JSON: {words}"));
+        }
         for wrong in
             ["nan", "N", "[NaNNaN]", "1NaN", "NaN1", "1-Infinity", "-NaN", "[", "\"", "\"\\", "-", "1} {"]
         {

@@ -78,15 +78,7 @@ async fn serve(mut socket: WebSocket, service: Arc<Service>, caller: Arc<Caller>
 
 /// Waits for `init`, and starts what it says.
 async fn begin(socket: &mut WebSocket, service: &Arc<Service>, caller: &Arc<Caller>) -> Result<LiveRun, End> {
-    let first = tokio::time::timeout(INIT_TIME, hear(socket)).await.map_err(|_| End::InitTimeout)?;
-    let first = match first {
-        Ok(message) => message,
-        Err(Some(problem)) => return Err(notify(socket, &problem).await),
-        Err(None) => return Err(End::Gone),
-    };
-    if first.get("type").and_then(Value::as_str) != Some("init") {
-        return Err(End::NotInitialized);
-    }
+    let first = tokio::time::timeout(INIT_TIME, init(socket)).await.map_err(|_| End::InitTimeout)??;
     match start(service, caller, &first).await {
         Ok((run, version)) => {
             say(socket, json!({ "type": "runtime", "language": "python", "version": version })).await?;
@@ -94,6 +86,22 @@ async fn begin(socket: &mut WebSocket, service: &Arc<Service>, caller: &Arc<Call
             Ok(run)
         }
         Err(problem) => Err(notify(socket, &problem).await),
+    }
+}
+
+/// The first message that is one; what nobody knows is nobody's.
+async fn init(socket: &mut WebSocket) -> Result<Value, End> {
+    loop {
+        let message = match hear(socket).await {
+            Ok(message) => message,
+            Err(Some(problem)) => return Err(notify(socket, &problem).await),
+            Err(None) => return Err(End::Gone),
+        };
+        match message.get("type").and_then(Value::as_str) {
+            Some("init") => return Ok(message),
+            Some("data" | "signal") => return Err(End::NotInitialized),
+            _ => {}
+        }
     }
 }
 

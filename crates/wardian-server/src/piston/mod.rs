@@ -15,7 +15,7 @@ use axum::Json;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::Response;
+use axum::http::{Response, StatusCode};
 use axum::routing::{get, post};
 pub(crate) use request::policy_of;
 use request::refused;
@@ -26,7 +26,7 @@ use std::sync::Arc;
 pub(crate) fn routes() -> Router<Arc<Service>> {
     Router::new()
         .route("/runtimes", get(runtimes))
-        .route("/packages", get(packages))
+        .route("/packages", get(packages).post(change).delete(change))
         .route("/execute", post(execute))
         .route("/connect", get(connect::connect))
 }
@@ -35,10 +35,7 @@ async fn runtimes(State(service): State<Arc<Service>>) -> Json<Value> {
     let setup = service.setup();
     let runtimes = setup.environments.iter().map(|environment| {
         let version = &environment.interpreter.version;
-        let (major, minor, _) = environment.interpreter.version_numbers();
-        let mut aliases: Vec<String> = request::ALIASES.map(str::to_owned).into();
-        aliases.push(format!("python{major}.{minor}"));
-        json!({ "language": "python", "version": version, "aliases": aliases })
+        json!({ "language": "python", "version": version, "aliases": request::aliases(environment) })
     });
     Json(runtimes.collect())
 }
@@ -51,6 +48,30 @@ async fn packages(State(service): State<Arc<Service>>) -> Json<Value> {
         json!({ "language": "python", "language_version": version, "installed": true })
     });
     Json(packages.collect())
+}
+
+/// Nothing is installed or removed through HTTP.
+async fn change(State(service): State<Arc<Service>>, request: Request) -> Response<Body> {
+    let answer = async {
+        let setup = service.setup();
+        let limits = &setup.config.requests;
+        let (bytes, _lease) =
+            service.memory.read(request.into_body(), limits.body.0, limits.body_time.as_std()).await?;
+        let package = parse(&bytes)?;
+        let text = |key: &str| package.get(key).and_then(Value::as_str).unwrap_or("undefined").to_owned();
+        let (language, version) = (text("language"), text("version"));
+        Err::<Response<Body>, _>(match request::environment(&setup, &language, &version) {
+            Ok(_) => {
+                let detail = format!("{language}-{version} is the service's own: its operator changes it");
+                Problem::new(StatusCode::FORBIDDEN, "piston", detail)
+            }
+            Err(_) => {
+                let detail = format!("Requested package {language}-{version} does not exist");
+                Problem::new(StatusCode::NOT_FOUND, "piston", detail)
+            }
+        })
+    };
+    answer.await.unwrap_or_else(|problem: Problem| problem.into_response_of(Dialect::Piston))
 }
 
 async fn execute(

@@ -7,10 +7,14 @@ use crate::engine::{Environment, Job, Start};
 use crate::limits::Limits;
 use crate::problem::Problem;
 use crate::setup::Setup;
+use crate::snekbox;
 use axum::http::StatusCode;
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet::STANDARD as ALPHABET;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use wardian::files::GuestName;
 use wardian::policy::{self, Bytes, Duration, Policy, PolicyError};
@@ -20,8 +24,12 @@ fn policy() -> Result<Policy, PolicyError> {
     policy::parse(include_str!("policy.toml"), "piston")
 }
 
-/// Names by which its clients call the language.
-pub(super) const ALIASES: [&str; 3] = ["py", "py3", "python3"];
+/// Names by which its clients call the language, beside `python`.
+pub(super) fn aliases(environment: &Environment) -> Vec<String> {
+    let (major, minor, _) = environment.interpreter.version_numbers();
+    let aliases = ["py", "py3", "python3"].map(str::to_owned);
+    aliases.into_iter().chain([format!("python{major}.{minor}")]).collect()
+}
 
 /// A job and its standard input.
 pub(super) struct Prepared {
@@ -48,57 +56,102 @@ pub(super) fn prepare(request: &Value, setup: &Setup, caller: &Caller) -> Result
     if given.len() > setup.config.requests.files {
         return Err(refused(format!("more than {} files", setup.config.requests.files)));
     }
+    if !given.iter().any(says_text) {
+        return Err(refused("files must include at least one utf8 encoded file"));
+    }
     let files = given.iter().enumerate().map(file).collect::<Result<Vec<_>, _>>()?;
-    let main = given.iter().position(is_text);
-    let main = main.ok_or_else(|| refused("files must include at least one utf8 encoded file"))?;
-    let main = files.get(main).map(|(name, _)| name.as_str().to_owned()).unwrap_or_default();
+    let main = given.iter().zip(&files).find(|(file, _)| encoding(file) == Encoding::Text);
+    let main = main.map(|(_, (name, _))| name.as_str().to_owned()).unwrap_or_default();
     let job = Job {
         environment,
         policy: limited(request, setup, caller)?,
         start: Start::Script(main),
         args: args(request)?,
-        files,
+        // Of two with one name, the last.
+        files: files.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect(),
         unbuffered: true,
     };
-    let stdin = request.get("stdin").and_then(Value::as_str).unwrap_or_default();
+    let mut stdin = request.get("stdin").and_then(Value::as_str).unwrap_or_default().to_owned();
+    if !stdin.ends_with('\n') {
+        stdin.push('\n');
+    }
     Ok(Prepared { job, stdin: stdin.into() })
 }
 
 /// The newest interpreter in the range.
-fn environment(setup: &Setup, language: &str, range: &str) -> Result<Arc<Environment>, Problem> {
-    let known = language == "python" || ALIASES.contains(&language);
-    let fitting = setup
-        .environments
-        .iter()
-        .filter(|environment| known && version::is_in(&environment.interpreter.version, range));
+pub(super) fn environment(setup: &Setup, language: &str, range: &str) -> Result<Arc<Environment>, Problem> {
+    let fitting = setup.environments.iter().filter(|environment| {
+        let known = language == "python" || aliases(environment).iter().any(|alias| alias == language);
+        known && version::is_in(&environment.interpreter.version, range)
+    });
     let newest = fitting.max_by_key(|environment| environment.interpreter.version_numbers());
     newest.cloned().ok_or_else(|| refused(format!("{language}-{range} runtime is unknown")))
 }
 
-fn is_text(file: &Value) -> bool {
+/// Whether a file says that it is text; of one with an encoding that there is not, it is only taken for it.
+fn says_text(file: &Value) -> bool {
     matches!(file.get("encoding").and_then(Value::as_str), None | Some("" | "utf8"))
+}
+
+#[derive(PartialEq)]
+enum Encoding {
+    Text,
+    Base64,
+    Hex,
+}
+
+fn encoding(file: &Value) -> Encoding {
+    match file.get("encoding").and_then(Value::as_str) {
+        Some("base64") => Encoding::Base64,
+        Some("hex") => Encoding::Hex,
+        _ => Encoding::Text,
+    }
 }
 
 fn file((at, file): (usize, &Value)) -> Result<(GuestName, Vec<u8>), Problem> {
     let text = |key: &str| file.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
     let name = text("name").map_or_else(|| format!("file{at}.code"), str::to_owned);
-    let plain = name.strip_prefix("./").unwrap_or(&name);
+    let escapes = || refused(format!("File path \"{name}\" tries to escape parent directory"));
+    let plain = snekbox::plain(&name).ok_or_else(escapes)?;
     let name = plain.parse().map_err(|error| refused(format!("files[{at}].name: {error}")))?;
     let content = text("content").unwrap_or_default();
-    let bytes = match text("encoding") {
-        Some("base64") => STANDARD.decode(content).ok(),
-        Some("hex") => hex(content),
-        _ => Some(content.into()),
+    let bytes = match encoding(file) {
+        Encoding::Base64 => base64(content),
+        Encoding::Hex => hex(content),
+        Encoding::Text => content.into(),
     };
-    let bytes = bytes.ok_or_else(|| refused(format!("files[{at}].content is not in its encoding")))?;
     Ok((name, bytes))
 }
 
-fn hex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
+/// As its runtime reads it: of either alphabet, without regard for what is of none, with or without padding.
+fn base64(text: &str) -> Vec<u8> {
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(
+        &ALPHABET,
+        GeneralPurposeConfig::new()
+            .with_decode_allow_trailing_bits(true)
+            .with_decode_padding_mode(DecodePaddingMode::RequireNone),
+    );
+    let end = text.find('=').unwrap_or(text.len());
+    let standard = |byte| match byte {
+        b'-' => Some(b'+'),
+        b'_' => Some(b'/'),
+        b'+' | b'/' => Some(byte),
+        _ => byte.is_ascii_alphanumeric().then_some(byte),
+    };
+    let mut digits: Vec<u8> = text.bytes().take(end).filter_map(standard).collect();
+    if digits.len() % 4 == 1 {
+        digits.pop();
     }
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
+    LENIENT.decode(digits).unwrap_or_default()
+}
+
+/// As its runtime reads it: as far as there are pairs of digits.
+fn hex(text: &str) -> Vec<u8> {
+    let pairs = text.as_bytes().chunks_exact(2).map_while(|pair| {
+        let digit = |at: usize| char::from(*pair.get(at)?).to_digit(16);
+        u8::try_from(digit(0)? * 16 + digit(1)?).ok()
+    });
+    pairs.collect()
 }
 
 fn args(request: &Value) -> Result<Vec<String>, Problem> {
@@ -118,16 +171,21 @@ fn limited(request: &Value, setup: &Setup, caller: &Caller) -> Result<Policy, Pr
     let configured = setup.config.piston.limits;
     let ceilings = caller.ceilings.or(configured).or(Limits::of(&base));
     let millis = |limit: Option<Duration>| limit.map_or(0, |limit| limit.as_micros() / 1000);
-    let time = |name: &str, ceiling| number(request, name, millis(ceiling));
-    let run = Limits {
-        wall: time("run_timeout", ceilings.wall)?.map(|ms| Duration::from_micros(ms.saturating_mul(1000))),
-        cpu: time("run_cpu_time", ceilings.cpu)?.map(|ms| Duration::from_micros(ms.saturating_mul(1000))),
-        memory: number(request, "run_memory_limit", ceilings.memory.map_or(0, |limit| limit.0))?.map(Bytes),
-        ..Limits::default()
+    let time = |name: &str, ceiling| -> Result<_, Problem> {
+        let millis = number(request, name, Some(ceiling))?;
+        Ok(millis.map(|millis| Duration::from_micros(whole(millis * 1000.0))))
     };
-    for name in ["compile_timeout", "compile_cpu_time", "compile_memory_limit"] {
-        number(request, name, u64::MAX)?;
-    }
+    number(request, "compile_memory_limit", None)?;
+    // Less than none is none, as where there is no limit to stay below.
+    let memory = match number(request, "run_memory_limit", None)?.filter(|bytes| *bytes > 0.0) {
+        Some(_) => number(request, "run_memory_limit", ceilings.memory.map(|limit| limit.0))?,
+        None => None,
+    };
+    time("compile_timeout", COMPILE_MILLIS)?;
+    let wall = time("run_timeout", millis(ceilings.wall))?;
+    time("compile_cpu_time", COMPILE_MILLIS)?;
+    let cpu = time("run_cpu_time", millis(ceilings.cpu))?;
+    let run = Limits { wall, cpu, memory: memory.map(|bytes| Bytes(whole(bytes))), ..Limits::default() };
     run.or(configured).lay_over(&base, ceilings).map_err(|problem| refused(problem.detail))
 }
 
@@ -138,25 +196,30 @@ pub(crate) fn policy_of(config: &Config, own: Limits) -> Result<Policy, Problem>
     configured.lay_over(&base, own.or(configured).or(Limits::of(&base)))
 }
 
-/// A limit; none and -1 for the usual one.
-fn number(request: &Value, name: &str, ceiling: u64) -> Result<Option<u64>, Problem> {
-    let value = match request.get(name) {
-        None | Some(Value::Null) => return Ok(None),
-        Some(Value::Number(number)) => number,
+/// What a compiler may take, if there were one.
+const COMPILE_MILLIS: u64 = 10_000;
+
+/// A limit; nothing, or what counts as nothing, is the usual one.
+fn number(request: &Value, name: &str, ceiling: Option<u64>) -> Result<Option<f64>, Problem> {
+    let number = match request.get(name) {
+        None | Some(Value::Null | Value::Bool(false)) => return Ok(None),
+        Some(Value::String(text)) if text.is_empty() => return Ok(None),
+        Some(Value::Number(number)) => number.as_f64().filter(|number| *number != 0.0),
         Some(_) => return Err(refused(format!("If specified, {name} must be a number"))),
     };
-    if value.as_i64() == Some(-1) || value.as_i64() == Some(0) {
-        return Ok(None);
+    match (number, ceiling) {
+        (Some(number), Some(ceiling)) if number > 0.0 && whole(number) > ceiling => {
+            Err(refused(format!("{name} cannot exceed the configured limit of {ceiling}")))
+        }
+        (Some(number), Some(_)) if number < 0.0 => Err(refused(format!("{name} must be non-negative"))),
+        (number, _) => Ok(number),
     }
-    let Some(number) = value.as_u64() else {
-        let negative = value.as_f64().is_some_and(|number| number < 0.0);
-        let what = if negative { "must be non-negative" } else { "must be a whole number" };
-        return Err(refused(format!("{name} {what}")));
-    };
-    if number > ceiling {
-        return Err(refused(format!("{name} cannot exceed the configured limit of {ceiling}")));
-    }
-    Ok(Some(number))
+}
+
+/// The least whole number that is not below this one.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
+fn whole(number: f64) -> u64 {
+    number.ceil() as u64
 }
 
 #[cfg(test)]
@@ -168,14 +231,18 @@ mod tests {
     fn limits_are_checked_in_its_words() {
         for (value, expected) in [
             (json!("x"), Err("If specified, run_timeout must be a number")),
+            (json!(true), Err("If specified, run_timeout must be a number")),
             (json!(3001), Err("run_timeout cannot exceed the configured limit of 3000")),
-            (json!(-2), Err("run_timeout must be non-negative")),
-            (json!(1.5), Err("run_timeout must be a whole number")),
-            (json!(-1), Ok(None)),
-            (json!(2000), Ok(Some(2000))),
+            (json!(3000.5), Err("run_timeout cannot exceed the configured limit of 3000")),
+            (json!(-1), Err("run_timeout must be non-negative")),
+            (json!(1.5), Ok(Some(1.5))),
+            (json!(0), Ok(None)),
+            (json!(""), Ok(None)),
+            (json!(false), Ok(None)),
+            (json!(2000), Ok(Some(2000.0))),
         ] {
             let request = json!({ "run_timeout": value });
-            let answer = number(&request, "run_timeout", 3000).map_err(|problem| problem.detail);
+            let answer = number(&request, "run_timeout", Some(3000)).map_err(|problem| problem.detail);
             assert_eq!(
                 answer.as_ref().map_err(String::as_str),
                 expected.as_ref().map_err(|text| *text),
@@ -189,14 +256,22 @@ mod tests {
         let content = |value: Value| file((0, &value)).map(|(name, bytes)| (name.as_str().to_owned(), bytes));
         assert_eq!(content(json!({"content": "hi"})).unwrap(), ("file0.code".into(), b"hi".to_vec()));
         assert_eq!(content(json!({"content": "6869", "encoding": "hex"})).unwrap().1, b"hi");
-        assert_eq!(content(json!({"content": "aGk=", "encoding": "base64"})).unwrap().1, b"hi");
-        for wrong in [
-            json!({"content": "6é", "encoding": "hex"}),
-            json!({"content": "!", "encoding": "base64"}),
-            json!({"content": "", "name": "../x"}),
-            json!({"content": "", "name": "/x"}),
-        ] {
-            assert_eq!(content(wrong).unwrap_err().status, StatusCode::BAD_REQUEST);
+        assert_eq!(content(json!({"content": "x", "encoding": "latin1"})).unwrap().1, b"x");
+        for (text, bytes) in [("aGk=", "hi"), ("a\nGk", "hi"), ("_-", "\u{0}"), ("!", ""), ("aGk=aGk=", "hi")]
+        {
+            let bytes = if text == "_-" { &[0xff][..] } else { bytes.as_bytes() };
+            assert_eq!(content(json!({"content": text, "encoding": "base64"})).unwrap().1, bytes, "{text}");
+        }
+        for (text, bytes) in [("6", ""), ("686", "h"), ("68x9", "h"), ("6é", "")] {
+            let file = json!({"content": text, "encoding": "hex"});
+            assert_eq!(content(file).unwrap().1, bytes.as_bytes(), "{text}");
+        }
+        for (name, plain) in [("/x", "x"), ("./a/../b", "b"), ("a//b", "a/b")] {
+            assert_eq!(content(json!({"content": "", "name": name})).unwrap().0, plain);
+        }
+        for wrong in ["../x", "a/../../x", "a\0b"] {
+            let problem = content(json!({"content": "", "name": wrong})).unwrap_err();
+            assert_eq!(problem.status, StatusCode::BAD_REQUEST);
         }
     }
 

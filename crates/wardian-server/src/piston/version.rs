@@ -1,19 +1,31 @@
-//! Ranges of versions, as npm writes them: `*`, `3`, `3.x`, `3.12`, `^3.8`, `~3.10`, `>=3.8 <3.12`, `3.8 || 3.11`.
+//! Ranges of versions, as npm writes them: `*`, `3`, `3.x`, `3.12`, `^3.8`, `~3.10`, `>=3.8 <3.12`, `3.8 - 3.11`,
+//! `3.8 || 3.11`.
 
 type Version = [u32; 3];
 
 /// Whether a version is in a range; what is no range contains nothing.
 pub(super) fn is_in(version: &str, range: &str) -> bool {
     let Some((version, 3)) = numbers(version) else { return false };
-    range.split("||").any(|all| {
-        let mut words = all.split_whitespace().peekable();
-        words.peek().is_some() && words.all(|word| fits(version, word))
+    range.split("||").any(|all| match all.split_once(" - ") {
+        Some((from, to)) => {
+            let (from, to) = (from.trim(), to.trim());
+            fits(version, &format!(">={from}")) && fits(version, &format!("<={to}"))
+        }
+        None => {
+            let all = OPERATORS.iter().fold(all.to_owned(), |all, operator| {
+                // An operator belongs to what follows it.
+                all.split(operator).map(str::trim_start).collect::<Vec<_>>().join(operator)
+            });
+            let mut words = all.split_whitespace().peekable();
+            words.peek().is_some() && words.all(|word| fits(version, word))
+        }
     })
 }
 
+const OPERATORS: [&str; 7] = [">=", "<=", ">", "<", "^", "~", "="];
+
 fn fits(version: Version, word: &str) -> bool {
-    let operators = [">=", "<=", ">", "<", "^", "~", "="];
-    let operator = operators.into_iter().find(|operator| word.starts_with(operator)).unwrap_or("");
+    let operator = OPERATORS.into_iter().find(|operator| word.starts_with(operator)).unwrap_or("");
     let Some((bound, given)) = word.strip_prefix(operator).and_then(numbers) else { return false };
     let end = |kept: usize| {
         let mut end = [0; 3];
@@ -75,6 +87,10 @@ mod tests {
             ">3.10",
             "<=3.11",
             "v3.11",
+            ">= 3.8 < 3.12",
+            "~ 3.11",
+            "3.8 - 3.11",
+            "3.11.2 - 4",
         ] {
             assert!(is_in("3.11.2", range), "{range}");
         }
@@ -92,6 +108,10 @@ mod tests {
             "latest",
             "3.11.2.1",
             "<=3.10",
+            ">= 3.12",
+            "3.8 - 3.10",
+            "3.12 - 4",
+            "3.8 -",
         ] {
             assert!(!is_in("3.11.2", range), "{range}");
         }

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-use wardian::files::{CollectLimits, Globs, GuestName};
+use wardian::files::{CollectLimits, Globs, GuestName, too_deep, unescape};
 use wardian::policy::{self, Policy, PolicyError};
 use wardian::report::{Encoding, Report, Verdict};
 use wardian::sandbox::Collect;
@@ -169,7 +169,8 @@ fn files(request: &Value) -> Result<Vec<(String, Vec<u8>)>, Problem> {
     Ok(files)
 }
 
-fn plain(path: &str) -> Option<String> {
+/// A path without `.` and `..`; none if it leads beyond the root.
+pub(crate) fn plain(path: &str) -> Option<String> {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
         match part {
@@ -217,6 +218,7 @@ fn collect() -> Result<Collect, Problem> {
         file_bytes: MOST_FILE_BYTES,
         total_bytes: MOST_FILE_BYTES,
         report_bytes: MOST_FILE_BYTES,
+        links: true,
         ..CollectLimits::default()
     };
     Ok(Collect { globs, limits, out: None })
@@ -231,18 +233,26 @@ fn answer(report: &Report) -> Value {
     if output.encoding == Encoding::Base64 {
         return failed("UnicodeDecodeError: invalid Unicode in output pipe");
     }
-    let mut files: Vec<(&str, Value)> = report
-        .files
-        .iter()
-        .map(|file| {
-            let content = file.base64.as_deref().unwrap_or_default();
-            let entry = json!({ "path": file.path, "size": file.bytes, "content": content });
-            (file.path.as_str(), entry)
-        })
-        .collect();
-    files.sort_by_key(|(path, _)| *path);
-    let files: Vec<Value> = files.into_iter().map(|(_, entry)| entry).collect();
-    json!({ "stdout": output.text, "returncode": returncode(report), "files": files })
+    match attachments(report) {
+        Ok(files) => json!({ "stdout": output.text, "returncode": returncode(report), "files": files }),
+        Err(text) => failed(&format!("FileParsingError: {text} while parsing attachments")),
+    }
+}
+
+/// The files that the program made, or why there are none.
+fn attachments(report: &Report) -> Result<Vec<Value>, &'static str> {
+    let deepest = too_deep(CollectLimits::default().depth);
+    if report.files_omitted.iter().any(|file| file.reason == deepest) {
+        return Err("Exceeded directory depth limit");
+    }
+    let mut files = BTreeMap::new();
+    for file in &report.files {
+        let path = String::from_utf8(unescape(&file.path)).map_err(|_| "invalid bytes in filename")?;
+        let content = file.base64.as_deref().unwrap_or_default();
+        let entry = json!({ "path": path, "size": file.bytes, "content": content });
+        files.insert(path, entry);
+    }
+    Ok(files.into_values().collect())
 }
 
 /// The exit code of nsjail for the same end.

@@ -41,6 +41,8 @@ pub struct CollectLimits {
     pub omitted: usize,
     /// Time in which files are looked for; one being copied is finished.
     pub time: Duration,
+    /// Whether a symbolic link to a regular file below the root counts as that file, under its own name.
+    pub links: bool,
 }
 
 impl Default for CollectLimits {
@@ -57,6 +59,7 @@ impl Default for CollectLimits {
             path_bytes: 1 << 20,
             omitted: 100,
             time: Duration::from_secs(10),
+            links: false,
         }
     }
 }
@@ -122,7 +125,7 @@ pub(super) enum Reason {
     Open(Errno),
     #[error("cannot list it: {0}")]
     List(Errno),
-    #[error("deeper than {0} directories")]
+    #[error("{}", too_deep(*.0))]
     TooDeep(usize),
     #[error("not searched further: more than {0} directory entries")]
     TooManyEntries(u64),
@@ -142,6 +145,12 @@ pub(super) enum Reason {
     Sink(#[from] SinkError),
 }
 
+/// What is said of a directory that lies deeper than [`CollectLimits::depth`].
+#[must_use]
+pub fn too_deep(depth: usize) -> String {
+    format!("deeper than {depth} directories")
+}
+
 fn cannot_open(error: Errno) -> String {
     match error {
         Errno::XDEV => "on another file system".into(),
@@ -154,7 +163,8 @@ fn cannot_open(error: Errno) -> String {
 /// directory's files in its place. Call it when nobody writes below `root` any more.
 ///
 /// Directories and files that are ours and refuse us are given the mode they need. Nothing is followed out of the
-/// root: links, devices, FIFOs, sockets and other file systems are reported as omitted if they match. A directory
+/// root: devices, FIFOs, sockets, other file systems, and links unless [`CollectLimits::links`] says otherwise, are
+/// reported as omitted if they match. A directory
 /// that cannot be read does not end it. What the caller has `given` and is as it was is not offered: every byte is
 /// compared, since a file written through a mapping need not show it in its times (`mmap(2)`).
 pub fn collect(

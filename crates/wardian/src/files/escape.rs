@@ -18,6 +18,27 @@ pub(super) fn escape(name: &[u8]) -> String {
     text
 }
 
+/// The bytes that a path of a report stands for.
+#[must_use]
+pub fn unescape(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after.get(..2).filter(|_| *first == b'%').and_then(|digits| str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    bytes
+}
+
 /// Whether a terminal shows the character as itself and leaves its neighbours where they are.
 pub(super) fn printable(character: char) -> bool {
     !character.is_control()
@@ -46,18 +67,6 @@ fn hex(text: &mut String, bytes: &[u8]) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    fn unescape(text: &str) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let mut rest = text.as_bytes();
-        while let [first, after @ ..] = rest {
-            let escaped = after.get(..2).filter(|_| *first == b'%');
-            let byte = escaped.map(|digits| u8::from_str_radix(str::from_utf8(digits).unwrap(), 16).unwrap());
-            bytes.push(byte.unwrap_or(*first));
-            rest = if byte.is_some() { &after[2..] } else { after };
-        }
-        bytes
-    }
 
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]

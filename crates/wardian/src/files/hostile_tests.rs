@@ -81,6 +81,43 @@ fn takes_regular_files_sorted_and_says_what_the_others_are() {
 }
 
 #[test]
+fn links_are_followed_within_the_root_where_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    fs::create_dir(at("sub")).unwrap();
+    fs::write(at("file"), "x").unwrap();
+    mknodat(CWD, at("fifo"), FileType::Fifo, Mode::RWXU, 0).unwrap();
+    for (name, target) in [
+        ("absolute", "/etc/passwd"),
+        ("good", "sub/up"),
+        ("nowhere", "none"),
+        ("out", "../../../../../../etc/passwd"),
+        ("self", "self"),
+        ("sub/magic", "/proc/self/exe"),
+        ("sub/up", "../file"),
+        ("tofifo", "fifo"),
+        ("tosub", "sub"),
+    ] {
+        symlink(target, at(name)).unwrap();
+    }
+
+    let (taken, collected) = names(dir.path(), &["**"], &CollectLimits { links: true, ..usual() });
+    assert_eq!(taken, ["file", "good", "sub/up"]);
+    let out = "a symbolic link that leads out of the directory, not a regular file";
+    let expected = [
+        ("absolute", out),
+        ("fifo", "a FIFO, not a regular file"),
+        ("nowhere", "a symbolic link that leads nowhere, not a regular file"),
+        ("out", out),
+        ("self", "a symbolic link, not a regular file"),
+        ("sub/magic", out),
+        ("tofifo", "a FIFO, not a regular file"),
+        ("tosub", "a directory, not a regular file"),
+    ];
+    assert_eq!(omitted(&collected), expected);
+}
+
+#[test]
 fn no_other_file_system_is_entered() {
     let (taken, collected) = names(Path::new("/"), &["proc/version", "proc/self/status"], &usual());
     assert_eq!(taken, Vec::<String>::new());

@@ -20,7 +20,8 @@ mod path;
 mod report_sink;
 mod walk;
 
-pub use collect::{CollectLimits, Collected, Found, Sink, SinkError, collect};
+pub use collect::{CollectLimits, Collected, Found, Sink, SinkError, collect, too_deep};
+pub use escape::unescape;
 pub use globs::{GlobError, Globs};
 pub use input::{Input, InputError};
 pub use input_set::{InputSet, InputSetError};

@@ -17,6 +17,9 @@ const RESOLVE: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_SYMLINKS)
     .union(ResolveFlags::NO_MAGICLINKS)
     .union(ResolveFlags::NO_XDEV);
+/// As that, for a link that may be followed.
+const RESOLVE_LINK: ResolveFlags =
+    ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS).union(ResolveFlags::NO_XDEV);
 /// Without NONBLOCK, a FIFO that takes a file's place would be waited for.
 const READ: OFlags = OFlags::NONBLOCK.union(OFlags::NOCTTY);
 const LIST_BUFFER: usize = 32 * 1024;
@@ -37,6 +40,7 @@ pub(super) struct Regular {
 
 /// The walk: what matches, sorted by name in each directory, directories in their place.
 pub(super) struct Walk<'a> {
+    root: BorrowedFd<'a>,
     globs: &'a Globs,
     limits: &'a CollectLimits,
     started: Instant,
@@ -60,8 +64,9 @@ struct Frame {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(root: BorrowedFd<'_>, globs: &'a Globs, limits: &'a CollectLimits) -> Walk<'a> {
+    pub(super) fn new(root: BorrowedFd<'a>, globs: &'a Globs, limits: &'a CollectLimits) -> Walk<'a> {
         let mut walk = Walk {
+            root,
             globs,
             limits,
             started: Instant::now(),
@@ -185,8 +190,12 @@ impl Iterator for Walk<'_> {
             }
             let path = || [self.path.as_slice(), name.to_bytes()].concat();
             if kind != FileType::Directory {
-                let what = open_regular(frame.directory.as_fd(), &name, kind);
-                return Some(Visit { path: path(), what });
+                let path = path();
+                let what = match kind {
+                    FileType::Symlink if self.limits.links => open_linked(self.root, &path),
+                    _ => open_regular(frame.directory.as_fd(), &name, kind),
+                };
+                return Some(Visit { path, what });
             }
             if self.full {
                 continue;
@@ -224,13 +233,29 @@ fn open_regular(directory: BorrowedFd<'_>, name: &CStr, listed: FileType) -> Res
     if let Some(kind) = irregular(listed) {
         return Err(Reason::Irregular(kind));
     }
-    let path = open(directory, name, OFlags::PATH).map_err(Reason::Open)?;
+    read_with(|flags| open(directory, name, flags))
+}
+
+/// Opens the regular file that a link leads to, below the root.
+fn open_linked(root: BorrowedFd<'_>, path: &[u8]) -> Result<Regular, Reason> {
+    read_with(|flags| openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), RESOLVE_LINK)).map_err(
+        |reason| match reason {
+            Reason::Open(Errno::XDEV) => Reason::Irregular("a symbolic link that leads out of the directory"),
+            Reason::Open(Errno::NOENT) => Reason::Irregular("a symbolic link that leads nowhere"),
+            reason => reason,
+        },
+    )
+}
+
+/// Opens a file for reading if it is a regular one: looks at it first.
+fn read_with(open: impl Fn(OFlags) -> Result<OwnedFd, Errno>) -> Result<Regular, Reason> {
+    let path = open(OFlags::PATH).map_err(Reason::Open)?;
     let stat = fstat(&path).map_err(Reason::Open)?;
     if let Some(kind) = irregular(FileType::from_raw_mode(stat.st_mode)) {
         return Err(Reason::Irregular(kind));
     }
     unlock(path.as_fd(), 0o400, Mode::RUSR | Mode::WUSR).map_err(Reason::Open)?;
-    let fd = open(directory, name, READ).map_err(Reason::Open)?;
+    let fd = open(READ).map_err(Reason::Open)?;
     // The name is looked up twice; what counts is what is open now.
     let stat = fstat(&fd).map_err(Reason::Open)?;
     match irregular(FileType::from_raw_mode(stat.st_mode)) {

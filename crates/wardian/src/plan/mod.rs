@@ -56,7 +56,8 @@ impl Places {
     /// In a root of its own.
     fn inside(policy: &Policy) -> Places {
         let (home, tmp) = match (policy.outside, policy.files.work) {
-            (Outside::Absent, _) => (HOME, "/tmp"),
+            (Outside::Absent, _) if policy.files.tmp => (HOME, "/tmp"),
+            (Outside::Absent, _) => (HOME, BOX),
             (Outside::Denied, Work::Writable) => (BOX, "/box/tmp"),
             (Outside::Denied, Work::ReadOnly) => ("/box/tmp", "/box/tmp"),
         };

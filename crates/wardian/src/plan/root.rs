@@ -164,11 +164,13 @@ impl Builder<'_> {
             self.steps.parents(text(file)?)?;
             self.steps.push(&Step::Copy { slot: Slot(slot), path: &c_string(text(file)?)?, mode: 0o644 });
         }
+        if !program.start_files.is_empty() {
+            // Python finds what it can list.
+            self.steps.directories_with_mode(HOOK_DIRECTORY, 0o755)?;
+            self.root.readable.push(HOOK_DIRECTORY.into());
+        }
         for (name, content) in &program.start_files {
             self.steps.file(&format!("{HOOK_DIRECTORY}/{name}"), 0o644, content)?;
-        }
-        if !program.start_files.is_empty() {
-            self.root.readable.push(HOOK_DIRECTORY.into());
         }
         if denies {
             refusing::link_libraries(program, self.steps)?;
@@ -255,7 +257,8 @@ impl Builder<'_> {
         }
         if policy.files.scratch == Scratch::None {
             self.steps.directories(BOX)?;
-            for directory in ["/tmp", HOME] {
+            let tmp = policy.files.tmp.then_some("/tmp");
+            for directory in tmp.into_iter().chain([HOME]) {
                 self.steps.directories(directory)?;
             }
             self.root.readable.push(BOX.into());
@@ -286,7 +289,8 @@ impl Builder<'_> {
                 ("shm", "/dev/shm", 0o1777),
             ]
         };
-        for (directory, _, mode) in places.iter().copied() {
+        let places = || places.iter().copied().filter(|(name, ..)| *name != "tmp" || policy.files.tmp);
+        for (directory, _, mode) in places() {
             let inside = format!("{SCRATCH}/{directory}");
             self.steps.directories_with_mode(&inside, mode)?;
             if directory == "box" {
@@ -300,7 +304,7 @@ impl Builder<'_> {
                 self.own(&inside)?;
             }
         }
-        for (directory, path, _) in places.iter().copied() {
+        for (directory, path, _) in places() {
             self.steps.directories(path)?;
             let source = c_string(format!("{SCRATCH}/{directory}"))?;
             self.steps.push(&Step::BindInside { source: &source, path: &c_string(path)?, attributes });

@@ -203,7 +203,8 @@ fn scratch(plan: &Plan, steps: &mut Steps) -> Result<CString, PlanError> {
         &[("box", BOX, 0o755), ("tmp", "/tmp", 0o1777), ("home", HOME, 0o700), ("shm", SCRATCH, 0o1777)]
     };
     let inside = |name: &str| c_string(format!("{SCRATCH}/{name}"));
-    for (name, _, mode) in places.iter().copied() {
+    let places = || places.iter().copied().filter(|(name, ..)| *name != "tmp" || policy.files.tmp);
+    for (name, _, mode) in places() {
         steps.push(&Step::Directory { path: &inside(name)?, mode });
         let stays_ours = name == "box" && policy.files.work == Work::ReadOnly;
         if plan.own_ids && !stays_ours {
@@ -211,7 +212,7 @@ fn scratch(plan: &Plan, steps: &mut Steps) -> Result<CString, PlanError> {
             steps.push(&Step::Owner { path: &inside(name)?, uid, gid });
         }
     }
-    for (name, place, _) in places.iter().copied().filter(|(_, place, _)| !place.is_empty()) {
+    for (name, place, _) in places().filter(|(_, place, _)| !place.is_empty()) {
         steps.push(&Step::BindInside { source: &inside(name)?, path: &c_string(place)?, attributes });
     }
     Ok(CString::default())

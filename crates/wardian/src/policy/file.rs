@@ -1,7 +1,9 @@
 //! Policy files: TOML laid over the policy they extend.
 
 use super::error::PolicyError;
-use super::model::{Layer, Level, Mount, MountKind, Network, OnOutput, Policy, ProcMode, RootKind, Scratch};
+use super::model::{
+    Layer, Level, Mount, MountKind, Network, OnOutput, Outside, Policy, ProcMode, RootKind, Scratch, Work,
+};
 use super::{place, presets};
 use serde::Deserialize;
 use std::fs::File;
@@ -154,8 +156,8 @@ mod spans {
         on_oom: model::OnOom,
     });
     partial!(Files {
-        root: model::RootKind, scratch: model::Scratch, work: model::Work, proc: model::ProcMode, tools: Vec<String>, dev: bool,
-        mounts: Vec<model::Mount>,
+        root: model::RootKind, scratch: model::Scratch, work: model::Work, tmp: bool, proc: model::ProcMode, tools: Vec<String>,
+        dev: bool, mounts: Vec<model::Mount>,
     });
     partial!(Environment {
         defaults: bool, inherit: Vec<String>, set: std::collections::BTreeMap<String, String>,
@@ -177,7 +179,7 @@ const NO_ID: &str = "4294967295 is nobody's id; say a smaller number";
 /// The first key whose value is out of bounds or contradicts another.
 pub fn check(policy: &Policy, origin: &str) -> Result<(), PolicyError> {
     let limits = &policy.limits;
-    let rules: [(bool, &'static str, String); 18] = [
+    let rules: [(bool, &'static str, String); 19] = [
         (limits.wall.as_micros() == 0, "limits.wall", "must be above 0".into()),
         (limits.cpu_time.as_micros() == 0, "limits.cpu_time", "must be above 0".into()),
         (
@@ -204,6 +206,13 @@ pub fn check(policy: &Policy, origin: &str) -> Result<(), PolicyError> {
             policy.files.scratch != Scratch::None && (limits.disk.0 == 0 || limits.inodes < 16),
             "limits.disk",
             "scratch space needs some bytes, and 16 inodes; or say `files.scratch = \"none\"`".into(),
+        ),
+        (
+            !policy.files.tmp && (policy.outside == Outside::Denied || policy.files.work == Work::ReadOnly),
+            "files.tmp",
+            "false makes the working directory the temporary one, which `outside = \"denied\"` and \
+             `files.work = \"read-only\"` forbid"
+                .into(),
         ),
         (
             !(16..=1 << 20).contains(&limits.open_files),

@@ -205,6 +205,9 @@ pub struct Files {
     /// Whether it may write in the working directory itself, or in the other scratch space only.
     #[serde(default)]
     pub work: Work,
+    /// Whether it has a `/tmp`; without one, `TMPDIR` is the working directory.
+    #[serde(default = "yes")]
+    pub tmp: bool,
     /// Its own `/proc`.
     pub proc: ProcMode,
     /// Programs beside the interpreter that it may find in `PATH`: host paths.

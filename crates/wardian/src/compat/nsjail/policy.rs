@@ -282,6 +282,7 @@ fn files(config: &NsjailConfig, caller: &Caller, left_out: &mut Vec<String>) -> 
         scratch: Scratch::None,
         proc,
         tools: Vec::new(),
+        tmp: true,
         dev: false,
         mounts: wanted,
     })
