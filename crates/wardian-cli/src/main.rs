@@ -18,8 +18,11 @@ mod serve;
 use clap::Parser;
 use cli::{Cli, Command};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 fn main() -> ExitCode {
+    // Beyond the caller's limit of file sizes, which what a program wrote may reach, a write is to fail and not to end us.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     let cli = match Cli::try_parse_from(run::command_line()) {
         Ok(cli) => cli,
         Err(error) => return run::wrong_usage(&error),

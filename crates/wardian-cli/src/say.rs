@@ -11,8 +11,13 @@ pub(crate) const FAILURE: u8 = 125;
 
 /// Data, on standard output.
 pub(crate) fn put(text: &str) -> Result<(), Failure> {
+    put_with(|out| out.write_all(text.as_bytes()))
+}
+
+/// Data that is not to be in memory at once.
+pub(crate) fn put_with(fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match fill(&mut out).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::new(format!("cannot write to standard output: {error}"), None))
         }

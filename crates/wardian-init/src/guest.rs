@@ -66,12 +66,13 @@ fn become_guest(prepared: &Prepared) -> (Stage, Errno) {
             let (program, empty_path) = opened.map_err(|errno| (Stage::OpenProgram, errno))?;
             restrict(guest, ruleset)?;
             prepared.parent.map_or(Ok(()), end_with).map_err(|errno| (Stage::Identity, errno))?;
-            close_doors(guest).map_err(|errno| (Stage::Limits, errno))?;
+            close_doors().map_err(|errno| (Stage::Limits, errno))?;
             let first_closed = if guest.result.is_some() { RESULT.unsigned_abs() + 1 } else { 3 };
             file::cloexec_from(first_closed).map_err(|errno| (Stage::Limits, errno))?;
             if !guest.zygote {
                 filter(guest)?;
             }
+            limit_descriptors(guest)?;
             Ok((program, empty_path))
         }
         Err(failure) => Err(failure),
@@ -121,7 +122,6 @@ pub(crate) fn restrict(
 fn join_cgroups(guest: &Guest<'static>) -> Result<()> {
     Guest::slots(&guest.joins).try_for_each(|tasks| {
         file::write_all(tasks.fd(), b"0")?;
-        // The descriptor that the seccomp listener will need may be the last one that the limit allows.
         file::close(tasks.fd())
     })
 }
@@ -142,7 +142,14 @@ fn take_streams(guest: &Guest<'static>) -> Result<()> {
 }
 
 fn leave_cgroup_namespace(guest: &Guest<'static>) -> Result<()> {
-    if guest.new_cgroup_root { process::unshare(process::NEWCGROUP) } else { Ok(()) }
+    if !guest.new_cgroup_root {
+        return Ok(());
+    }
+    match process::unshare(process::NEWCGROUP) {
+        // A kernel without, or with none left: the group, which is not the guest's own, would only show its name.
+        Err(Errno::INVAL | Errno::NOSPC) if guest.joins.len() == 0 => Ok(()),
+        answer => answer,
+    }
 }
 
 fn schedule(guest: &Guest<'static>) -> Result<()> {
@@ -219,15 +226,22 @@ fn end_with(parent: i32) -> Result<()> {
     if process::getppid() == parent { Ok(()) } else { Err(Errno::SRCH) }
 }
 
-/// Limits the number of descriptors; from here on signals come through.
-pub(crate) fn close_doors(guest: &Guest<'static>) -> Result<()> {
-    const RLIMIT_NOFILE: u32 = 7;
+/// From here on signals come through.
+pub(crate) fn close_doors() -> Result<()> {
     const GUEST_UMASK: u32 = 0o022;
-    if guest.open_files > 0 {
-        process::set_rlimit(RLIMIT_NOFILE, guest.open_files, guest.open_files)?;
-    }
     file::umask(GUEST_UMASK);
     signal::set_blocked(SignalSet::NONE).map(drop)
+}
+
+/// After the listener has been sent: a descriptor may be sent while its user has no more on their way than the sender's
+/// own limit (unix(7)), and the guests of an ordinary user have one count together.
+pub(crate) fn limit_descriptors(guest: &Guest<'static>) -> core::result::Result<(), (Stage, Errno)> {
+    const RLIMIT_NOFILE: u32 = 7;
+    if guest.open_files == 0 {
+        return Ok(());
+    }
+    process::set_rlimit(RLIMIT_NOFILE, guest.open_files, guest.open_files)
+        .map_err(|errno| (Stage::Limits, errno))
 }
 
 pub(crate) fn filter(guest: &Guest<'static>) -> core::result::Result<(), (Stage, Errno)> {

@@ -197,7 +197,7 @@ pub struct Guest<'a> {
     pub result: Option<Slot>,
     /// A slot of stdio is a terminal to be taken as controlling terminal.
     pub terminal: bool,
-    /// Make the joined cgroups look like the root of all.
+    /// Make its cgroups look like the root of all.
     pub new_cgroup_root: bool,
     /// Nice value.
     pub nice: Option<i32>,

@@ -61,7 +61,6 @@ impl Setup {
             Step::Owner { path, uid, gid } => file::chownat(base, relative(path), uid, gid),
             Step::Attach { slot, path } => {
                 mount::attach(slot.fd(), base, relative(path))?;
-                // The guest starts with copies of init's descriptors, and its limit may be low.
                 file::close(slot.fd())
             }
             Step::Bind { source, path, attributes, .. } => bind(Fd::CWD, source, base, path, attributes),

@@ -200,19 +200,17 @@ fn become_guest() -> core::result::Result<Fd, (Stage, Errno)> {
     guest::restrict(guest, ruleset)?;
     // A change of ids takes it away, and an exec, which does not come here, would give it back.
     process::set_dumpable(true).map_err(at(Stage::Identity))?;
-    guest::close_doors(guest).map_err(at(Stage::Limits))?;
+    guest::close_doors().map_err(at(Stage::Limits))?;
     close_all_but(guest.channel.fd()).map_err(at(Stage::Limits))?;
     guest::filter(guest)?;
+    guest::limit_descriptors(guest)?;
     Ok(guest.channel.fd())
 }
 
-/// Moves into the cgroup whose files the order brought, and makes it look like the root of all.
+/// Moves into the cgroup whose files the order brought.
 fn join() -> Result<()> {
     let brought = BROUGHT.load(Ordering::Relaxed).unsigned_abs();
-    for files in JOINS..brought {
-        file::write_all(Slot(files).fd(), b"0")?;
-    }
-    if brought > JOINS { process::unshare(process::NEWCGROUP) } else { Ok(()) }
+    (JOINS..brought).try_for_each(|files| file::write_all(Slot(files).fd(), b"0"))
 }
 
 /// Leaves the three streams, the result channel and one more: all others are closed here, since there is no exec to do

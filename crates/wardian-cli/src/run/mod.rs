@@ -13,7 +13,7 @@ use crate::cli::RunOptions;
 use crate::{cap, exit_code, say};
 pub(crate) use connections::cancel_on_signals;
 use report_file::ReportFile;
-use std::io;
+use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 use terminal::RawMode;
 pub(crate) use usage::wrong_usage;
@@ -141,18 +141,19 @@ fn explain(report: &Report, options: &RunOptions) {
 
 /// Writes the report where it was asked for; an exit code only if that fails.
 fn deliver(report: &Report, file: Option<&mut ReportFile>, json: bool) -> Option<ExitCode> {
-    let text = match serde_json::to_string(report) {
-        Ok(text) => text + "\n",
-        Err(error) => {
-            say::error(&format!("cannot write the report: {error}"), None);
-            return Some(ExitCode::from(say::FAILURE));
-        }
-    };
-    let printed = if json { say::put(&text) } else { Ok(()) };
-    let written = file.map_or(Ok(()), |file| file.write(&text));
+    let printed = if json { say::put_with(|out| write(report, out)) } else { Ok(()) };
+    let written = file.map_or(Ok(()), |file| file.write(|out| write(report, out)));
     let failure = printed.and(written).err()?;
     say::error(&failure.text, failure.hint.as_deref());
     Some(ExitCode::from(say::FAILURE))
+}
+
+/// One line of JSON, never whole in memory: as JSON a byte of output may take six.
+fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(64 << 10, out);
+    serde_json::to_writer(&mut out, report)?;
+    out.write_all(b"\n")?;
+    out.flush()
 }
 
 fn fail(failure: &Failure, file: Option<&mut ReportFile>, json: bool) -> ExitCode {

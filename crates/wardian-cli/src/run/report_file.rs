@@ -36,11 +36,14 @@ impl ReportFile {
         Ok(ReportFile { path: path.into(), place })
     }
 
-    pub(super) fn write(&mut self, text: &str) -> Result<(), Failure> {
+    pub(super) fn write(
+        &mut self,
+        fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), Failure> {
         let written = match &mut self.place {
-            Place::Open(file) => file.write_all(text.as_bytes()),
+            Place::Open(file) => fill(file),
             Place::Beside { temporary, target, file, done } => {
-                let written = file.write_all(text.as_bytes());
+                let written = fill(file);
                 let placed = written.and_then(|()| std::fs::rename(temporary, target));
                 *done = placed.is_ok();
                 placed
@@ -83,7 +86,7 @@ mod tests {
     use super::*;
 
     fn write(path: &Path) {
-        ReportFile::create(path).ok().unwrap().write("report").ok().unwrap();
+        ReportFile::create(path).ok().unwrap().write(|out| out.write_all(b"report")).ok().unwrap();
     }
 
     #[test]

@@ -78,3 +78,26 @@ fn runs_at_once_have_ids_of_their_own() {
     assert_eq!(distinct.len(), 4, "{owners:?}");
     assert!(owners.iter().all(|owner| *owner >= 100_000), "{owners:?}");
 }
+
+#[test]
+fn descriptors_on_their_way_keep_nobody_else_from_starting() {
+    // The kernel counts them for a host user, and the sandboxes of an ordinary user share one.
+    let hoard = "import array, socket, time\nheld = []\ntry:\n    while len(held) < 200:\n        a, b = socket.socketpair(); held.append((a, b))\n        a.sendmsg([b'x'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [0] * 250))])\nexcept OSError as error: print(error.errno)\nprint(time.time())\ntime.sleep(6)";
+    let hoarder = Run::new(hoard).start();
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let outcome = Run::new("import time\nprint(time.time())").run().expect("ok");
+    let hoarded = hoarder.finish().expect("ok");
+    let at = |text: &str| text.lines().last().unwrap().parse::<f64>().unwrap();
+    assert!(hoarded.stdout().starts_with("109\n"), "ETOOMANYREFS: {}", hoarded.summary());
+    assert!(at(hoarded.stdout()) < at(outcome.stdout()), "{} {}", hoarded.stdout(), outcome.stdout());
+}
+
+#[test]
+fn signals_and_timers_are_left_for_the_callers_other_programs() {
+    let code = "import ctypes, os, signal\nlibc = ctypes.CDLL(None)\nsignal.pthread_sigmask(signal.SIG_BLOCK, range(34, 65))\nn = 0\nwhile n < 20_000 and libc.sigqueue(os.getpid(), 40, 0) == 0: n += 1\nprint(n)";
+    let free = crate::control::python().args(["-c", code]).output().unwrap();
+    let count = |text: &str| text.trim().parse::<u32>().unwrap();
+    assert!(count(&String::from_utf8_lossy(&free.stdout)) > 1000);
+    let outcome = Run::new(code).run().expect("ok");
+    assert!((1..=512).contains(&count(outcome.stdout())), "{}", outcome.summary());
+}

@@ -75,6 +75,33 @@ fn a_gigabyte_is_counted_to_the_byte() {
 }
 
 #[test]
+fn what_takes_more_room_in_the_report_takes_no_more_in_memory() {
+    // As JSON a NUL byte takes six; what is no text takes four bytes for three.
+    for (byte, bound) in [("\\0", 2 * 8), ("\\xff", 2 * 8 * 4 / 3 + 1)] {
+        let code = format!(
+            "import os, threading\nblock = b'{byte}' * 65536\ndef flood(fd):\n    for _ in range(200): os.write(fd, block)\nother = threading.Thread(target=flood, args=(2,))\nother.start()\nflood(1)\nother.join()"
+        );
+        let outcome = Run::new(code).option("--output", "8M").run().expect("ok");
+        assert!(outcome.own_memory <= OWN_MEMORY + (bound << 20), "{byte}: {} KiB", outcome.own_memory >> 10);
+        assert_eq!(outcome.get("stdout.truncated"), true);
+    }
+}
+
+#[test]
+fn a_report_larger_than_a_file_may_be_is_an_error_and_no_death() {
+    let directory = crate::harness::Directory::new();
+    let program = crate::harness::wardian().get_program().to_owned();
+    // In units of 512 bytes or 1 KiB, as the shell has it.
+    let limited =
+        "ulimit -f 200; exec \"$0\" run --report report -c \"import os; os.write(1, bytes(60000))\"";
+    let mut command = std::process::Command::new("sh");
+    let output = command.args(["-c", limited]).arg(program).current_dir(&directory.path).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(125), 60000), "{stderr}");
+    assert!(stderr.contains("cannot write the report: File too large"), "{stderr}");
+}
+
+#[test]
 fn exactly_the_limit_is_not_truncated() {
     let outcome =
         flood("import os\nleft = 1 << 20\nwhile left: left -= os.write(1, b'x' * left)").expect("ok");

@@ -140,6 +140,21 @@ fn mounts_show_no_more_of_the_host_than_the_interpreter_implies() {
 }
 
 #[test]
+fn the_cgroup_of_the_caller_stays_outside() {
+    let code = "for name in ('cgroup', 'cpuset'):\n    try: print(open('/proc/self/' + name).read())\n    except OSError: pass";
+    let paths = |text: &str| -> Vec<String> {
+        text.split_whitespace().filter_map(|line| line.rsplit(':').next()).map(str::to_owned).collect()
+    };
+    let control = python().args(["-c", code]).output().unwrap();
+    if paths(&String::from_utf8_lossy(&control.stdout)).iter().all(|path| path == "/") {
+        skip("this test runs in the root of every cgroup hierarchy: there is nothing to hide");
+    }
+    for path in paths(Run::new(code).run().expect("ok").stdout()) {
+        assert_eq!(path, "/");
+    }
+}
+
+#[test]
 fn nothing_persists_between_runs() {
     let write = "import os\nfor directory in ('/box', '/tmp', '/home/guest', '/dev/shm'):\n    open(directory + '/left', 'w').write('x')\nimport ctypes\nprint(ctypes.CDLL(None).shmget(0x5744, 4096, 0o1666) >= 0)";
     Run::new(write).run().expect("ok");

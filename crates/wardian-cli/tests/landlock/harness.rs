@@ -109,8 +109,19 @@ fn report(output: &Output) -> Value {
 /// The report; nothing is left then.
 #[track_caller]
 pub fn run(options: &[&str], code: &str, args: &[&str]) -> Value {
+    run_with(&[], options, code, args)
+}
+
+/// The same without a cgroup, as most ordinary users have it.
+#[track_caller]
+pub fn run_watched(options: &[&str], code: &str, args: &[&str]) -> Value {
+    run_with(&[("WARDIAN_TEST_CAP", "cgroup:none")], options, code, args)
+}
+
+#[track_caller]
+fn run_with(env: &[(&str, &str)], options: &[&str], code: &str, args: &[&str]) -> Value {
     let place = Place::new("run");
-    let output = command(&place, options, code, args).output().unwrap();
+    let output = command(&place, options, code, args).envs(env.iter().copied()).output().unwrap();
     check_nothing_left(&place);
     let report = report(&output);
     assert_ne!(report["verdict"], "sandbox_error", "{}", String::from_utf8_lossy(&output.stderr));

@@ -43,9 +43,13 @@ const RLIMIT_CORE: u32 = 4;
 const RLIMIT_NPROC: u32 = 6;
 const RLIMIT_MEMLOCK: u32 = 8;
 const RLIMIT_AS: u32 = 9;
+const RLIMIT_SIGPENDING: u32 = 11;
 const RLIMIT_MSGQUEUE: u32 = 12;
 const RLIMIT_NICE: u32 = 13;
 const RLIMIT_RTPRIO: u32 = 14;
+/// Signals that wait and timers. The kernel counts those of all processes of a host user together, so that the guests of
+/// an ordinary user must leave some to its other programs.
+const PENDING_SIGNALS: u64 = 512;
 
 pub(super) fn build(
     request: &Request,
@@ -123,6 +127,7 @@ fn rlimits(policy: &Policy, host: &Host) -> Vec<Rlimit> {
                 + u64::from(host.cgroups().controllers().pids),
         ),
         both(RLIMIT_MEMLOCK, policy.rlimits.locked_memory.map_or(64 << 10, |bytes| bytes.0)),
+        both(RLIMIT_SIGPENDING, PENDING_SIGNALS),
         both(RLIMIT_MSGQUEUE, policy.rlimits.message_queues.map_or(0, |bytes| bytes.0)),
         both(RLIMIT_NICE, 0),
         both(RLIMIT_RTPRIO, 0),

@@ -78,8 +78,12 @@ fn stays_in_place(mount: &Mount) -> Result<(), PlanError> {
 
 /// A private directory in the temporary one, under a name that nobody can know before.
 pub(super) fn private_directory(policy: &Policy) -> Result<InPlace, PlanError> {
-    let wrong = |source| PlanError::MountSource { path: std::env::temp_dir(), source };
-    let temporary = std::env::temp_dir().canonicalize().map_err(wrong)?;
+    let temporary = std::env::temp_dir();
+    let wrong = |error| {
+        let reason = format!("the directory for temporary files, {}: {error}", temporary.display());
+        unenforceable(reason, "TMPDIR must name a directory that you may write to")
+    };
+    let temporary = temporary.canonicalize().map_err(wrong)?;
     let name = format!("{}{:016x}", crate::sandbox::SCRATCH_PREFIX, super::guest::random());
     Ok(InPlace { top: temporary.join(name), writable: policy.files.scratch != Scratch::None })
 }

@@ -167,8 +167,8 @@ impl Accounting {
         self.next_look.into_iter().chain(self.disk.as_ref().map(DiskWatch::due)).min()
     }
 
-    /// Looks if it is time, and says whether a limit is reached.
-    pub(super) fn look(&mut self, now: Instant) -> Option<Killed> {
+    /// Looks if it is time, and says whether a limit is reached; `until` something else ends the run.
+    pub(super) fn look(&mut self, now: Instant, until: Instant) -> Option<Killed> {
         if self.disk.as_mut().is_some_and(|disk| disk.is_full(now)) {
             return Some(Killed::Disk);
         }
@@ -177,7 +177,7 @@ impl Accounting {
         }
         match &mut self.watcher {
             Some(watcher) => {
-                let sample = watcher.sample()?;
+                let sample = watcher.sample(until)?;
                 let interval = watcher.next_interval(&sample);
                 let longest = self.most_tasks.map_or(interval, |_| LONGEST_BETWEEN_FORKS.max(sample.cost));
                 self.next_look = Some(now + interval.min(longest));
@@ -218,13 +218,14 @@ impl Accounting {
         self.cgroup.as_ref().and_then(|cgroup| cgroup.oom_kills().ok()).unwrap_or(0)
     }
 
-    /// Kills everything in the group, if there is one.
+    /// Kills everything in the group, or all that can be seen where there is none. Init finds whom this missed.
     pub(super) fn kill(&mut self) {
         let hits = self.process_limit_hits();
         if let Some(cgroup) = &self.cgroup {
             self.hits_before_kill = Some(hits);
-            // Init finds whom this missed.
             let _ = cgroup.kill();
+        } else if let Some(watcher) = &self.watcher {
+            watcher.kill();
         }
     }
 

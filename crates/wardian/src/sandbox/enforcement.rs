@@ -127,7 +127,8 @@ fn counted(accounting: &Accounting) -> [(&'static str, Enforcement); 3] {
         if has { Enforcement { abi: abi.clone(), ..kernel("cgroup") } } else { otherwise }
     };
     let overshoot = format!(
-        "sampled: can be overrun by up to {} MiB for some milliseconds",
+        "sampled: can be overrun by up to {} MiB for some milliseconds; of the kernel's own memory only page tables, \
+         sockets and pipes are seen",
         accounting.overshoot_bytes() >> 20
     );
     [

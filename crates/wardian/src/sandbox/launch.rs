@@ -233,7 +233,7 @@ fn encode(
         stdio: STDIO,
         result,
         terminal,
-        new_cgroup_root: joins > 0 && !in_place,
+        new_cgroup_root: !in_place,
         nice: guest.nice,
         affinity: guest.affinity.clone(),
         rlimits: guest.rlimits.clone(),

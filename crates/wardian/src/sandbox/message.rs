@@ -47,8 +47,8 @@ pub(super) fn sentence(ending: &Ending, limits: &EffectiveLimits, usage: &Usage,
             Bytes(limits.file_size_bytes)
         ),
         Reason::Disk if plan.in_place.is_some() => format!(
-            "The program filled the {} of disk space or the {} files it may use, or nested directories too deep to look \
-             into, and was stopped; `--disk` allows more.",
+            "The program filled the {} of disk space or the {} files it may use, or made directories that cannot be looked \
+             into (too deep, or closed to their owner), and was stopped; `--disk` allows more.",
             Bytes(limits.disk_bytes),
             limits.disk_inodes
         ),

@@ -15,6 +15,7 @@ use crate::report::{
     Source, Stream, Timeline, Usage, Verdict,
 };
 use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rustix::fs::StatVfs;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -351,17 +352,18 @@ fn stream(taker: Taker) -> Stream {
     let (bytes, truncated, passed_through) = (taker.bytes(), taker.is_over_limit(), taker.passes_on());
     let kept = taker.into_kept();
     let passed_through = passed_through && kept.is_none();
-    let Kept { head, tail } = kept.unwrap_or_default();
+    let Kept { mut head, tail } = kept.unwrap_or_default();
     let tail: Vec<u8> = tail.into();
     let omitted = if passed_through { 0 } else { bytes - (head.len() + tail.len()) as u64 };
-    let (encoding, text, tail) =
-        match (std::str::from_utf8(cut_end(&head, truncated)), std::str::from_utf8(cut_start(&tail))) {
-            (Ok(text), Ok(tail)) => (Encoding::Utf8, text.to_owned(), tail.to_owned()),
-            _ => {
-                let engine = base64::engine::general_purpose::STANDARD;
-                (Encoding::Base64, engine.encode(&head), engine.encode(&tail))
-            }
-        };
+    let whole_characters = cut_end(&head, truncated).len();
+    let is_text = std::str::from_utf8(head.get(..whole_characters).unwrap_or(&head)).is_ok();
+    let (encoding, text, tail) = match std::str::from_utf8(cut_start(&tail)) {
+        Ok(tail) if is_text => {
+            head.truncate(whole_characters);
+            (Encoding::Utf8, String::from_utf8(head).unwrap_or_default(), tail.to_owned())
+        }
+        _ => (Encoding::Base64, base64_in_place(head), STANDARD.encode(&tail)),
+    };
     Stream {
         encoding,
         text,
@@ -371,6 +373,23 @@ fn stream(taker: Taker) -> Stream {
         tail: truncated.then_some(tail),
         passed_through,
     }
+}
+
+/// Base64 in the memory of the bytes themselves, which may be most of what we have: from their end, since what is written
+/// lies behind what is still to be read.
+fn base64_in_place(mut bytes: Vec<u8>) -> String {
+    const CHUNK: usize = 3 << 10;
+    let len = bytes.len();
+    bytes.resize(len.div_ceil(3) * 4, 0);
+    let mut chunk = Vec::with_capacity(CHUNK);
+    for start in (0..len).step_by(CHUNK).rev() {
+        chunk.clear();
+        chunk.extend_from_slice(bytes.get(start..len.min(start + CHUNK)).unwrap_or_default());
+        let encoded = bytes.get_mut(start / 3 * 4..).unwrap_or_default();
+        // There is room: a chunk starts at a multiple of three.
+        let _ = STANDARD.encode_slice(&chunk, encoded);
+    }
+    String::from_utf8(bytes).unwrap_or_default()
 }
 
 /// What came over the result channel: the guest's own word, and only checked to be bounded JSON.
@@ -424,6 +443,14 @@ mod tests {
         let ending = ended(status, 0, None).blamed_on(refusals, true, false);
         assert_eq!((ending.verdict, ending.reason), (verdict, reason));
         ending
+    }
+
+    #[test]
+    fn base64_needs_no_second_place() {
+        for len in [0, 1, 2, 3, 4, 3071, 3072, 3073, 3074, 3075, 100_000] {
+            let bytes: Vec<u8> = (0..len).map(|n: u32| n.wrapping_mul(37).to_le_bytes()[0]).collect();
+            assert_eq!(base64_in_place(bytes.clone()), STANDARD.encode(&bytes), "{len}");
+        }
     }
 
     #[test]

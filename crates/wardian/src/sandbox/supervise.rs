@@ -188,12 +188,16 @@ impl Supervision {
             // Its end wakes us.
             return Instant::now() + DRAIN_LIMIT;
         }
-        let limits = &self.held.plan.policy.limits;
-        let limit = match self.facts.started {
-            None => self.facts.accepted + SET_UP_LIMIT,
-            Some(started) => started + limits.wall.as_std(),
-        };
+        let limit = self.time_limit();
         [self.denials.due(), self.accounting.due()].into_iter().flatten().fold(limit, Instant::min)
+    }
+
+    /// When time is over for what is being done.
+    fn time_limit(&self) -> Instant {
+        match self.facts.started {
+            None => self.facts.accepted + SET_UP_LIMIT,
+            Some(started) => started + self.held.plan.policy.limits.wall.as_std(),
+        }
     }
 
     /// Ends the run when a limit is reached.
@@ -207,9 +211,10 @@ impl Supervision {
             return;
         }
         let limits = &self.held.plan.policy.limits;
+        let end = self.time_limit();
         let killed = match self.facts.started {
-            None if now >= self.facts.accepted + SET_UP_LIMIT => Some(Killed::SetUpTimeout),
-            Some(started) if now >= started + limits.wall.as_std() => Some(Killed::Wall),
+            None if now >= end => Some(Killed::SetUpTimeout),
+            Some(_) if now >= end => Some(Killed::Wall),
             _ if limits.on_output == crate::policy::OnOutput::Kill
                 && (self.streams.stdout.is_over_limit() || self.streams.stderr.is_over_limit()) =>
             {
@@ -217,7 +222,7 @@ impl Supervision {
             }
             _ => None,
         };
-        let killed = killed.or_else(|| self.accounting.look(now));
+        let killed = killed.or_else(|| self.accounting.look(now, end));
         if let Some(killed) = killed {
             self.kill(killed);
         }

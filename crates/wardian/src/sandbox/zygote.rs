@@ -256,7 +256,7 @@ fn encode(plan: &WarmPlan, first_join: u32, joins: usize, orders: u32) -> Vec<u8
     let stdio = [Slot(FIRST_FREE + 1), Slot(FIRST_FREE + 2), Slot(FIRST_FREE + 3)];
     let spec = |guest: &GuestPlan, joins: Vec<Slot>| GuestSpec {
         channel,
-        new_cgroup_root: !joins.is_empty(),
+        new_cgroup_root: true,
         joins,
         stdio,
         result: None,

@@ -63,7 +63,7 @@ pub struct Profile {
     /// Whether `AF_UNIX` sockets may have, or reach, a name: not where directories of the host are mounted, which
     /// may hold sockets of others (a read-only mount does not stop connect(2)). Pairs are not affected.
     pub named_sockets: bool,
-    /// Whether memory files may be created (memfd_create(2)), and pipes enlarged. Both hold memory that belongs
+    /// Whether memory files may be created (memfd_create(2)), and pipes and sockets enlarged. All hold memory that belongs
     /// to no process, which only a memory cgroup sees: grant it only where the memory limit is enforced.
     pub memfd: bool,
     /// Whether System V shared memory, and System V and POSIX message queues may be created: as for `memfd`.

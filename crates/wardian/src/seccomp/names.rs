@@ -143,6 +143,9 @@ pub(super) const SOCKET_PROGRAMS: [Named; 4] = [
     (52, "SO_ATTACH_REUSEPORT_EBPF"),
 ];
 
+/// `SO_SNDBUF` and `SO_RCVBUF`: how much a socket holds.
+pub(super) const SOCKET_SIZES: &[u32] = &[7, 8];
+
 /// Attaches a protocol layer (kernel TLS, MPTCP) to a TCP socket (`linux/tcp.h`).
 pub(super) const TCP_ULP: u32 = 31;
 

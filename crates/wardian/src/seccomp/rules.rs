@@ -90,12 +90,17 @@ pub(super) fn socketpair(profile: &Profile) -> Ruling {
     ruling.otherwise(Refuse(Reason::Network))
 }
 
-/// Programs attached to sockets are compiled by the kernel.
-pub(super) fn setsockopt(_: &Profile) -> Ruling {
+/// Programs attached to sockets are compiled by the kernel. What a socket holds only a memory cgroup sees: without one
+/// its size stays what it is, which is within what the call promises (socket(7)).
+pub(super) fn setsockopt(profile: &Profile) -> Ruling {
     const PROGRAMS: &[u32] = &numbers(SOCKET_PROGRAMS);
-    Ruling::when([arg(1).is(SOL_SOCKET), arg(2).in_list(PROGRAMS)], Refuse(Reason::SocketCode))
-        .or_when([arg(1).is(IPPROTO_TCP), arg(2).is(TCP_ULP)], Refuse(Reason::SocketCode))
-        .otherwise(Allow)
+    let ruling = Ruling::when([arg(1).is(SOL_SOCKET), arg(2).in_list(PROGRAMS)], Refuse(Reason::SocketCode))
+        .or_when([arg(1).is(IPPROTO_TCP), arg(2).is(TCP_ULP)], Refuse(Reason::SocketCode));
+    if profile.memfd {
+        ruling.otherwise(Allow)
+    } else {
+        ruling.or_when([arg(1).is(SOL_SOCKET), arg(2).in_list(SOCKET_SIZES)], Answer(0)).otherwise(Allow)
+    }
 }
 
 /// Huge pages come from a pool of the machine that the memory cgroup does not count.
@@ -169,13 +174,23 @@ pub(super) fn mknodat(_: &Profile) -> Ruling {
     make_node(arg(2))
 }
 
+/// A socket of a pair may be given a name too, and takes it from others of its network namespace.
+pub(super) fn name(profile: &Profile) -> Ruling {
+    granted(profile.named_sockets || profile.sockets == Sockets::Loopback, Reason::LocalSockets)
+}
+
 /// Requests are an open set, so the list is of those allowed; a device that does not know a request answers
 /// `ENOTTY`, and so do we.
-pub(super) fn ioctl(_: &Profile) -> Ruling {
+pub(super) fn ioctl(profile: &Profile) -> Ruling {
     const REFUSED: &[u32] = &numbers(TERMINAL_REQUESTS);
-    Ruling::when([arg(1).in_list(ALLOWED_IOCTLS)], Allow)
-        .or_when([arg(1).in_list(REFUSED)], Refuse(Reason::Terminal))
-        .otherwise(Answer(errno::ENOTTY))
+    let ruling = Ruling::when([arg(1).in_list(ALLOWED_IOCTLS)], Allow)
+        .or_when([arg(1).in_list(REFUSED)], Refuse(Reason::Terminal));
+    // Any socket answers these, with the interfaces and addresses of its network namespace.
+    match profile.surroundings {
+        Surroundings::Own => ruling.or_when([arg(1).in_list(INTERFACE_IOCTLS)], Allow),
+        Surroundings::Host | Surroundings::HostAsCaller => ruling,
+    }
+    .otherwise(Answer(errno::ENOTTY))
 }
 
 /// The most frequent first: they are compared one by one.
@@ -200,8 +215,10 @@ const ALLOWED_IOCTLS: &[u32] = &[
     0x5414, // TIOCSWINSZ
     0x8004_5430, 0x4004_5431, 0x5441, // TIOCGPTN, TIOCSPTLCK, TIOCGPTPEER
     0x8905, // SIOCATMARK
-    0x8910, 0x8912, 0x8913, 0x8915, 0x891b, 0x8921, 0x8933, // SIOCGIF*: name, list, flags, address, mask, mtu, index
 ];
+
+/// `SIOCGIF*`: name, list, flags, address, mask, mtu, index.
+const INTERFACE_IOCTLS: &[u32] = &[0x8910, 0x8912, 0x8913, 0x8915, 0x891b, 0x8921, 0x8933];
 
 /// A lease holds up whoever opens the file, and an ordinary caller's own files may be the guest's to read.
 pub(super) fn fcntl(profile: &Profile) -> Ruling {
@@ -404,6 +421,12 @@ mod tests {
             assert_eq!(decide(&loopback, "socket", &[family, stream]), Refuse(Reason::Network));
         }
         assert_eq!(decide(&loopback, "socket", &[16, 3]), Answer(errno::EAFNOSUPPORT));
+        for call in ["bind", "connect"] {
+            let unnamed = Profile { named_sockets: false, ..python() };
+            assert_eq!(decide(&python(), call, &[3]), Allow);
+            assert_eq!(decide(&unnamed, call, &[3]), Refuse(Reason::LocalSockets));
+            assert_eq!(decide(&Profile { named_sockets: false, ..loopback.clone() }, call, &[3]), Allow);
+        }
     }
 
     #[test]
@@ -469,6 +492,11 @@ mod tests {
             assert_eq!(decide(&python(), call, &args), Allow, "{call}");
             assert_eq!(decide(&watched, call, &args), Refuse(Reason::UncountedMemory), "{call}");
         }
+        for size in [7, 8] {
+            assert_eq!(decide(&python(), "setsockopt", &[5, 1, size]), Allow);
+            assert_eq!(decide(&watched, "setsockopt", &[5, 1, size]), Answer(0));
+        }
+        assert_eq!(decide(&watched, "setsockopt", &[5, 1, 2]), Allow);
         for (call, args) in [
             ("memfd_create", [0, 4, 0, 0]),
             ("shmget", [0, 4096, 0o4600, 0]),

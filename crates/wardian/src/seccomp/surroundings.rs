@@ -1,7 +1,7 @@
 //! The calls whose answer depends on whom the guest shares kernel objects with: one function each.
 
 use super::rules::{granted, no_set_id};
-use super::ruling::{Decision, Low, Reason, Ruling, arg};
+use super::ruling::{Decision, Low, Reason, Ruling, arg, errno};
 use super::{Profile, Surroundings};
 use Decision::Refuse;
 
@@ -14,6 +14,15 @@ pub(super) fn ipc(profile: &Profile) -> Ruling {
 /// open the caller's home to others.
 pub(super) fn metadata(profile: &Profile) -> Ruling {
     granted(profile.surroundings != Surroundings::HostAsCaller, Reason::Metadata)
+}
+
+/// Questions for attributes: Landlock does not look at these either, and what they answer is content. Programs know
+/// file systems without attributes.
+pub(super) fn attributes(profile: &Profile) -> Ruling {
+    match profile.surroundings {
+        Surroundings::Own => Decision::Allow.into(),
+        Surroundings::Host | Surroundings::HostAsCaller => Decision::Answer(errno::EOPNOTSUPP).into(),
+    }
 }
 
 /// chmod and fchmod.
@@ -84,5 +93,12 @@ mod tests {
             assert_eq!(decide(&caller, call, &[0, 0, 0]), Refuse(Reason::Metadata), "{call}");
         }
         assert_eq!(decide(&host, "chmod", &[0, 0o4755]), Refuse(Reason::SetId));
+        for call in ["getxattr", "flistxattr", "getxattrat"] {
+            assert_eq!(decide(&python(), call, &[]), Allow, "{call}");
+            assert_eq!(decide(&host, call, &[]), Decision::Answer(errno::EOPNOTSUPP), "{call}");
+        }
+        // SIOCGIFCONF
+        assert_eq!(decide(&python(), "ioctl", &[0, 0x8912]), Allow);
+        assert_eq!(decide(&caller, "ioctl", &[0, 0x8912]), Decision::Answer(errno::ENOTTY));
     }
 }

@@ -42,8 +42,8 @@ pub(super) const GROUPS: &[Group] = &[
     // shutil.copystat copies these. Scratch space counts them against its inodes.
     (By(surroundings::metadata), &["setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr",
                             "fremovexattr", "setxattrat", "removexattrat"]),
-    (Allow, &["getxattr", "lgetxattr", "fgetxattr", "listxattr", "llistxattr", "flistxattr", "getxattrat",
-              "listxattrat"]),
+    (By(surroundings::attributes), &["getxattr", "lgetxattr", "fgetxattr", "listxattr", "llistxattr",
+                                     "flistxattr", "getxattrat", "listxattrat"]),
     (By(rules::open), &["open"]),
     (By(rules::openat), &["openat"]),
     (By(rules::mode_second), &["creat", "mkdir"]),
@@ -135,8 +135,9 @@ pub(super) const GROUPS: &[Group] = &[
     (By(rules::socket), &["socket"]),
     (By(rules::socketpair), &["socketpair"]),
     (By(rules::setsockopt), &["setsockopt"]),
-    (Allow, &["bind", "listen", "accept", "accept4", "connect", "getsockname", "getpeername", "getsockopt",
-              "shutdown", "sendto", "recvfrom", "sendmsg", "recvmsg", "sendmmsg", "recvmmsg"]),
+    (By(rules::name), &["bind", "connect"]),
+    (Allow, &["listen", "accept", "accept4", "getsockname", "getpeername", "getsockopt", "shutdown", "sendto",
+              "recvfrom", "sendmsg", "recvmsg", "sendmmsg", "recvmmsg"]),
 
     // IPC: where the namespace is the sandbox's own, what it holds is gone with it.
     (By(rules::shmget), &["shmget"]),

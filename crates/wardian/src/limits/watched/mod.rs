@@ -2,14 +2,16 @@
 //!
 //! This level is called *watched*, never enforced. Between two looks a program can take more than it may:
 //! at most [`WatchLimits::overshoot_bytes`] of memory and the time of one interval on each of its cores, plus
-//! the time that a look takes. Memory of the kernel's on its behalf (page tables, pipes, sockets) is not seen
-//! at all. CPU time of a process that lives and dies between two looks under a parent that ignores `SIGCHLD`
+//! the time that a look takes. Of the kernel's memory on its behalf page tables are seen, and sockets and pipes by
+//! their number, each as full as it can be; locks, mappings, what is on its way between processes, and the like are
+//! not seen at all. CPU time of a process that lives and dies between two looks under a parent that ignores `SIGCHLD`
 //! is not seen either: wall time × cores bounds it.
 
 mod tally;
 mod tree;
 
-use rustix::param::{clock_ticks_per_second, page_size};
+use rustix::param::clock_ticks_per_second;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fmt;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -27,6 +29,13 @@ const LONGEST: Duration = Duration::from_millis(100);
 /// After a look that found too much memory, the next one that may confirm it. A child of `vfork` shares its
 /// parent's memory until it executes a program, and `/proc` shows it twice for so long.
 const CONFIRM: Duration = Duration::from_millis(5);
+/// What a socket may hold unless the kernel says otherwise; programs cannot change it where they are watched.
+const SOCKET_BYTES: u64 = 212_992;
+/// What a pipe holds; likewise.
+const PIPE_BYTES: u64 = 64 << 10;
+/// The largest page tables that are walked, unless there are as many pages as belong to them (512 to a table): mappings
+/// with a page here and there would take seconds. Their pages count with all that is shared.
+const WALKED_TABLES_BYTES: u64 = 16 << 20;
 /// The most processes whose page tables are walked at one look; the rest count with all that they share.
 const MAX_WALKS: usize = 256;
 
@@ -118,6 +127,7 @@ pub struct Watcher {
     beside: Option<Stat>,
     limits: WatchLimits,
     disk: Box<dyn FnMut() -> u64 + Send>,
+    socket_bytes: u64,
     tally: Tally,
     peaks: WatchPeaks,
     suspected_at: Option<Instant>,
@@ -149,6 +159,7 @@ impl Watcher {
             beside: None,
             limits,
             disk: Box::new(disk),
+            socket_bytes: socket_bytes(),
             tally,
             peaks,
             suspected_at: None,
@@ -164,8 +175,9 @@ impl Watcher {
         Ok(())
     }
 
-    /// Looks once; `None` when the root has ended, and with it everything below.
-    pub fn sample(&mut self) -> Option<WatchSample> {
+    /// Looks once; `None` when the root has ended, and with it everything below. What is not known of memory by `until`
+    /// stays unknown, and within the limit.
+    pub fn sample(&mut self, until: Instant) -> Option<WatchSample> {
         let started = Instant::now();
         let root = self.proc.stat(self.root.pid).filter(|stat| stat.start == self.root.start)?;
         if root.has_ended() && root.threads < 2 {
@@ -177,14 +189,31 @@ impl Watcher {
         let times: Vec<Times> = tree.processes.iter().map(|stat| times(&self.proc, stat)).collect();
         let cpu_us = self.tally.add(&times) / 1000;
         let disk_bytes = (self.disk)();
-        let memory_bytes = self.memory_bytes(&tree.processes, disk_bytes);
+        let (memory_bytes, is_known) = self.memory_bytes(&tree.processes, disk_bytes, until);
         let tasks = tree.processes.iter().map(|stat| stat.threads.max(1)).sum();
-        let memory = self.judge(memory_bytes, started);
+        let memory = if is_known { self.judge(memory_bytes, started) } else { Memory::Within };
         self.peaks.cpu_us = cpu_us;
-        self.peaks.memory_bytes = self.peaks.memory_bytes.max(memory_bytes);
+        if is_known {
+            self.peaks.memory_bytes = self.peaks.memory_bytes.max(memory_bytes);
+        }
         self.peaks.tasks = self.peaks.tasks.max(tasks);
         let (complete, cost) = (tree.complete, started.elapsed());
         Some(WatchSample { cpu_us, memory_bytes, memory, disk_bytes, tasks, complete, cost })
+    }
+
+    /// Kills all below the root at nearly one moment, but for those that come into being meanwhile.
+    pub fn kill(&self) {
+        let Some(root) = self.proc.stat(self.root.pid) else { return };
+        let tree = self.proc.tree(root, self.beside, &self.tally.known());
+        for stat in tree.processes.iter().filter(|stat| stat.pid != self.root.pid) {
+            let pid = i32::try_from(stat.pid).ok().and_then(Pid::from_raw);
+            let Some(Ok(pidfd)) = pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) else { continue };
+            // Its number may have become another's before it was opened, and cannot any more.
+            if self.proc.stat(stat.pid).is_some_and(|now| now.start == stat.start) {
+                // It may have ended.
+                let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+            }
+        }
     }
 
     /// The most that was seen so far.
@@ -215,26 +244,38 @@ impl Watcher {
     }
 
     /// Starts with what is cheap and counts shared pages once a process, and replaces that by the walk of
-    /// page tables, largest process first, until the sum is within the limit. A file in scratch space that is
-    /// mapped counts twice.
-    fn memory_bytes(&self, processes: &[Stat], disk_bytes: u64) -> u64 {
-        let page = page_size() as u64;
-        let resident = |stat: &Stat| self.proc.resident_pages(stat).saturating_mul(page);
-        let mut sizes: Vec<(u64, &Stat)> = processes.iter().map(|stat| (resident(stat), stat)).collect();
-        let mut sum = sizes.iter().fold(disk_bytes, |sum, (bytes, _)| sum.saturating_add(*bytes));
-        if sum <= self.limits.memory_bytes {
-            return sum;
+    /// page tables, largest process first, until the sum is within the limit or it is too late; says whether that is
+    /// known. A file in scratch space that is mapped counts twice.
+    fn memory_bytes(&self, processes: &[Stat], disk_bytes: u64, until: Instant) -> (u64, bool) {
+        let limit = self.limits.memory_bytes;
+        let mut sizes: Vec<_> = processes.iter().map(|stat| (self.proc.resident(stat), stat)).collect();
+        let mut sum = sizes.iter().fold(disk_bytes, |sum, (size, _)| sum.saturating_add(size.bytes()));
+        let descriptors: u64 = processes.iter().map(|stat| self.proc.descriptors(stat)).sum();
+        if sum.saturating_add(descriptors.saturating_mul(self.socket_bytes)) <= limit {
+            return (sum, true);
         }
-        sizes.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
-        for (bytes, stat) in sizes.iter().take(MAX_WALKS) {
-            let exact = self.proc.proportional_bytes(stat).unwrap_or(*bytes);
-            sum = sum.saturating_sub(bytes.saturating_sub(exact));
-            if sum <= self.limits.memory_bytes {
+        let Some(queues) = self.proc.queues(processes.iter(), until) else { return (sum, false) };
+        sum = sum.saturating_add(queues.sockets * self.socket_bytes + queues.pipes * PIPE_BYTES);
+        sizes.retain(|(size, _)| size.tables <= WALKED_TABLES_BYTES.max(size.pages / 64));
+        sizes.sort_unstable_by_key(|(size, _)| std::cmp::Reverse(*size));
+        for (size, stat) in sizes.iter().take(MAX_WALKS) {
+            if sum <= limit {
                 break;
             }
+            if Instant::now() >= until {
+                return (sum, false);
+            }
+            let exact = self.proc.proportional_bytes(stat).unwrap_or(size.pages);
+            sum = sum.saturating_sub(size.pages.saturating_sub(exact));
         }
-        sum
+        (sum, true)
     }
+}
+
+/// How full a new socket can be.
+fn socket_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/sys/net/core/wmem_default");
+    text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(SOCKET_BYTES)
 }
 
 /// The kernel shows time in clock ticks, rounded down; of a single thread it also tells nanoseconds.
@@ -289,6 +330,10 @@ mod tests {
         Watcher::new(child.id(), limits, || 0).unwrap()
     }
 
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
     fn end(mut child: Child) {
         child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
         child.wait().unwrap();
@@ -299,13 +344,13 @@ mod tests {
         let count = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done";
         let child = shell(&format!("sh -c '{count}'; {count}"));
         let mut watcher = watch(&child, LIMITS);
-        let first = watcher.sample().unwrap();
-        let again = watcher.sample().unwrap();
+        let first = watcher.sample(later()).unwrap();
+        let again = watcher.sample(later()).unwrap();
         assert!(first.cpu_us > 50_000, "{first:?}");
         assert!(again.cpu_us - first.cpu_us < 20_000, "{first:?} {again:?}");
         assert_eq!((first.tasks, first.complete), (1, true));
         end(child);
-        assert_eq!(watcher.sample(), None);
+        assert_eq!(watcher.sample(later()), None);
         assert_eq!(watcher.peaks().tasks, 1);
     }
 
@@ -314,13 +359,13 @@ mod tests {
         let double = "x=aaaaaaaaaaaaaaaa; while [ ${#x} -lt 16777216 ]; do x=$x$x; done";
         let child = shell(double);
         let mut watcher = watch(&child, WatchLimits { memory_bytes: 12 * MIB, ..LIMITS });
-        let first = watcher.sample().unwrap();
+        let first = watcher.sample(later()).unwrap();
         assert!(first.memory_bytes > 16 * MIB, "{first:?}");
         assert_eq!(first.memory, Memory::Suspected);
         assert_eq!(watcher.next_interval(&first), CONFIRM);
         std::thread::sleep(CONFIRM);
-        assert_eq!(watcher.sample().unwrap().memory, Memory::Exceeded);
-        assert_eq!(watch(&child, LIMITS).sample().unwrap().memory, Memory::Within);
+        assert_eq!(watcher.sample(later()).unwrap().memory, Memory::Exceeded);
+        assert_eq!(watch(&child, LIMITS).sample(later()).unwrap().memory, Memory::Within);
         end(child);
     }
 
@@ -329,11 +374,36 @@ mod tests {
         let double = "x=aaaaaaaaaaaaaaaa; while [ ${#x} -lt 16777216 ]; do x=$x$x; done";
         // Four children with their parent's memory: five times the sum, once the truth.
         let child = shell(&format!("{double}; exec 3<&0; for i in 1 2 3 4; do (read line <&3) & done"));
-        let loose = watch(&child, LIMITS).sample().unwrap().memory_bytes;
+        let loose = watch(&child, LIMITS).sample(later()).unwrap().memory_bytes;
         assert!(loose > 80 * MIB, "{loose}");
         let strict = WatchLimits { memory_bytes: 60 * MIB, ..LIMITS };
-        let close = watch(&child, strict).sample().unwrap();
+        let close = watch(&child, strict).sample(later()).unwrap();
         assert!(close.memory_bytes <= 60 * MIB && close.memory == Memory::Within, "{close:?}");
+        // Nobody is told of a limit that was passed before there was time to see that it was not.
+        let mut watcher = watch(&child, strict);
+        let late = watcher.sample(Instant::now()).unwrap();
+        assert!(late.memory_bytes > 80 * MIB && late.memory == Memory::Within, "{late:?}");
+        assert_eq!(watcher.peaks().memory_bytes, 0);
+        end(child);
+    }
+
+    #[test]
+    fn whoever_is_below_is_killed_and_the_root_is_not() {
+        let mut child = shell("sh -c 'sleep 100 & sleep 100' & sleep 0.2");
+        let watcher = watch(&child, LIMITS);
+        let root = watcher.root;
+        let alive = || {
+            let tree = watcher.proc.tree(root, None, &watcher.tally.known());
+            tree.processes.iter().filter(|stat| !stat.has_ended()).count()
+        };
+        assert!(alive() >= 4, "{}", alive());
+        watcher.kill();
+        let started = Instant::now();
+        while alive() > 1 && started.elapsed() < Duration::from_secs(10) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(alive(), 1);
+        assert_eq!(child.try_wait().unwrap(), None);
         end(child);
     }
 
@@ -342,7 +412,7 @@ mod tests {
         let child = shell("");
         let limits = WatchLimits { memory_bytes: 64 * MIB, ..LIMITS };
         let mut watcher = Watcher::new(child.id(), limits, || 64 * MIB).unwrap();
-        let sample = watcher.sample().unwrap();
+        let sample = watcher.sample(later()).unwrap();
         assert_eq!((sample.memory, sample.disk_bytes), (Memory::Suspected, 64 * MIB));
         end(child);
     }

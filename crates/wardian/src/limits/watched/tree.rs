@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use std::collections::{HashMap, HashSet};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::time::Instant;
 
 /// The most processes, and the most threads, that one look takes in. `RLIMIT_NPROC` keeps a sandbox far below.
 const MAX_ENTRIES: usize = 32_768;
@@ -14,6 +15,8 @@ const MAX_ENTRIES: usize = 32_768;
 const MAX_CHILDREN_BYTES: usize = 512 << 10;
 /// The most that is read of any other file; `smaps_rollup` has about 1 KiB.
 const MAX_FILE_BYTES: usize = 4096;
+/// The most that is read of `status`, in which a process's groups come before its memory.
+const MAX_STATUS_BYTES: usize = 1 << 20;
 
 /// What was found at one look.
 #[derive(Debug)]
@@ -22,6 +25,38 @@ pub(super) struct Tree {
     pub(super) processes: Vec<Stat>,
     /// False when there were more than are taken in.
     pub(super) complete: bool,
+}
+
+/// What a process has in memory, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Resident {
+    /// Its pages, shared ones included.
+    pub(super) pages: u64,
+    /// Its page tables, which are nobody else's.
+    pub(super) tables: u64,
+}
+
+impl Resident {
+    /// From `/proc/<pid>/status`, whose lines no name of a program can forge: line breaks in it are escaped.
+    fn parse(status: &[u8]) -> Resident {
+        let text = String::from_utf8_lossy(status);
+        let bytes = |name: &str| {
+            let kib = text.lines().find_map(|line| line.strip_prefix(name)?.split_ascii_whitespace().next());
+            kib.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0).saturating_mul(1024)
+        };
+        Resident { pages: bytes("VmRSS:"), tables: bytes("VmPTE:") }
+    }
+
+    pub(super) fn bytes(self) -> u64 {
+        self.pages.saturating_add(self.tables)
+    }
+}
+
+/// What holds data that belongs to no process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Queues {
+    pub(super) sockets: u64,
+    pub(super) pipes: u64,
 }
 
 /// `/proc`, held open.
@@ -60,10 +95,63 @@ impl Proc {
         first_number(&self.read(&format!("{pid}/schedstat"), MAX_FILE_BYTES)?, 0)
     }
 
-    /// Pages of a process that are in memory, shared ones included.
-    pub(super) fn resident_pages(&self, stat: &Stat) -> u64 {
-        self.of_live_thread(stat, |thread| first_number(&self.read(&format!("{thread}/statm"), 256)?, 1))
-            .unwrap_or(0)
+    /// What a process has in memory.
+    pub(super) fn resident(&self, stat: &Stat) -> Resident {
+        self.of_live_thread(stat, |thread| {
+            Some(Resident::parse(&self.read(&format!("{thread}/status"), MAX_STATUS_BYTES)?))
+        })
+        .unwrap_or_default()
+    }
+
+    /// How many descriptors a process holds.
+    pub(super) fn descriptors(&self, stat: &Stat) -> u64 {
+        let count = |directory: &String| {
+            let size =
+                rustix::fs::statat(&self.dir, directory, AtFlags::empty()).map_or(0, |stat| stat.st_size);
+            match u64::try_from(size) {
+                // Before Linux 6.2 the directory does not say.
+                Ok(0) | Err(_) => self.numbers_in(directory, MAX_ENTRIES).len() as u64,
+                Ok(size) => size,
+            }
+        };
+        self.descriptor_tables(stat).iter().map(count).sum()
+    }
+
+    /// The sockets and pipes that processes hold, each once; `None` if that is not known by `until`.
+    pub(super) fn queues<'a>(
+        &self,
+        processes: impl Iterator<Item = &'a Stat>,
+        until: Instant,
+    ) -> Option<Queues> {
+        let mut seen = HashSet::new();
+        let mut queues = Queues::default();
+        for directory in processes.flat_map(|stat| self.descriptor_tables(stat)) {
+            if Instant::now() >= until {
+                return None;
+            }
+            for number in self.numbers_in(&directory, MAX_ENTRIES) {
+                let link = rustix::fs::readlinkat(&self.dir, format!("{directory}/{number}"), Vec::new());
+                let Ok(link) = link else { continue };
+                let kind = match link.as_bytes() {
+                    [b's', b'o', b'c', b'k', b'e', b't', b':', ..] => &mut queues.sockets,
+                    [b'p', b'i', b'p', b'e', b':', ..] => &mut queues.pipes,
+                    _ => continue,
+                };
+                if seen.insert(link) {
+                    *kind += 1;
+                }
+            }
+        }
+        Some(queues)
+    }
+
+    /// A thread may have descriptors of its own.
+    fn descriptor_tables(&self, stat: &Stat) -> Vec<String> {
+        if stat.threads < 2 {
+            return vec![format!("{}/fd", stat.pid)];
+        }
+        let threads = self.numbers_in(&format!("{}/task", stat.pid), MAX_ENTRIES);
+        threads.iter().map(|thread| format!("{}/task/{thread}/fd", stat.pid)).collect()
     }
 
     /// Bytes of a process that are in memory, each shared page divided among those that share it. Walks all its
@@ -80,12 +168,12 @@ impl Proc {
 
     /// A process whose first thread has ended shows no memory under its own pid, while its other threads may
     /// hold any amount: those are asked.
-    fn of_live_thread(&self, stat: &Stat, ask: impl Fn(&str) -> Option<u64>) -> Option<u64> {
+    fn of_live_thread<T: Ord + Default>(&self, stat: &Stat, ask: impl Fn(&str) -> Option<T>) -> Option<T> {
         if !stat.has_ended() {
             return ask(&stat.pid.to_string());
         }
         if stat.threads < 2 {
-            return Some(0);
+            return Some(T::default());
         }
         let threads = self.numbers_in(&format!("{}/task", stat.pid), MAX_ENTRIES);
         threads.iter().filter_map(|thread| ask(&format!("{}/task/{thread}", stat.pid))).max()
@@ -254,7 +342,7 @@ mod tests {
                 break stat;
             }
         };
-        assert_eq!(proc.resident_pages(&zombie), 0);
+        assert_eq!(proc.resident(&zombie), Resident::default());
         child.wait().unwrap();
         assert_eq!(proc.stat(child.id()).filter(|stat| stat.start == root.start), None);
     }
@@ -263,10 +351,51 @@ mod tests {
     fn memory_is_read_as_the_kernel_writes_it() {
         let proc = Proc::open().unwrap();
         let own = proc.stat(std::process::id()).unwrap();
-        let resident = proc.resident_pages(&own) * rustix::param::page_size() as u64;
+        let Resident { pages, tables } = proc.resident(&own);
         let proportional = proc.proportional_bytes(&own).unwrap();
-        assert!(proportional > 0 && proportional < resident * 2, "{proportional} {resident}");
+        assert!(proportional > 0 && proportional < pages * 2, "{proportional} {pages}");
+        assert!(tables > 0 && tables < pages, "{tables} {pages}");
         assert!(proc.ran_ns(own.pid).is_some());
+    }
+
+    #[test]
+    fn sockets_and_pipes_are_found_once_each() {
+        let proc = Proc::open().unwrap();
+        // Both processes hold the same pipe and the same two sockets.
+        let code = "import os, socket, sys, time\n\
+                    print(flush=True)\n\
+                    sys.stdin.readline()\n\
+                    held = os.pipe(), socket.socketpair()\n\
+                    if os.fork() == 0: time.sleep(100)\n\
+                    print(flush=True)\n\
+                    time.sleep(100)";
+        let python =
+            Command::new("python3").args(["-c", code]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let Ok(mut child) = python else {
+            println!("SKIP: there is no python3");
+            return;
+        };
+        let soon = Instant::now() + std::time::Duration::from_secs(60);
+        let look = |child: &mut std::process::Child| {
+            child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+            let tree = proc.tree(proc.stat(child.id()).unwrap(), None, &HashMap::new());
+            let held: u64 = tree.processes.iter().map(|stat| proc.descriptors(stat)).sum();
+            let late = proc.queues(tree.processes.iter(), Instant::now());
+            assert_eq!(late, None);
+            let queues = proc.queues(tree.processes.iter(), soon).unwrap();
+            (tree, held, queues)
+        };
+        let (_, held_before, before) = look(&mut child);
+        std::io::Write::write_all(child.stdin.as_mut().unwrap(), b"\n").unwrap();
+        let (tree, held, queues) = look(&mut child);
+        for stat in tree.processes.iter().filter(|stat| stat.pid != child.id()) {
+            let pid = i32::try_from(stat.pid).ok().and_then(rustix::process::Pid::from_raw).unwrap();
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!((queues.sockets, queues.pipes), (before.sockets + 2, before.pipes + 1));
+        assert_eq!(held, 2 * (held_before + 4));
     }
 
     #[test]
@@ -281,14 +410,14 @@ mod tests {
         };
         child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
         let proc = Proc::open().unwrap();
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         let stat = loop {
             let stat = proc.stat(child.id()).unwrap();
             if stat.has_ended() || started.elapsed().as_secs() > 10 {
                 break stat;
             }
         };
-        let resident = proc.resident_pages(&stat) * rustix::param::page_size() as u64;
+        let resident = proc.resident(&stat).pages;
         let proportional = proc.proportional_bytes(&stat);
         child.kill().unwrap();
         child.wait().unwrap();
