@@ -92,6 +92,11 @@ class TestGuard:
         assert not guard.run("import math", own).ok
         assert guard.run("import socket", guard.Guard(modules=None)).ok
 
+    @pytest.mark.parametrize("how", [{"guard": guard.Guard(modules="math")}, {"guard": guard.Guard(removed="len")}, {"args": "abc"}])
+    def test_one_string_is_no_list(self, how):
+        with pytest.raises(wardian.UsageError, match="is one string"):
+            guard.run("1", **how)
+
     def test_it_is_no_boundary_but_what_is_behind_it_is(self):
         escape = "[c for c in ().__class__.__base__.__subclasses__() if c.__name__ == '_wrap_close'][0]" ".__init__.__globals__"
         report = guard.run(f"names = {escape}\nprint(names['stat']('/etc/shadow'))")

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import select
@@ -14,7 +15,7 @@ import signal
 import time
 import typing
 
-from .errors import BinaryError
+from .errors import BinaryError, SandboxError
 
 #: How long a cancelled run may take to end in order.
 ORDERLY_END = 5.0
@@ -43,6 +44,20 @@ class Process:
         self.pid = -1
         self.pidfd = -1
         self._reaped = False
+        try:
+            self._connect(command, stdin, given, outputs, lifeline)
+        except OSError as error:
+            hint = "allow more open files (`ulimit -n`)" if error.errno == errno.EMFILE else None
+            raise SandboxError(f"cannot make the pipes of a run: {error.strerror}", hint) from error
+
+    def _connect(
+        self,
+        command: typing.List[str],
+        stdin: typing.Optional[int],
+        given: typing.Sequence[int],
+        outputs: int,
+        lifeline: bool,
+    ) -> None:
         with contextlib.ExitStack() as ours:
             stack = contextlib.ExitStack()
             with stack as childs:
@@ -189,8 +204,6 @@ def _pipe(ours: contextlib.ExitStack, childs: contextlib.ExitStack) -> typing.Tu
 
 
 def _not_started(path: str, error: OSError) -> BinaryError:
-    import errno
-
     if error.errno == errno.E2BIG:
         return BinaryError(
             "the arguments and environment variables are too many or too long for the kernel",

@@ -15,7 +15,7 @@ from ._exec import (
     prepare_call,
     prepare_exec,
 )
-from ._options import Files, Options, Size, Stdin, check_names
+from ._options import Files, Options, Size, Stdin, check_names, listed, several
 from ._run import Job, Live, Path, stream
 from .report import Report
 
@@ -52,7 +52,7 @@ class Sandbox:
         **options: Unpack[Options],
     ) -> None:
         check_names(options)
-        preload = preload if isinstance(preload, str) else list(preload)
+        preload = several("preload", preload)
         self._options = options
         self._ready: typing.Optional[Ready] = None
         if preload or ready:
@@ -199,10 +199,7 @@ class Sandbox:
         """A cold run's files: what is loaded ahead elsewhere lies beside its program."""
         if self._ready is None or not self._ready.modules:
             return files
-        if isinstance(files, (str, bytes)):
-            # Refused where all such are.
-            return files
         if not isinstance(files, typing.Mapping):
-            files = {os.path.basename(path): pathlib.Path(path) for path in files}
+            files = {os.path.basename(path): pathlib.Path(path) for path in listed(files)}
         modules = {name: pathlib.Path(path) for name, path in self._ready.modules.items()}
         return {**modules, **files}
