@@ -217,11 +217,12 @@ class Command:
         else:
             self.option("policy", os.path.abspath(text("policy", policy)))
 
-    def memory(self, name: str, content: bytes) -> str:
+    def memory(self, name: str, content: bytes, mode: int = 0o777) -> str:
         """The path, inside the command, of a file in memory."""
         try:
             descriptor = os.memfd_create(f"wardian-{name}"[:200], os.MFD_CLOEXEC)
             self._stack.callback(os.close, descriptor)
+            os.fchmod(descriptor, mode)
             left = memoryview(content)
             while left:
                 left = left[os.write(descriptor, left) :]
