@@ -160,7 +160,7 @@ def test_programs_that_wait_do_not_wait_for_each_other(box):
     assert set(verdicts) == {"ok"} and took < 30
 
 
-@pytest.mark.parametrize("through", ["sandbox", "client"])
+@pytest.mark.parametrize("through", ["sandbox", "client", "stream"])
 def test_cancelling_ends_the_run(box, through):
     def goes_on(marker):
         for pid in filter(str.isdigit, os.listdir("/proc")):
@@ -196,7 +196,13 @@ def test_cancelling_ends_the_run(box, through):
             await task
         return await run_async("print(2)")
 
-    run_async = box.run_async if through == "sandbox" else client_of(box).run_async
+    async def live(code):
+        async with client_of(box).stream(code) as stream:
+            async for _ in stream:
+                pass
+        return stream.report
+
+    run_async = {"sandbox": box.run_async, "client": client_of(box).run_async, "stream": live}[through]
     assert asyncio.run(main()).ok
 
 
@@ -274,14 +280,28 @@ def test_it_ends_with_us(end):
         pytest.fail("it is still there")
 
 
+def test_it_ends_in_order_when_nobody_hears_its_words_any_more():
+    program = "import os, wardian\nbox = wardian.Sandbox(ready=1)\nbox.run('1')\nprint(box._ready._service.pid, flush=True)\nos.kill(os.getpid(), 9)"
+    pid = int(subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=False).stdout)
+    for _ in range(2000):
+        if not os.path.exists(f"/proc/{pid}"):
+            break
+        time.sleep(0.01)
+    # Its cgroups are gone before it is; what it leaves would be removed by the next start.
+    assert not [name for _, names, _ in os.walk("/sys/fs/cgroup") for name in names if name.startswith(f"wardian-{pid}-")]
+
+
 def test_a_fork_of_ours_has_its_own(box):
-    assert box.run("print(1)").ok
+    async def tasks():
+        return await box.run_async("print(1)")
+
+    assert box.run("print(1)").ok and asyncio.run(tasks()).ok
     ours = service_of(box)
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
-            status = 0 if box.run("print(1)").ok and service_of(box) is not ours else 2
+            status = 0 if box.run("print(1)").ok and service_of(box) is not ours and asyncio.run(tasks()).ok else 2
             box.close()
         finally:
             os._exit(status)
@@ -313,6 +333,12 @@ class TestClient:
         assert client.call("def f(x, y=0): return [x, y]", "f", (1,), y={2}) == [(1,), {2}]
         with pytest.raises(wardian.CallError):
             client.call("def f(): return f", "f")
+
+    def test_a_stream_that_is_left_ends_its_run(self, client):
+        began = time.monotonic()
+        with client.stream("import time\nprint(1)\ntime.sleep(19)") as stream:
+            assert next(iter(stream)).text == "1\n"
+        assert client.run("print(2)").ok and time.monotonic() - began < 15
 
     def test_in_an_event_loop(self, client):
         async def main():

@@ -243,6 +243,7 @@ class TestCall:
         with wardian.Sandbox(memory="256M") as box:
             assert box.call("def f(x): return x * 2", "f", 21) == 42
             assert box.call("def f(*a, **k): return a, k", "f", 1, b"x", k={1}) == ((1, b"x"), {"k": {1}})
+            assert box.call("def f(code, function, self): return code", "f", code=1, function=2, self=3) == 1
 
     @pytest.mark.parametrize(
         "code, function, match",

@@ -59,6 +59,7 @@ class Ready:
         self._lock = threading.Lock()
         self._service: typing.Optional[_Service] = None
         self._threads: typing.Optional[concurrent.futures.ThreadPoolExecutor] = None
+        self._threads_of = 0
         self._closed = False
 
     def start(self) -> _Service:
@@ -86,8 +87,10 @@ class Ready:
         with self._lock:
             if self._closed:
                 raise ValueError("the sandbox is closed")
-            if self._threads is None:
+            if self._threads is None or self._threads_of != os.getpid():
+                # A fork of our process has the executor, and none of its threads.
                 self._threads = concurrent.futures.ThreadPoolExecutor(MOST_RUNS, "wardian-ready")
+                self._threads_of = os.getpid()
             return self._threads
 
     def _post(self, body: typing.Mapping[str, typing.Any], call: Call) -> typing.Optional[Report]:

@@ -28,6 +28,15 @@ MOST_RUNS = 64
 _CHUNK = 1 << 16
 
 _turns = threading.BoundedSemaphore(MOST_RUNS)
+
+
+def _all_turns() -> None:
+    global _turns
+    _turns = threading.BoundedSemaphore(MOST_RUNS)
+
+
+# Threads that had a turn are not in a fork of ours.
+os.register_at_fork(after_in_child=_all_turns)
 _loop_turns: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]" = (
     weakref.WeakKeyDictionary()
 )

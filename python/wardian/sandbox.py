@@ -157,7 +157,7 @@ class Sandbox:
         job, missing = prepare_exec(code, values, filename, size, options, stdin, files, collect)
         return finish_exec(await self._run_async(job), values, missing)
 
-    def call(self, code: str, function: str, *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
+    def call(self, code: str, function: str, /, *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
         """Executes ``code``, calls its ``function``, and answers what that returns.
 
         Arguments and answer are plain values, as for :func:`wardian.safe_exec`. Raises :class:`CallError` if the
@@ -166,7 +166,7 @@ class Sandbox:
         return finish_call(self._run(prepare_call(code, function, args, kwargs, {}, self.size)))
 
     async def call_async(
-        self, code: str, function: str, *args: typing.Any, **kwargs: typing.Any
+        self, code: str, function: str, /, *args: typing.Any, **kwargs: typing.Any
     ) -> typing.Any:
         """As :meth:`call`, in an event loop."""
         return finish_call(await self._run_async(prepare_call(code, function, args, kwargs, {}, self.size)))
