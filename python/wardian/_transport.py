@@ -97,10 +97,16 @@ class Transport:
             if len(text) > MOST_BYTES:
                 raise ServerError(f"the server's answer has more than {MOST_BYTES} bytes", status=response.status)
             return response.status, text
+        except socket.timeout as error:
+            raise self.silent() from error
         except (OSError, http.client.HTTPException) as error:
             raise ServerError(f"cannot reach the server: {error or type(error).__name__}") from error
         finally:
             connection.close()
+
+    def silent(self) -> ServerError:
+        """The server has said nothing for as long as it may."""
+        return ServerError(f"the server has been silent for {self._timeout} seconds", "give it a longer `timeout`")
 
     def send(
         self,
@@ -118,7 +124,9 @@ class Transport:
         if body is not None:
             content = json.dumps(body).encode("ascii")
             sent["Content-Type"] = "application/json"
-        connection.request(method, self._prefix + path, body=content, headers=sent)
+        # A server that refuses a body may answer, and close, before it has taken all of it.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.request(method, self._prefix + path, body=content, headers=sent)
         return connection.getresponse()
 
     def connect(self) -> http.client.HTTPConnection:

@@ -11,9 +11,10 @@ import http.client
 import json
 import os
 import pathlib
+import socket
 import typing
 
-from ._exec import SIZE, ExecResult, Globals, finish_call, finish_exec, prepare_call, prepare_exec
+from ._exec import ExecResult, Globals, finish_call, finish_exec, prepare_call, prepare_exec
 from ._options import Content, Files, Size, Time, count, listed, seconds, size, strings, text, to_bytes, variables
 from ._run import Chunk, Job
 from ._transport import MOST_BYTES, Call, Transport, header, in_thread, problem
@@ -22,6 +23,8 @@ from .report import Report, loads
 
 __all__ = ["Client"]
 
+#: Bytes that globals may take as JSON, each way: what the answers and bodies of a server that is not configured hold.
+SIZE = 8 << 20
 _LIMITS = ("wall", "cpu", "memory", "processes", "disk", "output")
 
 
@@ -85,7 +88,7 @@ class Client:
         environment: typing.Optional[str] = None,
         **limits: Time,
     ) -> ExecResult:
-        """As :func:`wardian.safe_exec`, there."""
+        """As :func:`wardian.safe_exec`, there, with at most 8 MiB unless ``size`` says otherwise."""
         values = {} if globals is None else globals
         job, missing = prepare_exec(code, values, filename, size, {}, None, (), ())
         body = _body(job.code, files, None, (), stdin, env, collect, policy, environment, limits)
@@ -230,6 +233,8 @@ class RemoteStream:
                     self.report = Report.from_json(data)
                 elif event == "problem":
                     raise problem(int(data.get("status", 500)), json.dumps(data).encode())
+        except socket.timeout as error:
+            raise self._transport.silent() from error
         except (OSError, http.client.HTTPException) as error:
             raise ServerError(f"the server is gone: {error or type(error).__name__}") from error
         finally:
@@ -322,7 +327,7 @@ def _named_body(code: typing.Optional[str], more: typing.Dict[str, typing.Any]) 
 def _call_body(
     code: str, function: str, args: typing.Tuple[typing.Any, ...], kwargs: typing.Dict[str, typing.Any]
 ) -> typing.Dict[str, typing.Any]:
-    job = prepare_call(code, function, args, kwargs, {})
+    job = prepare_call(code, function, args, kwargs, {}, SIZE)
     return _with_channels(_named_body(job.code, {}), job)
 
 
