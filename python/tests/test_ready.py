@@ -74,12 +74,17 @@ def test_limits_of_a_single_run(box, cold):
     assert cold == []
 
 
-def test_what_no_ready_sandbox_can_be_is_run_cold(box, cold):
+def test_what_no_ready_sandbox_can_be_is_run_cold(box, cold, tmp_path):
     assert box.run("print(1)", memory="512M").limits.memory_bytes == 512 << 20
     assert str(box.run("import os; print(os.getcwd())", cwd="/tmp").stdout) == "/tmp\n"
     with open(os.devnull) as empty:
         assert box.run("input()", stdin=empty.fileno()).verdict == "nonzero_exit"
     assert len(cold) == 3
+    assert box.run("import sys; print(ascii(sys.argv[1]))", args=["\udc80"]).stdout.text == "'\\udc80'\n"
+    (tmp_path / "a:b.txt").write_text("there")
+    once = (path for path in [tmp_path / "a:b.txt"])
+    assert str(box.run("print(open('a:b.txt').read())", files=once, memory="512M").stdout) == "there\n"
+    assert len(cold) == 5
     with pytest.raises(wardian.WardianError):
         box.run("print(1)", path="x")
     with pytest.raises(TypeError, match="no_such_option"):

@@ -237,7 +237,7 @@ class Command:
 
         return f"/proc/self/fd/{FIRST + self.given.index(descriptor)}"
 
-    def file(self, name: str, content: Content) -> None:
+    def file(self, name: str, content: Content, mode: int = 0o777) -> None:
         """Copies content, or a file of the host, in."""
         text("files", name)
         if not name or ":" in name:
@@ -245,7 +245,7 @@ class Command:
         if isinstance(content, str):
             content = content.encode("utf-8", "surrogatepass")
         if isinstance(content, (bytes, bytearray, memoryview)):
-            source = self.memory(name, bytes(content))
+            source = self.memory(name, bytes(content), mode)
         elif isinstance(content, os.PathLike):
             source = os.path.abspath(text("files", content))
         else:
@@ -258,8 +258,8 @@ class Command:
             for name, content in files.items():
                 self.file(name, content)
             return
-        for path in listed(files):
-            self.words.append(f"--file={path}:{os.path.basename(path)}")
+        # Without a name they have their own; a colon in it would divide a name that is given.
+        self.words.extend(f"--file={path}" for path in listed(files))
 
     def feed(self, stdin: Stdin) -> None:
         """Decides what standard input is; nothing for None."""

@@ -282,6 +282,8 @@ def request(job: Job) -> typing.Optional[typing.Dict[str, typing.Any]]:
     }
     try:
         files = _say_program(job, body) + _contents(job.files)
+        # Bytes that are no text are arguments of a program, and of no request.
+        "".join([*body["args"], *body["collect"], *body["env"], *body["env"].values()]).encode()
     except (OSError, UnicodeEncodeError, _OnlyCold):
         # The cold run takes it, or says what is wrong with it.
         return None

@@ -12,7 +12,7 @@ import typing
 import weakref
 
 from . import _binary
-from ._options import Command, Files, Options, Stdin, check_names, strings
+from ._options import Command, Files, Options, Stdin, check_names, listed, strings
 from ._process import FIRST, Process
 from ._version import __version__
 from .errors import SandboxError
@@ -69,6 +69,8 @@ class Job:
         # They are looked at more than once.
         self.args = strings("args", self.args)
         self.collect = strings("collect", self.collect)
+        if not isinstance(self.files, typing.Mapping):
+            self.files = listed(self.files)
 
     def run(self) -> Report:
         """Runs it, cold."""

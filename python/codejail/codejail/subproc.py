@@ -207,7 +207,7 @@ def _show(
     for name, path in paths.items():
         _put(command, mounts, os.path.join(os.getcwd(), path), name)
     for name, content in contents.items():
-        command.words.append(f"--file={command.memory('file', content, 0o644)}:{name}")
+        command.file(name, content, 0o644)
     return mounts
 
 
