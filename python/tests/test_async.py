@@ -63,6 +63,15 @@ def test_output_comes_live():
     assert report.ok and str(report.stdout) == "a\nb\n"
 
 
+def test_no_text_is_lost_at_the_end():
+    async def main():
+        code = "import sys; sys.stdout.buffer.write(b'a\\xc3')"
+        return [(chunk.data, chunk.text) async for chunk in wardian.stream(code)]
+
+    chunks = asyncio.run(main())
+    assert b"".join(data for data, _ in chunks) == b"a\xc3" and "".join(text for _, text in chunks) == "a\ufffd"
+
+
 def test_a_stream_that_is_left_ends_its_run(descriptors):
     async def main():
         async with wardian.stream("import time\nprint(1)\ntime.sleep(60)") as live:

@@ -14,6 +14,7 @@ import select
 import signal
 import time
 import typing
+import weakref
 
 from .errors import BinaryError, SandboxError
 
@@ -22,6 +23,18 @@ ORDERLY_END = 5.0
 _CHUNK = 1 << 16
 #: The number inside of the first descriptor that is given.
 FIRST = 3
+
+
+_processes: "weakref.WeakSet[Process]" = weakref.WeakSet()
+
+
+def _let_go() -> None:
+    for process in list(_processes):
+        process.close()
+
+
+# A child ends when nobody holds its lifeline any more: not for as long as a fork of ours happens to have a copy.
+os.register_at_fork(after_in_child=_let_go)
 
 
 class Process:
@@ -76,6 +89,7 @@ class Process:
                     wanted.append(inside)
                 self._start(command, wanted, childs)
             self._ends = ours.pop_all()
+        _processes.add(self)
 
     def _start(
         self,

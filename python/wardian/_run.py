@@ -366,6 +366,11 @@ class Live:
                         if name == "stderr":
                             words = (words + piece[1])[-_CHUNK:]
                         yield Chunk(name, piece[1], decode[name](piece[1]))
+                    for name in names.values():
+                        # What began as a character and was none.
+                        left = decode[name](b"", True)
+                        if left:
+                            yield Chunk(name, b"", left)
                 finally:
                     reader.close()
                 await _gone(process)

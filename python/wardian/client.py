@@ -239,6 +239,11 @@ class RemoteStream:
             raise ServerError(f"the server is gone: {error or type(error).__name__}") from error
         finally:
             connection.close()
+        for name in decode:
+            # What began as a character and was none.
+            left = decode[name](b"", True)
+            if left:
+                yield Chunk(name, b"", left)
         if self.report is None:
             raise ServerError("the server ended the stream without a report")
 
