@@ -252,6 +252,15 @@ def test_what_cannot_be_kept_ready(options, match):
             pass
 
 
+def test_a_service_that_ends_at_once(monkeypatch, tmp_path):
+    fake = tmp_path / "wardian"
+    fake.write_text(f'#!/bin/sh\nif [ "$1" = --version ]; then echo wardian {wardian.__version__}; fi\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("WARDIAN_BIN", str(fake))
+    with pytest.raises(wardian.SandboxError, match="it ended without a word"):
+        wardian.Sandbox(ready=1).run("1")
+
+
 def test_closed_is_closed_and_nothing_stays(descriptors, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with wardian.Sandbox(ready=1) as box:

@@ -165,7 +165,8 @@ class _Service:
         self.close()
         words = self._words.decode("utf-8", "replace").strip()
         said, _, hint = words.partition("\nhint: ")
-        last = said.splitlines()[-1] if said else f"it said nothing for {_START_SECONDS:.0f} seconds"
+        silence = "it ended without a word" if heard else f"it said nothing for {_START_SECONDS:.0f} seconds"
+        last = said.splitlines()[-1] if said else silence
         raise SandboxError(f"no sandbox can be kept ready: {last.partition('error: ')[2] or last}", hint or None)
 
     def is_alive(self) -> bool:
