@@ -197,8 +197,9 @@ class TestBinary:
         with pytest.raises(wardian.BinaryError, match="no `wardian` program"):
             wardian.run("1")
 
-    @pytest.mark.parametrize("says, match", [("echo wardian 0.0.1", "0.0.1"), ("echo x", "no known version"), ("exit 3", "no known")])
+    @pytest.mark.parametrize("says, match", [("echo wardian 0.0.1", "0.0.1"), ("echo x", "no known version"), ("exit 3", "no known"), ("exec sleep 60", "no known")])
     def test_of_another_version(self, monkeypatch, tmp_path, says, match):
+        monkeypatch.setattr("wardian._binary._PATIENCE", 3)
         fake = tmp_path / "wardian"
         fake.write_text(f"#!/bin/sh\n{says}\n")
         fake.chmod(0o755)

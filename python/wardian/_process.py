@@ -119,8 +119,12 @@ class Process:
         with contextlib.suppress(OSError, AttributeError):
             self.pidfd = os.pidfd_open(self.pid)
 
-    def read_to_end(self) -> bytes:
-        """All of standard output; standard error is kept for :meth:`words`."""
+    def read_to_end(self, patience: typing.Optional[float] = None) -> bytes:
+        """All of standard output, or what comes before it is silent for too many seconds.
+
+        Standard error is kept for :meth:`words`.
+        """
+        pause = None if patience is None else patience * 1000
         kept = {self.stdout: bytearray(), self.stderr: bytearray()}
         with contextlib.ExitStack() as stack:
             poll = select.poll()
@@ -129,7 +133,10 @@ class Process:
             open_ones = set(kept)
             stack.callback(lambda: self._remember(kept))
             while open_ones:
-                for descriptor, _ in poll.poll():
+                ready = poll.poll(pause)
+                if not ready:
+                    break
+                for descriptor, _ in ready:
                     chunk = os.read(descriptor, _CHUNK)
                     kept[descriptor] += chunk
                     if not chunk:
