@@ -3,6 +3,7 @@
 import datetime
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -182,6 +183,20 @@ def test_errors_bring_their_hints():
 def test_arguments_too_long_for_the_kernel():
     with pytest.raises(wardian.BinaryError, match="too long"):
         wardian.run("1", args=["x" * 200_000])
+
+
+def test_errors_go_to_other_processes():
+    report = wardian.run("1/0")
+    given = [
+        wardian.UsageError("what", "hint"),
+        wardian.ServerError("what", "hint", 429),
+        wardian.VerdictError("what", report),
+        wardian.ProgramError("what", report, type_name="E", line=3),
+        wardian.CallError("what", report, traceback="text"),
+    ]
+    for error in given:
+        copy = pickle.loads(pickle.dumps(error))
+        assert type(copy) is type(error) and str(copy) == str(error) and vars(copy) == vars(error)
 
 
 class TestBinary:
