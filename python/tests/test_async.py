@@ -1,6 +1,7 @@
 """`run_async` and `stream`: live, many at once, ended when nobody wants them."""
 
 import asyncio
+import resource
 import threading
 import time
 
@@ -15,6 +16,21 @@ def test_many_at_once():
 
     reports = asyncio.run(main())
     assert [str(report.stdout) for report in reports] == [f"{n}\n" for n in range(100)]
+
+
+def test_more_runs_than_there_are_descriptors_for():
+    files = {f"{n}.txt": "x" for n in range(8)}
+
+    async def main():
+        runs = (wardian.safe_exec_async("y = 1", {}, files=files) for _ in range(100))
+        return await asyncio.gather(*runs)
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (500, limits[1]))
+    try:
+        assert all(result.report.ok for result in asyncio.run(main()))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_threads():
@@ -45,6 +61,15 @@ def test_output_comes_live():
     assert ("stderr", "ü") in chunks
     assert apart > 0.5
     assert report.ok and str(report.stdout) == "a\nb\n"
+
+
+def test_no_text_is_lost_at_the_end():
+    async def main():
+        code = "import sys; sys.stdout.buffer.write(b'a\\xc3')"
+        return [(chunk.data, chunk.text) async for chunk in wardian.stream(code)]
+
+    chunks = asyncio.run(main())
+    assert b"".join(data for data, _ in chunks) == b"a\xc3" and "".join(text for _, text in chunks) == "a\ufffd"
 
 
 def test_a_stream_that_is_left_ends_its_run(descriptors):

@@ -33,7 +33,12 @@ class TestIpython:
         report = ipython.cell("--memory 64M --wall=5 --collect *.png --processes 4", PNG)
         assert report.limits.memory_bytes == 64 << 20 and report.files[0].mime == "image/png"
 
-    @pytest.mark.parametrize("line", ["x", "--nope 1", "--wall"])
+    def test_options_that_may_be_there_several_times(self, tmp_path):
+        line = f"--env A=1 --env B=2=3 --mount src={tmp_path},dst=/data --require memory --cpus 0.5"
+        report = ipython.cell(line, "import os; print(os.environ['A'], os.environ['B'], os.path.isdir('/data'))")
+        assert str(report.stdout) == "1 2=3 True\n" and report.limits.cpus == 0.5
+
+    @pytest.mark.parametrize("line", ["x", "--nope 1", "--wall", "--wall '1"])
     def test_a_wrong_line(self, line):
         with pytest.raises(wardian.UsageError):
             ipython.cell(line, "1")
@@ -91,6 +96,11 @@ class TestGuard:
         assert guard.run("import os; exec('print(eval(\"1\"))')", own).ok
         assert not guard.run("import math", own).ok
         assert guard.run("import socket", guard.Guard(modules=None)).ok
+
+    @pytest.mark.parametrize("how", [{"guard": guard.Guard(modules="math")}, {"guard": guard.Guard(removed="len")}, {"args": "abc"}])
+    def test_one_string_is_no_list(self, how):
+        with pytest.raises(wardian.UsageError, match="is one string"):
+            guard.run("1", **how)
 
     def test_it_is_no_boundary_but_what_is_behind_it_is(self):
         escape = "[c for c in ().__class__.__base__.__subclasses__() if c.__name__ == '_wrap_close'][0]" ".__init__.__globals__"
@@ -184,9 +194,17 @@ class TestClient:
 
     def test_bad_arguments(self):
         client = wardian.Client("http://127.0.0.1:1")
+        for address in ("ftp://x", "http://x:port", "http://[", 5):
+            with pytest.raises(wardian.UsageError):
+                wardian.Client(address)
         with pytest.raises(wardian.UsageError):
-            wardian.Client("ftp://x")
-        for wrong in ({}, {"code": 3}, {"code": "1", "entry": "x"}, {"code": "\ud800"}, {"code": "1", "memory": "x"}):
+            wardian.Client("http://x", token="a\nb")
+        wrongs = [
+            {"stdin": 3}, {"args": "abc"}, {"args": [3]}, {"collect": "*"}, {"files": "abc"}, {"files": {"a": 3}},
+            {"files": ["/nowhere"]}, {"env": ["A"]}, {"env": {"A": 3}}, {"policy": 3}, {"entry": "x"}, {"memory": "x"},
+            {"memory": 1.5}, {"wall": float("nan")}, {"wall": object()}, {"processes": "many"}, {"idempotency_key": "é"},
+        ]  # fmt: skip
+        for wrong in ({}, {"code": 3}, {"code": "\ud800"}, *({"code": "1", **wrong} for wrong in wrongs)):
             with pytest.raises(wardian.UsageError):
                 client.run(**wrong)
         with pytest.raises(TypeError, match="no limit 'x'"):

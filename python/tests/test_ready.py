@@ -74,12 +74,17 @@ def test_limits_of_a_single_run(box, cold):
     assert cold == []
 
 
-def test_what_no_ready_sandbox_can_be_is_run_cold(box, cold):
+def test_what_no_ready_sandbox_can_be_is_run_cold(box, cold, tmp_path):
     assert box.run("print(1)", memory="512M").limits.memory_bytes == 512 << 20
     assert str(box.run("import os; print(os.getcwd())", cwd="/tmp").stdout) == "/tmp\n"
     with open(os.devnull) as empty:
         assert box.run("input()", stdin=empty.fileno()).verdict == "nonzero_exit"
     assert len(cold) == 3
+    assert box.run("import sys; print(ascii(sys.argv[1]))", args=["\udc80"]).stdout.text == "'\\udc80'\n"
+    (tmp_path / "a:b.txt").write_text("there")
+    once = (path for path in [tmp_path / "a:b.txt"])
+    assert str(box.run("print(open('a:b.txt').read())", files=once, memory="512M").stdout) == "there\n"
+    assert len(cold) == 5
     with pytest.raises(wardian.WardianError):
         box.run("print(1)", path="x")
     with pytest.raises(TypeError, match="no_such_option"):
@@ -160,7 +165,7 @@ def test_programs_that_wait_do_not_wait_for_each_other(box):
     assert set(verdicts) == {"ok"} and took < 30
 
 
-@pytest.mark.parametrize("through", ["sandbox", "client"])
+@pytest.mark.parametrize("through", ["sandbox", "client", "stream"])
 def test_cancelling_ends_the_run(box, through):
     def goes_on(marker):
         for pid in filter(str.isdigit, os.listdir("/proc")):
@@ -196,7 +201,13 @@ def test_cancelling_ends_the_run(box, through):
             await task
         return await run_async("print(2)")
 
-    run_async = box.run_async if through == "sandbox" else client_of(box).run_async
+    async def live(code):
+        async with client_of(box).stream(code) as stream:
+            async for _ in stream:
+                pass
+        return stream.report
+
+    run_async = {"sandbox": box.run_async, "client": client_of(box).run_async, "stream": live}[through]
     assert asyncio.run(main()).ok
 
 
@@ -241,6 +252,15 @@ def test_what_cannot_be_kept_ready(options, match):
             pass
 
 
+def test_a_service_that_ends_at_once(monkeypatch, tmp_path):
+    fake = tmp_path / "wardian"
+    fake.write_text(f'#!/bin/sh\nif [ "$1" = --version ]; then echo wardian {wardian.__version__}; fi\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("WARDIAN_BIN", str(fake))
+    with pytest.raises(wardian.SandboxError, match="it ended without a word"):
+        wardian.Sandbox(ready=1).run("1")
+
+
 def test_closed_is_closed_and_nothing_stays(descriptors, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with wardian.Sandbox(ready=1) as box:
@@ -258,7 +278,17 @@ def test_closed_is_closed_and_nothing_stays(descriptors, tmp_path, monkeypatch):
     assert descriptors() <= before
 
 
-@pytest.mark.parametrize("end", ["", "import os; os._exit(0)", "import os; os.kill(os.getpid(), 9)"])
+FORK_AND_DIE = """
+import os, time
+if os.fork() == 0:
+    os.close(1)
+    time.sleep(15)
+    os._exit(0)
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize("end", ["", "import os; os._exit(0)", "import os; os.kill(os.getpid(), 9)", FORK_AND_DIE])
 def test_it_ends_with_us(end):
     program = f"import wardian\nbox = wardian.Sandbox(ready=1)\nbox.run('print(1)')\nprint(box._ready._service.pid, flush=True)\n{end}"
     pid = int(subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=False).stdout)
@@ -274,14 +304,28 @@ def test_it_ends_with_us(end):
         pytest.fail("it is still there")
 
 
+def test_it_ends_in_order_when_nobody_hears_its_words_any_more():
+    program = "import os, wardian\nbox = wardian.Sandbox(ready=1)\nbox.run('1')\nprint(box._ready._service.pid, flush=True)\nos.kill(os.getpid(), 9)"
+    pid = int(subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=False).stdout)
+    for _ in range(2000):
+        if not os.path.exists(f"/proc/{pid}"):
+            break
+        time.sleep(0.01)
+    # Its cgroups are gone before it is; what it leaves would be removed by the next start.
+    assert not [name for _, names, _ in os.walk("/sys/fs/cgroup") for name in names if name.startswith(f"wardian-{pid}-")]
+
+
 def test_a_fork_of_ours_has_its_own(box):
-    assert box.run("print(1)").ok
+    async def tasks():
+        return await box.run_async("print(1)")
+
+    assert box.run("print(1)").ok and asyncio.run(tasks()).ok
     ours = service_of(box)
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
-            status = 0 if box.run("print(1)").ok and service_of(box) is not ours else 2
+            status = 0 if box.run("print(1)").ok and service_of(box) is not ours and asyncio.run(tasks()).ok else 2
             box.close()
         finally:
             os._exit(status)
@@ -313,6 +357,12 @@ class TestClient:
         assert client.call("def f(x, y=0): return [x, y]", "f", (1,), y={2}) == [(1,), {2}]
         with pytest.raises(wardian.CallError):
             client.call("def f(): return f", "f")
+
+    def test_a_stream_that_is_left_ends_its_run(self, client):
+        began = time.monotonic()
+        with client.stream("import time\nprint(1)\ntime.sleep(19)") as stream:
+            assert next(iter(stream)).text[0] == "1"
+        assert client.run("print(2)").ok and time.monotonic() - began < 15
 
     def test_in_an_event_loop(self, client):
         async def main():

@@ -3,6 +3,7 @@
 import datetime
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -127,12 +128,20 @@ def test_times_as_timedelta():
         ({"code": "1", "memory": 1.5}, "no whole number"),
         ({"code": "1", "processes": "many"}, "no whole number"),
         ({"code": "1", "args": "abc"}, "one string"),
+        ({"code": "1", "args": 5}, "args is int"),
+        ({"code": "1", "mounts": 5}, "mounts is int"),
+        ({"code": "1", "files": 5}, "files is int"),
         ({"code": "1", "files": "abc"}, "one string"),
         ({"code": "1", "files": {"a:b": b""}}, "no name inside"),
         ({"code": "1", "files": {"a": 3}}, "int"),
         ({"code": "1", "stdin": object()}, "stdin"),
+        ({"code": "1", "stdin": 999_999}, "no descriptor 999999"),
+        ({"code": "1", "stdin": -1}, "no descriptor -1"),
         ({"code": "1", "collect": "*"}, "one string"),
+        ({"code": "1", "collect": [5]}, "collect: 5 is not text"),
         ({"code": "1", "env": {"A": "\0"}}, "NUL"),
+        ({"code": "1", "env": ["A=B"]}, "env is list"),
+        ({"code": "1", "env": {"A=B": "C"}}, "no variable's name"),
         ({"code": "1", "policy": {"a": object()}}, "no value of a policy"),
     ],
 )
@@ -176,6 +185,20 @@ def test_arguments_too_long_for_the_kernel():
         wardian.run("1", args=["x" * 200_000])
 
 
+def test_errors_go_to_other_processes():
+    report = wardian.run("1/0")
+    given = [
+        wardian.UsageError("what", "hint"),
+        wardian.ServerError("what", "hint", 429),
+        wardian.VerdictError("what", report),
+        wardian.ProgramError("what", report, type_name="E", line=3),
+        wardian.CallError("what", report, traceback="text"),
+    ]
+    for error in given:
+        copy = pickle.loads(pickle.dumps(error))
+        assert type(copy) is type(error) and str(copy) == str(error) and vars(copy) == vars(error)
+
+
 class TestBinary:
     def test_missing(self, monkeypatch):
         monkeypatch.setenv("WARDIAN_BIN", "/nowhere/wardian")
@@ -189,8 +212,9 @@ class TestBinary:
         with pytest.raises(wardian.BinaryError, match="no `wardian` program"):
             wardian.run("1")
 
-    @pytest.mark.parametrize("says, match", [("echo wardian 0.0.1", "0.0.1"), ("echo x", "no known version"), ("exit 3", "no known")])
+    @pytest.mark.parametrize("says, match", [("echo wardian 0.0.1", "0.0.1"), ("echo x", "no known version"), ("exit 3", "no known"), ("exec sleep 60", "no known")])
     def test_of_another_version(self, monkeypatch, tmp_path, says, match):
+        monkeypatch.setattr("wardian._binary._PATIENCE", 3)
         fake = tmp_path / "wardian"
         fake.write_text(f"#!/bin/sh\n{says}\n")
         fake.chmod(0o755)

@@ -109,6 +109,22 @@ def test_too_large_on_the_way_out_is_named():
     assert g == {"x": 1, "y": 2} and result.not_carried_out == {"x": "too large"}
 
 
+def test_however_many_globals_there_are_none_is_lost():
+    g = {f"n{n}": n for n in range(110_000)}
+    expected = dict(g)
+    del expected["n0"]
+    result = wardian.safe_exec("del n0\nn109999 = print\nfor n in range(1100): globals()['f%d' % n] = print\ndel n", g)
+    assert g == expected
+    assert result.not_carried_out["n109999"] == "it is a builtin_function_or_method"
+    assert len(result.not_carried_out) == 1001 and result.not_carried_out["…"] == "and 101 more"
+
+
+def test_a_name_that_is_too_large_is_said():
+    g = {}
+    result = wardian.safe_exec("globals()['x' * (20 << 20)] = 1; y = 2", g)
+    assert g == {"y": 2} and result.not_carried_out == {"x" * 200: "too large"}
+
+
 @pytest.mark.parametrize("code", [3, None, b"1", ["1"]])
 def test_code_that_is_no_text(code):
     with pytest.raises(wardian.UsageError, match="not str"):
@@ -179,12 +195,12 @@ def test_nothing_gets_in_the_way_of_the_globals(code):
 
 
 FORGED = [
-    '{"globals": [["x", ["z", 1]]], "missing": [], "names": []}',
-    '{"globals": [["x", ["i", "zz"]]], "missing": [], "names": []}',
-    '{"globals": [["x", ["s", ["l"]]]], "missing": [], "names": []}',
-    '{"globals": [["x", ["d", [1]]]], "missing": [], "names": []}',
-    '{"globals": [["x", ["b", "*"]]], "missing": [], "names": []}',
-    '{"globals": [["x", []]], "missing": [], "names": []}',
+    '{"globals": [["x", ["z", 1]]], "missing": [], "gone": []}',
+    '{"globals": [["x", ["i", "zz"]]], "missing": [], "gone": []}',
+    '{"globals": [["x", ["s", ["l"]]]], "missing": [], "gone": []}',
+    '{"globals": [["x", ["d", [1]]]], "missing": [], "gone": []}',
+    '{"globals": [["x", ["b", "*"]]], "missing": [], "gone": []}',
+    '{"globals": [["x", []]], "missing": [], "gone": []}',
 ]
 
 
@@ -200,7 +216,7 @@ def test_forged_keys_of_one_hash_take_no_time():
 import os
 m = 2**61 - 1
 keys = ",".join('["i","%x"]' % (m * n) for n in range(1, 100000))
-data = ('{"globals": [["x", ["s",' + keys + ']]], "missing": [], "names": []}').encode()
+data = ('{"globals": [["x", ["s",' + keys + ']]], "missing": [], "gone": []}').encode()
 while data: data = data[os.write(3, data):]
 os._exit(0)
 """
@@ -227,6 +243,7 @@ class TestCall:
         with wardian.Sandbox(memory="256M") as box:
             assert box.call("def f(x): return x * 2", "f", 21) == 42
             assert box.call("def f(*a, **k): return a, k", "f", 1, b"x", k={1}) == ((1, b"x"), {"k": {1}})
+            assert box.call("def f(code, function, self): return code", "f", code=1, function=2, self=3) == 1
 
     @pytest.mark.parametrize(
         "code, function, match",
@@ -266,3 +283,9 @@ class TestCall:
 def test_globals_that_are_none(globals):
     with pytest.raises(wardian.UsageError, match="globals is .*, not a dict"):
         wardian.safe_exec("x = 1", globals)
+
+
+@pytest.mark.parametrize("more, match", [({"size": None}, "None is no size"), ({"size": 1.5}, "no size"), ({"filename": b"x"}, "filename is bytes")])
+def test_arguments_that_are_none(more, match):
+    with pytest.raises(wardian.UsageError, match=match):
+        wardian.safe_exec("x = 1", {}, **more)

@@ -14,6 +14,9 @@ from .errors import BinaryError
 #: Names another binary; for development and tests.
 VARIABLE = "WARDIAN_BIN"
 
+#: Seconds in which it says its version, on the busiest machine.
+_PATIENCE = 30.0
+
 _lock = threading.Lock()
 _checked: typing.Dict[str, str] = {}
 
@@ -78,6 +81,6 @@ def _version(path: str) -> str:
     from ._process import Process
 
     process = Process([path, "--version"])
-    text = process.read_to_end().decode("utf-8", "replace").split()
-    process.wait()
+    text = process.read_to_end(_PATIENCE).decode("utf-8", "replace").split()
+    process.end()
     return text[1] if len(text) == 2 and text[0] == "wardian" else ""

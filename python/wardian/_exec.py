@@ -209,6 +209,8 @@ def _prepare(
 ) -> typing.Tuple[Job, typing.Dict[str, str]]:
     if not isinstance(code, str):
         raise UsageError(f"code is {type(code).__name__}, not str")
+    if not isinstance(filename, str):
+        raise UsageError(f"filename is {type(filename).__name__}, not str")
     if not isinstance(values, typing.MutableMapping):
         raise UsageError(f"globals is {type(values).__name__}, not a dict")
     limit = _bytes(size)
@@ -299,8 +301,8 @@ def finish_exec(report: Report, values: Globals, missing_in: typing.Dict[str, st
     new: typing.Dict[str, typing.Any] = {}
     missing_out: typing.Dict[str, str] = {}
     kept, missing = answer.get("globals"), answer.get("missing")
-    names = answer.get("names")
-    if not isinstance(kept, list) or not isinstance(missing, list) or not isinstance(names, list):
+    gone = answer.get("gone")
+    if not isinstance(kept, list) or not isinstance(missing, list) or not isinstance(gone, list):
         raise ProgramError("its globals are not what the harness writes", report)
     for entry in missing:
         if isinstance(entry, list) and len(entry) == 2 and all(isinstance(text, str) for text in entry):
@@ -312,9 +314,8 @@ def finish_exec(report: Report, values: Globals, missing_in: typing.Dict[str, st
             new[entry[0]] = _values.unpack(entry[1])
         except _values.Problem as problem:
             missing_out[entry[0]] = str(problem)
-    there = {name for name in names if isinstance(name, str)}
-    for name in [name for name in values if type(name) is str and name not in there]:
-        if name not in missing_in and name != "__builtins__":
-            del values[name]
+    for name in gone:
+        if isinstance(name, str) and name not in missing_in and name != "__builtins__":
+            values.pop(name, None)
     values.update(new)
     return ExecResult(report, missing_in, missing_out)

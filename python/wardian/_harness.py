@@ -22,6 +22,7 @@ def main(told: bytes) -> None:
     order = json.loads(told.decode("ascii"))
     sys.argv = [""]
     names = unpack(order["globals"])
+    given = list(names)
     try:
         answer = _call(order, names) if order["mode"] == "call" else _execute(order, names)
     except SystemExit as error:
@@ -35,7 +36,7 @@ def main(told: bytes) -> None:
         code = answer.pop("exit", 1)
     else:
         code = 0
-        answer = _outcome(order, names, answer)
+        answer = _outcome(order, given, names, answer)
     _put(write(answer).encode("ascii"))
     if code:
         sys.exit(code)
@@ -61,7 +62,7 @@ def _exited(error: SystemExit) -> "Order":
     return {"error": {"type": "SystemExit", "message": "exit code %d" % (code & 0xFF)}, "exit": code & 0xFF}
 
 
-def _outcome(order: "Order", names: "Order", answer: "Order") -> "Order":
+def _outcome(order: "Order", given: "typing.List[str]", names: "Order", answer: "Order") -> "Order":
     budget = [order["size"]]
     if order["mode"] == "call":
         if "value" not in answer:
@@ -80,12 +81,18 @@ def _outcome(order: "Order", names: "Order", answer: "Order") -> "Order":
             continue
         left = budget[0]
         try:
+            pack(name, budget)
             kept.append([name, pack(value, budget)])
         except Problem as problem:
             budget[0] = left
-            if len(missing) < 1000:
-                missing.append([name[:200], str(problem)[:200]])
-    return {"globals": kept, "missing": missing, "names": [name for name in names if type(name) is str][:100000]}
+            missing.append([name[:200], str(problem)[:200]])
+    if len(missing) > _MOST_MISSING:
+        missing[_MOST_MISSING:] = [["…", "and %d more" % (len(missing) - _MOST_MISSING)]]
+    return {"globals": kept, "missing": missing, "gone": [name for name in given if name not in names]}
+
+
+#: Names that are told with a reason; of more there is their number.
+_MOST_MISSING = 1000
 
 
 def _raised(error: BaseException, order: "Order") -> "Order":
@@ -129,7 +136,7 @@ def rehearse(told: bytes) -> None:
     for _ in range(20):
         order = json.loads(told.decode("ascii"))
         names = unpack(order["globals"])
-        write(_outcome(order, names, _execute(order, names))).encode("ascii")
+        write(_outcome(order, list(names), names, _execute(order, names))).encode("ascii")
 
 
 def _put(data: bytes) -> None:

@@ -16,6 +16,7 @@ Size = typing.Union[int, str]
 Content = typing.Union[bytes, bytearray, memoryview, str, "os.PathLike[str]"]
 Files = typing.Union[typing.Mapping[str, Content], typing.Iterable[typing.Union[str, "os.PathLike[str]"]]]
 Stdin = typing.Union[None, bytes, bytearray, memoryview, str, "os.PathLike[str]", int]
+_T = typing.TypeVar("_T")
 
 
 class Options(typing.TypedDict, total=False):
@@ -106,10 +107,37 @@ def text(name: str, value: typing.Union[str, "os.PathLike[str]"]) -> str:
     return plain
 
 
+def strings(name: str, values: typing.Iterable[typing.Union[str, "os.PathLike[str]"]]) -> typing.List[str]:
+    """Several texts, each of which can be an argument of a program."""
+    return [text(name, value) for value in several(name, values)]
+
+
+def several(name: str, values: typing.Iterable[_T]) -> typing.List[_T]:
+    """What is given as a list; one string is none."""
+    if isinstance(values, (str, bytes)):
+        raise UsageError(f"{name} is one string", "a list of strings")
+    try:
+        return list(values)
+    except TypeError:
+        raise UsageError(f"{name} is {type(values).__name__}", "a list of strings") from None
+
+
+def variables(env: typing.Mapping[str, str]) -> typing.Dict[str, str]:
+    """Variables of the environment."""
+    if not isinstance(env, typing.Mapping):
+        raise UsageError(f"env is {type(env).__name__}", "a mapping of names to values")
+    for name in env:
+        if not name or "=" in text("env", name):
+            raise UsageError(f"env: {name!r} is no variable's name")
+    return {text("env", name): text(f"env {name}", value) for name, value in env.items()}
+
+
 def to_bytes(size_text: Size) -> int:
     """The bytes that a size means."""
     if isinstance(size_text, int):
         return size_text
+    if not isinstance(size_text, str):
+        raise UsageError(f"{size_text!r} is no size", "write for example 64M")
     units = {"k": 10, "m": 20, "g": 30, "t": 40}
     plain = size_text.strip().lower().rstrip("b").rstrip("i")
     shift = units.get(plain[-1:], 0)
@@ -117,6 +145,22 @@ def to_bytes(size_text: Size) -> int:
         return int(float(plain[:-1] if shift else plain) * (1 << shift))
     except (ValueError, OverflowError):
         raise UsageError(f"{size_text!r} is no size", "write for example 64M") from None
+
+
+def listed(files: typing.Iterable[typing.Union[str, "os.PathLike[str]"]]) -> typing.List[str]:
+    """The full paths of files that are given as a list."""
+    if isinstance(files, (str, bytes)) or not isinstance(files, typing.Iterable):
+        what = "one string" if isinstance(files, (str, bytes)) else type(files).__name__
+        raise UsageError(f"files is {what}", "a list of paths, or {name: content}")
+    return [os.path.abspath(text("files", path)) for path in files]
+
+
+def _open_descriptor(number: int) -> int:
+    try:
+        os.fstat(number)
+    except (OSError, OverflowError):
+        raise UsageError(f"stdin: there is no descriptor {number}") from None
+    return number
 
 
 class Command:
@@ -154,12 +198,12 @@ class Command:
                     self.option(name, convert(name, values[name]))
         if "cpus" in values:
             self.option("cpus", seconds("cpus", values["cpus"]))
-        for layer in _strings("require", values.get("require", ())):
+        for layer in strings("require", values.get("require", ())):
             self.option("require", layer)
-        for mount in _strings("mounts", values.get("mounts", ())):
+        for mount in strings("mounts", values.get("mounts", ())):
             self.option("mount", mount)
-        for name, value in dict(values.get("env", {})).items():
-            self.option("env", f"{text('env', name)}={text(f'env {name}', value)}")
+        for name, value in variables(values.get("env", {})).items():
+            self.option("env", f"{name}={value}")
         if "policy" in values:
             self._policy(values["policy"])
 
@@ -173,11 +217,12 @@ class Command:
         else:
             self.option("policy", os.path.abspath(text("policy", policy)))
 
-    def memory(self, name: str, content: bytes) -> str:
+    def memory(self, name: str, content: bytes, mode: int = 0o777) -> str:
         """The path, inside the command, of a file in memory."""
         try:
             descriptor = os.memfd_create(f"wardian-{name}"[:200], os.MFD_CLOEXEC)
             self._stack.callback(os.close, descriptor)
+            os.fchmod(descriptor, mode)
             left = memoryview(content)
             while left:
                 left = left[os.write(descriptor, left) :]
@@ -192,7 +237,7 @@ class Command:
 
         return f"/proc/self/fd/{FIRST + self.given.index(descriptor)}"
 
-    def file(self, name: str, content: Content) -> None:
+    def file(self, name: str, content: Content, mode: int = 0o777) -> None:
         """Copies content, or a file of the host, in."""
         text("files", name)
         if not name or ":" in name:
@@ -200,7 +245,7 @@ class Command:
         if isinstance(content, str):
             content = content.encode("utf-8", "surrogatepass")
         if isinstance(content, (bytes, bytearray, memoryview)):
-            source = self.memory(name, bytes(content))
+            source = self.memory(name, bytes(content), mode)
         elif isinstance(content, os.PathLike):
             source = os.path.abspath(text("files", content))
         else:
@@ -213,10 +258,8 @@ class Command:
             for name, content in files.items():
                 self.file(name, content)
             return
-        if isinstance(files, (str, bytes)):
-            raise UsageError("files is one string", "a list of paths, or {name: content}")
-        for path in files:
-            self.words.append(f"--file={os.path.abspath(text('files', path))}:{os.path.basename(path)}")
+        # Without a name they have their own; a colon in it would divide a name that is given.
+        self.words.extend(f"--file={path}" for path in listed(files))
 
     def feed(self, stdin: Stdin) -> None:
         """Decides what standard input is; nothing for None."""
@@ -230,7 +273,7 @@ class Command:
         elif isinstance(stdin, bool):
             raise UsageError("stdin is a bool")
         elif isinstance(stdin, int):
-            self.stdin = stdin
+            self.stdin = _open_descriptor(stdin)
         elif isinstance(stdin, os.PathLike):
             self.option("stdin", os.path.abspath(text("stdin", stdin)))
         else:
@@ -248,7 +291,7 @@ class Command:
         chosen = [value for value in (code, path, module, entry) if value is not None]
         if len(chosen) != 1:
             raise UsageError("exactly one of code, path, module and entry says what to run")
-        arguments = [text("args", arg) for arg in _strings("args", args)]
+        arguments = strings("args", args)
         if code is not None:
             if not isinstance(code, str):
                 raise UsageError(f"code is {type(code).__name__}, not str")
@@ -265,9 +308,3 @@ class Command:
             self.words.extend(("-m", text("module", module), "--", *arguments))
         elif path is not None:
             self.words.extend(("--", os.path.abspath(text("path", path)), *arguments))
-
-
-def _strings(name: str, values: typing.Iterable[str]) -> typing.List[str]:
-    if isinstance(values, (str, bytes)):
-        raise UsageError(f"{name} is one string", "a list of strings")
-    return [text(name, value) for value in values]

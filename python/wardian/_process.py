@@ -7,20 +7,34 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import select
 import signal
 import time
 import typing
+import weakref
 
-from .errors import BinaryError
+from .errors import BinaryError, SandboxError
 
 #: How long a cancelled run may take to end in order.
 ORDERLY_END = 5.0
 _CHUNK = 1 << 16
 #: The number inside of the first descriptor that is given.
 FIRST = 3
+
+
+_processes: "weakref.WeakSet[Process]" = weakref.WeakSet()
+
+
+def _let_go() -> None:
+    for process in list(_processes):
+        process.close()
+
+
+# A child ends when nobody holds its lifeline any more: not for as long as a fork of ours happens to have a copy.
+os.register_at_fork(after_in_child=_let_go)
 
 
 class Process:
@@ -43,6 +57,20 @@ class Process:
         self.pid = -1
         self.pidfd = -1
         self._reaped = False
+        try:
+            self._connect(command, stdin, given, outputs, lifeline)
+        except OSError as error:
+            hint = "allow more open files (`ulimit -n`)" if error.errno == errno.EMFILE else None
+            raise SandboxError(f"cannot make the pipes of a run: {error.strerror}", hint) from error
+
+    def _connect(
+        self,
+        command: typing.List[str],
+        stdin: typing.Optional[int],
+        given: typing.Sequence[int],
+        outputs: int,
+        lifeline: bool,
+    ) -> None:
         with contextlib.ExitStack() as ours:
             stack = contextlib.ExitStack()
             with stack as childs:
@@ -61,6 +89,7 @@ class Process:
                     wanted.append(inside)
                 self._start(command, wanted, childs)
             self._ends = ours.pop_all()
+        _processes.add(self)
 
     def _start(
         self,
@@ -90,8 +119,12 @@ class Process:
         with contextlib.suppress(OSError, AttributeError):
             self.pidfd = os.pidfd_open(self.pid)
 
-    def read_to_end(self) -> bytes:
-        """All of standard output; standard error is kept for :meth:`words`."""
+    def read_to_end(self, patience: typing.Optional[float] = None) -> bytes:
+        """All of standard output, or what comes before it is silent for too many seconds.
+
+        Standard error is kept for :meth:`words`.
+        """
+        pause = None if patience is None else patience * 1000
         kept = {self.stdout: bytearray(), self.stderr: bytearray()}
         with contextlib.ExitStack() as stack:
             poll = select.poll()
@@ -100,7 +133,10 @@ class Process:
             open_ones = set(kept)
             stack.callback(lambda: self._remember(kept))
             while open_ones:
-                for descriptor, _ in poll.poll():
+                ready = poll.poll(pause)
+                if not ready:
+                    break
+                for descriptor, _ in ready:
                     chunk = os.read(descriptor, _CHUNK)
                     kept[descriptor] += chunk
                     if not chunk:
@@ -189,8 +225,6 @@ def _pipe(ours: contextlib.ExitStack, childs: contextlib.ExitStack) -> typing.Tu
 
 
 def _not_started(path: str, error: OSError) -> BinaryError:
-    import errno
-
     if error.errno == errno.E2BIG:
         return BinaryError(
             "the arguments and environment variables are too many or too long for the kernel",

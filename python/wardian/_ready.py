@@ -13,7 +13,7 @@ import weakref
 
 from . import _binary
 from ._exec import MODULE, ready_source
-from ._options import LONGEST_CODE, Content, Files, Options, Time, seconds, size, text
+from ._options import LONGEST_CODE, Content, Files, Options, Time, listed, seconds, size, strings, text, variables
 from ._process import FIRST, Process
 from ._run import MOST_RUNS, Job
 from ._toml import dumps
@@ -49,11 +49,9 @@ class Ready:
     """Keeps sandboxes ready, from the first use to :meth:`close`; used by any number of threads and tasks at once."""
 
     def __init__(self, options: Options, preload: typing.Iterable[str], ready: int) -> None:
-        if isinstance(preload, (str, bytes)):
-            raise UsageError("preload is one string", "a list of modules")
         if isinstance(ready, bool) or not isinstance(ready, int) or not 0 < ready <= 100:
             raise UsageError(f"ready: {ready!r} is not between 1 and 100")
-        names = [text("preload", name) for name in preload]
+        names = strings("preload", preload)
         #: Files of the host that are modules inside; a cold run gets them as files.
         self.modules = {os.path.basename(name): os.path.abspath(name) for name in names if name.endswith(".py")}
         loaded = [os.path.abspath(name) if name.endswith(".py") else name for name in names]
@@ -61,6 +59,7 @@ class Ready:
         self._lock = threading.Lock()
         self._service: typing.Optional[_Service] = None
         self._threads: typing.Optional[concurrent.futures.ThreadPoolExecutor] = None
+        self._threads_of = 0
         self._closed = False
 
     def start(self) -> _Service:
@@ -88,8 +87,10 @@ class Ready:
         with self._lock:
             if self._closed:
                 raise ValueError("the sandbox is closed")
-            if self._threads is None:
+            if self._threads is None or self._threads_of != os.getpid():
+                # A fork of our process has the executor, and none of its threads.
                 self._threads = concurrent.futures.ThreadPoolExecutor(MOST_RUNS, "wardian-ready")
+                self._threads_of = os.getpid()
             return self._threads
 
     def _post(self, body: typing.Mapping[str, typing.Any], call: Call) -> typing.Optional[Report]:
@@ -164,7 +165,8 @@ class _Service:
         self.close()
         words = self._words.decode("utf-8", "replace").strip()
         said, _, hint = words.partition("\nhint: ")
-        last = said.splitlines()[-1] if said else f"it said nothing for {_START_SECONDS:.0f} seconds"
+        silence = "it ended without a word" if heard else f"it said nothing for {_START_SECONDS:.0f} seconds"
+        last = said.splitlines()[-1] if said else silence
         raise SandboxError(f"no sandbox can be kept ready: {last.partition('error: ')[2] or last}", hint or None)
 
     def is_alive(self) -> bool:
@@ -207,7 +209,7 @@ def _short_directory() -> typing.Optional[str]:
 
 def _configuration(options: Options, preload: typing.List[str], ready: int) -> typing.Dict[str, str]:
     """The service's files, by name."""
-    values: typing.Dict[str, typing.Any] = dict(options)
+    values = _given(options)
     policy, files = _policy(values)
     loaded = [*_OWN_PRELOAD, *(name for name in preload if name not in _OWN_PRELOAD)]
     environment: typing.Dict[str, typing.Any] = {"name": "ready", "preload": loaded, "ready": ready}
@@ -229,13 +231,17 @@ def _configuration(options: Options, preload: typing.List[str], ready: int) -> t
     return {**files, "config.toml": dumps(config)}
 
 
+def _given(options: Options) -> typing.Dict[str, typing.Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def _policy(values: typing.Dict[str, typing.Any]) -> typing.Tuple[str, typing.Dict[str, str]]:
     """The policy's name or path, and its file if it is ours; takes from ``values`` what is in it."""
     policy = values.pop("policy", "python")
     laid: typing.Dict[str, typing.Any] = {}
     limits = {name: _limit(name, values.pop(name)) for name in _POLICY_LIMITS if name in values}
     laid.update((name, text(name, values.pop(name))) for name in _LAYERS if name in values)
-    env = {text("env", name): text(f"env {name}", value) for name, value in dict(values.pop("env", {})).items()}
+    env = variables(values.pop("env", {}))
     if not isinstance(policy, typing.Mapping):
         path = text("policy", policy)
         if not isinstance(policy, str) or os.sep in path or path.endswith(".toml"):
@@ -263,20 +269,22 @@ def _limit(name: str, value: typing.Any) -> typing.Any:
 
 def request(job: Job) -> typing.Optional[typing.Dict[str, typing.Any]]:
     """The body of a request for a warm run; None for what only a cold one can be."""
-    options: typing.Dict[str, typing.Any] = dict(job.options)
+    options = _given(job.options)
     limits = {name: options.pop(name) for name in _LIMITS if name in options}
     env = options.pop("env", {})
     if options or not isinstance(job.stdin, (str, bytes, bytearray, memoryview, type(None))):
         return None
     body: typing.Dict[str, typing.Any] = {
-        "args": [text("args", arg) for arg in job.args],
+        "args": list(job.args),
         "collect": list(job.collect),
-        "env": {text("env", name): text(f"env {name}", value) for name, value in dict(env).items()},
+        "env": variables(env),
         "limits": {_LIMITS[name]: _request_limit(name, value) for name, value in limits.items()},
         "stdin_base64": _base64(job.stdin or b""),
     }
     try:
         files = _say_program(job, body) + _contents(job.files)
+        # Bytes that are no text are arguments of a program, and of no request.
+        "".join([*body["args"], *body["collect"], *body["env"], *body["env"].values()]).encode()
     except (OSError, UnicodeEncodeError, _OnlyCold):
         # The cold run takes it, or says what is wrong with it.
         return None
@@ -319,11 +327,9 @@ def _say_program(
 
 
 def _contents(files: Files) -> typing.List[typing.Tuple[str, typing.Union[str, bytes]]]:
-    if isinstance(files, (str, bytes)):
-        raise _OnlyCold
     if isinstance(files, typing.Mapping):
         return [(name, _content(content)) for name, content in files.items()]
-    return [(os.path.basename(text("files", path)), _read(path)) for path in files]
+    return [(os.path.basename(path), _read(path)) for path in listed(files)]
 
 
 def _content(content: Content) -> typing.Union[str, bytes]:

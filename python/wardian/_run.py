@@ -12,10 +12,10 @@ import typing
 import weakref
 
 from . import _binary
-from ._options import Command, Files, Options, Stdin, check_names
+from ._options import Command, Files, Options, Stdin, check_names, listed, strings
 from ._process import FIRST, Process
 from ._version import __version__
-from .errors import SandboxError, UsageError
+from .errors import SandboxError
 from .report import Report
 
 if typing.TYPE_CHECKING:
@@ -28,6 +28,15 @@ MOST_RUNS = 64
 _CHUNK = 1 << 16
 
 _turns = threading.BoundedSemaphore(MOST_RUNS)
+
+
+def _all_turns() -> None:
+    global _turns
+    _turns = threading.BoundedSemaphore(MOST_RUNS)
+
+
+# Threads that had a turn are not in a fork of ours.
+os.register_at_fork(after_in_child=_all_turns)
 _loop_turns: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]" = (
     weakref.WeakKeyDictionary()
 )
@@ -57,21 +66,19 @@ class Job:
 
     def __post_init__(self) -> None:
         check_names(self.options)
-        if isinstance(self.collect, str):
-            raise UsageError("collect is one string", "a list of globs")
         # They are looked at more than once.
-        self.args = self.args if isinstance(self.args, str) else list(self.args)
-        self.collect = list(self.collect)
+        self.args = strings("args", self.args)
+        self.collect = strings("collect", self.collect)
+        if not isinstance(self.files, typing.Mapping):
+            self.files = listed(self.files)
 
     def run(self) -> Report:
         """Runs it, cold."""
-        with self.prepare() as command:
-            return execute(command)
+        return execute(self.prepare)
 
     async def run_async(self) -> Report:
         """As :meth:`run`, in an event loop."""
-        with self.prepare() as command:
-            return await execute_async(command)
+        return await execute_async(self.prepare)
 
     def prepare(self, *, json: bool = True) -> Command:
         """The command of a cold run; whoever gets it closes it."""
@@ -175,22 +182,24 @@ def finish(
     command.words.extend(program)
 
 
-def _start(command: Command, outputs: int = 0) -> Process:
-    return Process(
-        [_binary.checked(__version__), "run", *command.words],
-        stdin=command.stdin,
-        given=command.given,
-        outputs=outputs,
-        lifeline=True,
-    )
+def _start(make: typing.Callable[[], Command], outputs: int = 0) -> Process:
+    """Starts a command; its descriptors are the child's alone from then on."""
+    with make() as command:
+        return Process(
+            [_binary.checked(__version__), "run", *command.words],
+            stdin=command.stdin,
+            given=command.given,
+            outputs=outputs,
+            lifeline=True,
+        )
 
 
 def execute(
-    command: Command, started: typing.Optional[typing.Callable[[Process], None]] = None
+    make: typing.Callable[[], Command], started: typing.Optional[typing.Callable[[Process], None]] = None
 ) -> Report:
-    """Runs a command to its end; ``started`` hears of its process first."""
+    """Makes a command when its turn has come, and runs it to its end; ``started`` hears of its process first."""
     with _turns:
-        process = _start(command)
+        process = _start(make)
         if started is not None:
             started(process)
         try:
@@ -273,10 +282,10 @@ async def _end(process: Process) -> None:
     await asyncio.shield(loop.run_in_executor(None, process.end))
 
 
-async def execute_async(command: Command) -> Report:
-    """Runs a command to its end, in an event loop."""
+async def execute_async(make: typing.Callable[[], Command]) -> Report:
+    """As :func:`execute`, in an event loop."""
     async with _turn():
-        process = _start(command)
+        process = _start(make)
         out, words = bytearray(), bytearray()
         try:
             reader = _Reader((process.stdout, process.stderr))
@@ -336,33 +345,37 @@ class Live:
         await self.aclose()
 
     async def _iterate(self) -> typing.AsyncGenerator[Chunk, None]:
-        with self._make() as command:
-            async with _turn():
-                process = _start(command, outputs=1)
-                names = {process.stdout: "stdout", process.stderr: "stderr"}
-                decode = {
-                    name: codecs.getincrementaldecoder("utf-8")("replace").decode for name in names.values()
-                }
-                report, words = bytearray(), bytearray()
+        async with _turn():
+            process = _start(self._make, outputs=1)
+            names = {process.stdout: "stdout", process.stderr: "stderr"}
+            decode = {
+                name: codecs.getincrementaldecoder("utf-8")("replace").decode for name in names.values()
+            }
+            report, words = bytearray(), bytearray()
+            try:
+                reader = _Reader((*names, *process.outputs))
                 try:
-                    reader = _Reader((*names, *process.outputs))
-                    try:
-                        while True:
-                            piece = await reader.next()
-                            if piece is None:
-                                break
-                            name = names.get(piece[0])
-                            if name is None:
-                                report += piece[1]
-                                continue
-                            if name == "stderr":
-                                words = (words + piece[1])[-_CHUNK:]
-                            yield Chunk(name, piece[1], decode[name](piece[1]))
-                    finally:
-                        reader.close()
-                    await _gone(process)
-                except BaseException:
-                    await _end(process)
-                    raise
+                    while True:
+                        piece = await reader.next()
+                        if piece is None:
+                            break
+                        name = names.get(piece[0])
+                        if name is None:
+                            report += piece[1]
+                            continue
+                        if name == "stderr":
+                            words = (words + piece[1])[-_CHUNK:]
+                        yield Chunk(name, piece[1], decode[name](piece[1]))
+                    for name in names.values():
+                        # What began as a character and was none.
+                        left = decode[name](b"", True)
+                        if left:
+                            yield Chunk(name, b"", left)
+                finally:
+                    reader.close()
+                await _gone(process)
+            except BaseException:
+                await _end(process)
+                raise
         process.remember_words(bytes(words))
         self.report = answer(bytes(report), process)

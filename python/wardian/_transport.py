@@ -68,12 +68,14 @@ class Transport:
     """
 
     def __init__(self, url: str, token: typing.Optional[str], timeout: typing.Optional[float]) -> None:
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https", "unix") or not (parts.hostname or parts.path):
+        parts = _address(url)
+        if parts is None or parts.scheme not in ("http", "https", "unix") or not (parts.hostname or parts.path):
             raise UsageError(f"{url!r} is no server's address", "http://host:8060, or unix:/run/wardian.sock")
         self._parts = parts
         self._prefix = "" if parts.scheme == "unix" else parts.path.rstrip("/")
         self._token = token or (urllib.parse.unquote(parts.password) if parts.password else None)
+        if self._token:
+            header("token", self._token)
         self._timeout = timeout
 
     def request(
@@ -95,10 +97,16 @@ class Transport:
             if len(text) > MOST_BYTES:
                 raise ServerError(f"the server's answer has more than {MOST_BYTES} bytes", status=response.status)
             return response.status, text
+        except socket.timeout as error:
+            raise self.silent() from error
         except (OSError, http.client.HTTPException) as error:
             raise ServerError(f"cannot reach the server: {error or type(error).__name__}") from error
         finally:
             connection.close()
+
+    def silent(self) -> ServerError:
+        """The server has said nothing for as long as it may."""
+        return ServerError(f"the server has been silent for {self._timeout} seconds", "give it a longer `timeout`")
 
     def send(
         self,
@@ -116,7 +124,9 @@ class Transport:
         if body is not None:
             content = json.dumps(body).encode("ascii")
             sent["Content-Type"] = "application/json"
-        connection.request(method, self._prefix + path, body=content, headers=sent)
+        # A server that refuses a body may answer, and close, before it has taken all of it.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.request(method, self._prefix + path, body=content, headers=sent)
         return connection.getresponse()
 
     def connect(self) -> http.client.HTTPConnection:
@@ -127,6 +137,23 @@ class Transport:
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         port = parts.port or (443 if parts.scheme == "https" else 8060 if parts.scheme == "http" else None)
         return kind(parts.hostname or "", port, timeout=self._timeout)
+
+
+def _address(url: str) -> typing.Optional[urllib.parse.SplitResult]:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        # It is read when it is asked for.
+        _ = parts.port
+    except (ValueError, AttributeError, TypeError):
+        return None
+    return parts
+
+
+def header(name: str, value: str) -> str:
+    """A value that can stand in a request's header."""
+    if not isinstance(value, str) or not value.isascii() or not value.isprintable():
+        raise UsageError(f"{name} has characters that no header can have, or is no text")
+    return value
 
 
 class _UnixConnection(http.client.HTTPConnection):

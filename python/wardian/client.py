@@ -5,20 +5,26 @@ from __future__ import annotations
 import asyncio
 import base64
 import codecs
+import contextlib
+import datetime
 import http.client
 import json
 import os
+import pathlib
+import socket
 import typing
 
-from ._exec import SIZE, ExecResult, Globals, finish_call, finish_exec, prepare_call, prepare_exec
-from ._options import Content, Files, Size, to_bytes
+from ._exec import ExecResult, Globals, finish_call, finish_exec, prepare_call, prepare_exec
+from ._options import Content, Files, Size, Time, count, listed, seconds, size, strings, text, to_bytes, variables
 from ._run import Chunk, Job
-from ._transport import MOST_BYTES, Call, Transport, in_thread, problem
+from ._transport import MOST_BYTES, Call, Transport, header, in_thread, problem
 from .errors import ServerError, UsageError
 from .report import Report, loads
 
 __all__ = ["Client"]
 
+#: Bytes that globals may take as JSON, each way: what the answers and bodies of a server that is not configured hold.
+SIZE = 8 << 20
 _LIMITS = ("wall", "cpu", "memory", "processes", "disk", "output")
 
 
@@ -47,7 +53,7 @@ class Client:
         policy: typing.Optional[str] = None,
         environment: typing.Optional[str] = None,
         idempotency_key: typing.Optional[str] = None,
-        **limits: typing.Union[int, float, str],
+        **limits: Time,
     ) -> Report:
         """Runs a program there; arguments as for :func:`wardian.run`, ``policy`` and ``environment`` by name.
 
@@ -80,9 +86,9 @@ class Client:
         collect: typing.Iterable[str] = (),
         policy: typing.Optional[str] = None,
         environment: typing.Optional[str] = None,
-        **limits: typing.Union[int, float, str],
+        **limits: Time,
     ) -> ExecResult:
-        """As :func:`wardian.safe_exec`, there."""
+        """As :func:`wardian.safe_exec`, there, with at most 8 MiB unless ``size`` says otherwise."""
         values = {} if globals is None else globals
         job, missing = prepare_exec(code, values, filename, size, {}, None, (), ())
         body = _body(job.code, files, None, (), stdin, env, collect, policy, environment, limits)
@@ -103,11 +109,11 @@ class Client:
         body = _with_channels(_named_body(job.code, more), job)
         return finish_exec(await in_thread(None, lambda call: self._post(body, call)), values, missing)
 
-    def call(self, code: str, function: str, *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
+    def call(self, code: str, function: str, /, *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
         """As :meth:`wardian.Sandbox.call`, there: under its first policy, in its first environment."""
         return finish_call(self._post(_call_body(code, function, args, kwargs), Call()))
 
-    async def call_async(self, code: str, function: str, *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
+    async def call_async(self, code: str, function: str, /, *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
         """As :meth:`call`, in an event loop; cancelling the task ends the run."""
         body = _call_body(code, function, args, kwargs)
         return finish_call(await in_thread(None, lambda call: self._post(body, call)))
@@ -127,7 +133,7 @@ class Client:
     def _post(
         self, body: typing.Mapping[str, typing.Any], call: Call, key: typing.Optional[str] = None
     ) -> Report:
-        headers = {"Idempotency-Key": key} if key else {}
+        headers = {"Idempotency-Key": header("idempotency_key", key)} if key else {}
         return Report.from_json(self._answer("POST", "/v1/run", body, headers, call))
 
     def _answer(
@@ -146,8 +152,12 @@ class Client:
         except (ValueError, RecursionError) as error:
             raise ServerError(f"the server's answer is not JSON: {error}", status=status) from error
 
+
 class RemoteStream:
-    """Output of a run on a server, as it comes: for ``for`` and for ``async for``."""
+    """Output of a run on a server, as it comes: for ``for`` and for ``async for``.
+
+    Leaving ``with`` or ``async with`` ends the run, and so does cancelling the task that waits for its output.
+    """
 
     #: The report, once the iteration has come to its end.
     report: typing.Optional[Report] = None
@@ -155,6 +165,7 @@ class RemoteStream:
     def __init__(self, transport: Transport, body: typing.Mapping[str, typing.Any]) -> None:
         self._transport = transport
         self._body = body
+        self._call = Call()
         self._chunks: typing.Optional[typing.Generator[Chunk, None, None]] = None
 
     def __iter__(self) -> typing.Iterator[Chunk]:
@@ -167,17 +178,40 @@ class RemoteStream:
 
     def close(self) -> None:
         """Goes away, which ends the run."""
+        self._call.end()
         if self._chunks is not None:
-            self._chunks.close()
+            # Another thread that is in it is on its way out.
+            with contextlib.suppress(ValueError):
+                self._chunks.close()
+
+    async def aclose(self) -> None:
+        """As :meth:`close`."""
+        self.close()
+
+    def __enter__(self) -> RemoteStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> RemoteStream:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
 
     async def _iterate_async(self) -> typing.AsyncGenerator[Chunk, None]:
         loop = asyncio.get_running_loop()
         chunks = iter(self)
-        while True:
-            chunk = await loop.run_in_executor(None, next, chunks, None)
-            if chunk is None:
-                return
-            yield chunk
+        try:
+            while True:
+                chunk = await loop.run_in_executor(None, next, chunks, None)
+                if chunk is None:
+                    return
+                yield chunk
+        finally:
+            # Wakes the thread that waits for the next piece.
+            self.close()
 
     def _iterate(self) -> typing.Generator[Chunk, None, None]:
         connection = self._transport.connect()
@@ -185,6 +219,8 @@ class RemoteStream:
             name: codecs.getincrementaldecoder("utf-8")("replace").decode for name in ("stdout", "stderr")
         }
         try:
+            connection.connect()
+            self._call.begin(connection)
             headers = {"Accept": "text/event-stream"}
             response = self._transport.send(connection, "POST", "/v1/run/stream", self._body, headers)
             if response.status != 200:
@@ -197,10 +233,17 @@ class RemoteStream:
                     self.report = Report.from_json(data)
                 elif event == "problem":
                     raise problem(int(data.get("status", 500)), json.dumps(data).encode())
+        except socket.timeout as error:
+            raise self._transport.silent() from error
         except (OSError, http.client.HTTPException) as error:
             raise ServerError(f"the server is gone: {error or type(error).__name__}") from error
         finally:
             connection.close()
+        for name in decode:
+            # What began as a character and was none.
+            left = decode[name](b"", True)
+            if left:
+                yield Chunk(name, b"", left)
         if self.report is None:
             raise ServerError("the server ended the stream without a report")
 
@@ -245,7 +288,7 @@ def _body(
     collect: typing.Iterable[str],
     policy: typing.Optional[str],
     environment: typing.Optional[str],
-    limits: typing.Mapping[str, typing.Union[int, float, str]],
+    limits: typing.Mapping[str, typing.Any],
 ) -> typing.Dict[str, typing.Any]:
     body: typing.Dict[str, typing.Any] = {}
     if (code is None) == (entry is None):
@@ -256,18 +299,22 @@ def _body(
         _check_text("code", code)
         body["code"] = code
     if entry is not None:
-        body["entry"] = entry
+        body["entry"] = text("entry", entry)
     body["files"] = [_file(name, content) for name, content in _named(files)]
-    body["args"] = [str(arg) for arg in args]
-    body["collect"] = list(collect)
-    if isinstance(stdin, bytes):
+    body["args"] = strings("args", args)
+    body["collect"] = strings("collect", collect)
+    if isinstance(stdin, (bytes, bytearray, memoryview)):
         body["stdin_base64"] = base64.b64encode(stdin).decode("ascii")
-    elif stdin is not None:
+    elif isinstance(stdin, str):
         _check_text("stdin", stdin)
         body["stdin"] = stdin
-    for name, value in (("env", dict(env) if env else None), ("policy", policy), ("environment", environment)):
+    elif stdin is not None:
+        raise UsageError(f"stdin: {type(stdin).__name__}", "bytes or text")
+    if env:
+        body["env"] = variables(env)
+    for name, value in (("policy", policy), ("environment", environment)):
         if value is not None:
-            body[name] = value
+            body[name] = text(name, value)
     body["limits"] = _limits(limits)
     return body
 
@@ -285,7 +332,7 @@ def _named_body(code: typing.Optional[str], more: typing.Dict[str, typing.Any]) 
 def _call_body(
     code: str, function: str, args: typing.Tuple[typing.Any, ...], kwargs: typing.Dict[str, typing.Any]
 ) -> typing.Dict[str, typing.Any]:
-    job = prepare_call(code, function, args, kwargs, {})
+    job = prepare_call(code, function, args, kwargs, {}, SIZE)
     return _with_channels(_named_body(job.code, {}), job)
 
 
@@ -304,13 +351,18 @@ def _check_text(name: str, value: str) -> None:
         raise UsageError(f"{name} contains {value[error.start]!r}, which is half a character") from None
 
 
-def _limits(limits: typing.Mapping[str, typing.Union[int, float, str]]) -> typing.Dict[str, typing.Any]:
+def _limits(limits: typing.Mapping[str, typing.Any]) -> typing.Dict[str, typing.Any]:
     named = {("cpu" if name == "cpu_time" else name): value for name, value in limits.items() if value is not None}
     for name, value in named.items():
         if name not in _LIMITS:
             raise TypeError(f"there is no limit {name!r} of a server; there are {', '.join(_LIMITS)}")
-        if name in ("memory", "disk", "output") and isinstance(value, (int, str)):
-            to_bytes(value)
+        if name in ("wall", "cpu"):
+            checked = seconds(name, value)
+            named[name] = checked if isinstance(value, datetime.timedelta) else value
+        elif name == "processes":
+            count(name, value)
+        else:
+            to_bytes(size(name, value))
     return named
 
 
@@ -318,11 +370,8 @@ def _named(files: Files) -> typing.Iterator[typing.Tuple[str, Content]]:
     if isinstance(files, typing.Mapping):
         yield from files.items()
         return
-    if isinstance(files, (str, bytes)):
-        raise UsageError("files is one string", "a list of paths, or {name: content}")
-    for path in files:
-        with open(path, "rb") as source:
-            yield os.path.basename(path), source.read()
+    for path in listed(files):
+        yield os.path.basename(path), pathlib.Path(path)
 
 
 def _file(name: str, content: Content) -> typing.Dict[str, str]:
@@ -334,7 +383,7 @@ def _file(name: str, content: Content) -> typing.Dict[str, str]:
             raise UsageError(f"files: {name!r}: {error}") from error
     if isinstance(content, str):
         _check_text(f"files: {name!r}", content)
-        return {"path": name, "text": content}
-    return {"path": name, "base64": base64.b64encode(bytes(content)).decode("ascii")}
-
-
+        return {"path": text("files", name), "text": content}
+    if not isinstance(content, (bytes, bytearray, memoryview)):
+        raise UsageError(f"files: {name!r} is {type(content).__name__}", "bytes, text, or a pathlib.Path")
+    return {"path": text("files", name), "base64": base64.b64encode(content).decode("ascii")}

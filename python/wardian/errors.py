@@ -32,6 +32,18 @@ class WardianError(Exception):
         text = super().__str__()
         return f"{text} (hint: {self.hint})" if self.hint else text
 
+    def __reduce__(self) -> typing.Tuple[typing.Any, ...]:
+        # Copies go to other processes: a pool of them waits for ever for one that cannot be made again.
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(
+    kind: typing.Type[WardianError], args: typing.Tuple[typing.Any, ...], fields: typing.Dict[str, typing.Any]
+) -> WardianError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(fields)
+    return error
+
 
 class UsageError(WardianError, ValueError):
     """An argument that cannot be what it is; nothing was run."""

@@ -12,7 +12,7 @@ import json
 import os
 import typing
 
-from ._options import Options
+from ._options import Options, strings
 from ._run import Job
 from .errors import UsageError
 from .report import Report
@@ -56,9 +56,9 @@ def run(
         raise UsageError(f"code is {type(code).__name__}, not str")
     order = {
         "code": code,
-        "modules": None if guard.modules is None else list(guard.modules),
-        "removed": list(guard.removed),
-        "args": list(args),
+        "modules": None if guard.modules is None else strings("modules", guard.modules),
+        "removed": strings("removed", guard.removed),
+        "args": strings("args", args),
     }
     private = (".wardian-input", json.dumps(order).encode("ascii"))
     return Job(options, _prelude(), stdin=stdin, private=private).run()

@@ -18,10 +18,17 @@ from .errors import UsageError
 from .report import Report
 
 
+#: Options that may be there several times, and their arguments of ``run``.
+_LISTS = {"collect": "collect", "file": "files", "mount": "mounts", "require": "require"}
+
+
 def parse(line: str) -> typing.Dict[str, typing.Any]:
-    """The options of a cell's first line: those of ``wardian run``, with a value each."""
+    """The options of a cell's first line: arguments of :func:`wardian.run`, with a value each."""
     options: typing.Dict[str, typing.Any] = {}
-    words = shlex.split(line)
+    try:
+        words = shlex.split(line)
+    except ValueError as error:
+        raise UsageError(f"%%wardian: {error}") from None
     while words:
         word = words.pop(0)
         if not word.startswith("--"):
@@ -32,14 +39,13 @@ def parse(line: str) -> typing.Dict[str, typing.Any]:
             if not words:
                 raise UsageError(f"%%wardian: --{name} has no value")
             value = words.pop(0)
-        if name == "collect":
-            options.setdefault("collect", []).append(value)
-        elif name == "file":
-            options.setdefault("files", []).append(value)
+        if name in _LISTS:
+            options.setdefault(_LISTS[name], []).append(value)
+        elif name == "env":
+            variable, _, content = value.partition("=")
+            options.setdefault("env", {})[variable] = content
         elif name in ("processes", "open_files"):
             options[name] = int(value) if value.isdigit() else value
-        elif name == "cpus":
-            options[name] = float(value)
         elif name in NAMES:
             options[name] = value
         else:

@@ -15,7 +15,7 @@ from ._exec import (
     prepare_call,
     prepare_exec,
 )
-from ._options import Files, Options, Size, Stdin, check_names
+from ._options import Files, Options, Size, Stdin, check_names, listed, several
 from ._run import Job, Live, Path, stream
 from .report import Report
 
@@ -52,7 +52,7 @@ class Sandbox:
         **options: Unpack[Options],
     ) -> None:
         check_names(options)
-        preload = preload if isinstance(preload, str) else list(preload)
+        preload = several("preload", preload)
         self._options = options
         self._ready: typing.Optional[Ready] = None
         if preload or ready:
@@ -157,7 +157,7 @@ class Sandbox:
         job, missing = prepare_exec(code, values, filename, size, options, stdin, files, collect)
         return finish_exec(await self._run_async(job), values, missing)
 
-    def call(self, code: str, function: str, *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
+    def call(self, code: str, function: str, /, *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
         """Executes ``code``, calls its ``function``, and answers what that returns.
 
         Arguments and answer are plain values, as for :func:`wardian.safe_exec`. Raises :class:`CallError` if the
@@ -166,7 +166,7 @@ class Sandbox:
         return finish_call(self._run(prepare_call(code, function, args, kwargs, {}, self.size)))
 
     async def call_async(
-        self, code: str, function: str, *args: typing.Any, **kwargs: typing.Any
+        self, code: str, function: str, /, *args: typing.Any, **kwargs: typing.Any
     ) -> typing.Any:
         """As :meth:`call`, in an event loop."""
         return finish_call(await self._run_async(prepare_call(code, function, args, kwargs, {}, self.size)))
@@ -199,10 +199,7 @@ class Sandbox:
         """A cold run's files: what is loaded ahead elsewhere lies beside its program."""
         if self._ready is None or not self._ready.modules:
             return files
-        if isinstance(files, (str, bytes)):
-            # Refused where all such are.
-            return files
         if not isinstance(files, typing.Mapping):
-            files = {os.path.basename(path): pathlib.Path(path) for path in files}
+            files = {os.path.basename(path): pathlib.Path(path) for path in listed(files)}
         modules = {name: pathlib.Path(path) for name, path in self._ready.modules.items()}
         return {**modules, **files}

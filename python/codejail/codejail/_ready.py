@@ -59,22 +59,15 @@ def _kept(python: str, policy: typing.Mapping[str, typing.Any], ready: int) -> t
         return _sets.get(key)
 
 
-def contents(
-    paths: typing.Iterable[str], written: typing.Iterable[typing.Tuple[str, bytes]]
-) -> typing.Optional[typing.Dict[str, bytes]]:
-    """All files by name; None where there are other than plain files, or two of a name."""
+def contents_of(paths: typing.Mapping[str, str]) -> typing.Optional[typing.Dict[str, bytes]]:
+    """What files contain, by name; None where there are other than plain files."""
     files: typing.Dict[str, bytes] = {}
-    for path in paths:
-        name = os.path.basename(path)
-        if os.path.islink(path) or not os.path.isfile(path) or name in files:
+    for name, path in paths.items():
+        if os.path.islink(path) or not os.path.isfile(path):
             return None
         try:
             with open(path, "rb") as file:
                 files[name] = file.read()
         except OSError:
             return None
-    for name, content in written:
-        if name in files:
-            return None
-        files[name] = content
     return files

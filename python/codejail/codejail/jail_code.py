@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import os.path
 import resource
-import shutil
-import stat
 import sys
 import typing
 
-from ._ready import contents
+from ._ready import contents_of
 from .proxy import run_subprocess_through_proxy
 from .subproc import Jailed, run_jailed, run_ready
-from .util import temp_directory
 
 log = logging.getLogger("codejail")
 
@@ -181,12 +179,17 @@ def run(
     """As :func:`jail_code`, with a result channel for :func:`codejail.safe_exec.safe_exec`."""
     if not is_configured(command):
         raise Exception("jail_code needs to be configured for %r" % command)
-    paths = list(files or ())
-    written = [(check_name(name), content) for name, content in extra_files or ()]
+    paths = _paths(files or ())
     arguments = list(argv or [])
+    contents: typing.Dict[str, bytes] = {}
     if code:
-        written.insert(0, ("jailed_code", code.encode("utf8")))
+        contents["jailed_code"] = code.encode("utf8")
         arguments.insert(0, "jailed_code")
+    for name, content in extra_files or ():
+        _add(contents, check_name(name), content)
+    clashing = paths.keys() & contents.keys()
+    if clashing:
+        raise _clash(clashing.pop())
     limits = get_effective_limits(context)
     if slug:
         log.info(
@@ -200,32 +203,28 @@ def run(
     rlimits, realtime = create_rlimits(limits), limits["REALTIME"]
     own = {**OWN_LIMITS, **{name: limits[name] for name in OWN_LIMITS if name in limits}}
     if own["READY"]:
-        together = contents(paths, written)
-        if together is not None:
+        read = contents_of(paths)
+        if read is not None:
+            together = {**read, **contents}
             jailed = run_ready(cmd, data, together, rlimits, realtime, slug, own, result_size)
             if jailed is not None:
                 return jailed
-    with temp_directory() as home:
-        os.chmod(home, 0o775)
-        for filename in paths:
-            copy_in(filename, home)
-        for name, content in written:
-            _write(os.path.join(home, name), content)
-        through_proxy = limits["PROXY"]
-        if through_proxy is None:
-            through_proxy = int(os.environ.get("CODEJAIL_PROXY", "0"))
-        run_it = run_subprocess_through_proxy if through_proxy else run_jailed
-        return run_it(
-            cmd=cmd,
-            stdin=data,
-            cwd=home,
-            env={},
-            rlimits=rlimits,
-            realtime=realtime,
-            slug=slug,
-            limits=own,
-            result_size=result_size,
-        )
+    through_proxy = limits["PROXY"]
+    if through_proxy is None:
+        through_proxy = int(os.environ.get("CODEJAIL_PROXY", "0"))
+    run_it = run_subprocess_through_proxy if through_proxy else run_jailed
+    return run_it(
+        cmd=cmd,
+        stdin=data,
+        env={},
+        rlimits=rlimits,
+        realtime=realtime,
+        slug=slug,
+        limits=own,
+        result_size=result_size,
+        paths=paths,
+        contents=contents,
+    )
 
 
 def check_name(name: str) -> str:
@@ -235,22 +234,29 @@ def check_name(name: str) -> str:
     return name
 
 
-def copy_in(filename: str, home: str) -> None:
-    """Copies a file, a link as a link, or a directory with everything below it."""
-    name = os.path.basename(os.path.normpath(filename))
-    target = os.path.join(home, name)
-    if os.path.islink(filename):
-        os.symlink(os.readlink(filename), target)
-    elif os.path.isfile(filename):
-        shutil.copy(filename, target)
-    else:
-        shutil.copytree(filename, target, symlinks=True)
+def _paths(files: typing.Iterable[str]) -> typing.Dict[str, str]:
+    """Full paths by the names that they have in the jail; of two files of one name the last is there."""
+    paths: typing.Dict[str, str] = {}
+    for filename in files:
+        path = os.path.join(os.getcwd(), filename)
+        name = os.path.basename(os.path.normpath(path))
+        if name in paths and not (_is_plain(path) and _is_plain(paths[name])):
+            raise _clash(name)
+        paths[name] = path
+    return paths
 
 
-def _write(path: str, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(file.fileno(), stat.S_IMODE(0o644))
-        file.write(content)
+def _is_plain(path: str) -> bool:
+    return os.path.isfile(path) and not os.path.islink(path)
 
 
+def _add(contents: typing.Dict[str, bytes], name: str, content: bytes) -> None:
+    if name in contents:
+        raise _clash(name)
+    if not isinstance(content, (bytes, bytearray, memoryview)):
+        raise TypeError(f"extra_files: {name!r} is {type(content).__name__}, not bytes")
+    contents[name] = bytes(content)
+
+
+def _clash(name: str) -> FileExistsError:
+    return FileExistsError(errno.EEXIST, "two files of one name in the jail", name)

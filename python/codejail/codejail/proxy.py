@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import logging
+import os
+import select
 import subprocess
 import sys
 import threading
@@ -84,6 +86,8 @@ def get_proxy() -> "subprocess.Popen[bytes]":
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            # With it, older Pythons fork; what is not to be inherited is not, either way.
+            close_fds=False,
         )
         log.info("Started CodeJail proxy process (pid %d)", PROXY_PROCESS.pid)
     return PROXY_PROCESS
@@ -108,8 +112,17 @@ class CapturingHandler(logging.Handler):
         return calls
 
 
+def _end_with_caller() -> None:
+    """Nobody waits for an answer when standard input has been closed: a jail that is running ends with us."""
+    poll = select.poll()
+    poll.register(sys.stdin.fileno(), 0)
+    poll.poll()
+    os._exit(0)
+
+
 def proxy_main(argv: typing.Sequence[str]) -> None:
     """Answers requests on standard input, one a line, until its end."""
+    threading.Thread(target=_end_with_caller, daemon=True).start()
     capture = CapturingHandler()
     log.addHandler(capture)
     log.propagate = False

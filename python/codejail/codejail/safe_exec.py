@@ -60,6 +60,10 @@ def safe_exec(
         return
     if not jail_code.is_configured("python"):
         raise RuntimeError("safe_exec has not been configured for Python")
+    if isinstance(code, bytes):
+        raise TypeError("code is bytes, not str")
+    if not isinstance(globals_dict, typing.MutableMapping):
+        raise TypeError(f"globals_dict is {type(globals_dict).__name__}, not dict")
     files, extra_files = list(files or ()), list(extra_files or ())
     extra_names = {name for name, _ in extra_files}
     bases = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -76,20 +77,31 @@ def run_jailed(
     slug: typing.Optional[str] = None,
     limits: typing.Optional[typing.Mapping[str, int]] = None,
     result_size: typing.Optional[int] = None,
+    paths: typing.Optional[typing.Mapping[str, str]] = None,
+    contents: typing.Optional[typing.Mapping[str, bytes]] = None,
 ) -> Jailed:
-    """As :func:`run_subprocess`, with the limits that CodeJail does not have, and a result channel."""
+    """As :func:`run_subprocess`, with the limits that CodeJail does not have, and a result channel.
+
+    Its directory also has what ``paths`` names, and files with ``contents``: nothing is written outside.
+    """
     own = {**_DEFAULTS, **(limits or {})}
     policy = _policy(dict(rlimits or ()), realtime, own, dict(env or {}))
     level = os.environ.get(LEVEL_VARIABLE)
-    with Command() as command:
-        policy["files"] = {"mounts": _show(command, cwd) if cwd else []}
-        options: Options = {"level": level} if level else {}
-        command.apply(options)
-        command.option("policy", command.memory("policy", dumps(policy).encode()))
-        command.flag("exec")
-        program = [os.path.abspath(cmd[0]) if "/" in cmd[0] else cmd[0], *cmd[1:]]
-        _run.finish(command, ["--", *program], stdin=stdin or b"", result_size=result_size)
-        return _execute(command, cwd, slug)
+    program = [os.path.abspath(cmd[0]) if "/" in cmd[0] else cmd[0], *cmd[1:]]
+
+    def make() -> Command:
+        with contextlib.ExitStack() as stack:
+            command = stack.enter_context(Command())
+            policy["files"] = {"mounts": _show(command, {**_entries(cwd), **(paths or {})}, contents or {})}
+            options: Options = {"level": level} if level else {}
+            command.apply(options)
+            command.option("policy", command.memory("policy", dumps(policy).encode()))
+            command.flag("exec")
+            _run.finish(command, ["--", *program], stdin=stdin or b"", result_size=result_size)
+            stack.pop_all()
+            return command
+
+    return _execute(make, cwd or "memory", slug)
 
 
 def run_ready(
@@ -113,17 +125,17 @@ def run_ready(
     return _jailed(started.report, slug, started.pid)
 
 
-def _execute(command: Command, cwd: typing.Optional[str], slug: typing.Optional[str]) -> Jailed:
+def _execute(make: typing.Callable[[], Command], cwd: str, slug: typing.Optional[str]) -> Jailed:
     pids: typing.List[int] = []
 
     def started(process: _process.Process) -> None:
         pids.append(process.pid)
         _log_start(slug, cwd, process.pid)
 
-    return _jailed(_run.execute(command, started), slug, pids[0])
+    return _jailed(_run.execute(make, started), slug, pids[0])
 
 
-def _log_start(slug: typing.Optional[str], cwd: typing.Optional[str], pid: int) -> None:
+def _log_start(slug: typing.Optional[str], cwd: str, pid: int) -> None:
     if slug:
         log.info("Executed jailed code %s in %s, with PID %s", slug, cwd, pid)
 
@@ -182,12 +194,20 @@ def _policy(
     return policy
 
 
-def _show(command: Command, cwd: str) -> typing.List[typing.Dict[str, typing.Any]]:
-    """Puts a directory's content into the sandbox's working directory: files as copies, links as links."""
+def _entries(directory: typing.Optional[str]) -> typing.Dict[str, str]:
+    names = sorted(os.listdir(directory)) if directory else ()
+    return {name: os.path.join(directory or "", name) for name in names}
+
+
+def _show(
+    command: Command, paths: typing.Mapping[str, str], contents: typing.Mapping[str, bytes]
+) -> typing.List[typing.Dict[str, typing.Any]]:
+    """Puts all into the sandbox's working directory: files as copies, links as links."""
     mounts: typing.List[typing.Dict[str, typing.Any]] = []
-    with os.scandir(cwd) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            _put(command, mounts, entry.path, entry.name)
+    for name, path in paths.items():
+        _put(command, mounts, os.path.join(os.getcwd(), path), name)
+    for name, content in contents.items():
+        command.file(name, content, 0o644)
     return mounts
 
 
@@ -209,6 +229,8 @@ def _put(
         else:
             for child in inside:
                 _put(command, mounts, os.path.join(path, child), f"{name}/{child}")
+    else:
+        raise ValueError(f"{path!r} is no file, link or directory")
 
 
 def _count(path: str) -> int:

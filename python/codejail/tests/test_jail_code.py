@@ -5,7 +5,10 @@ import os
 import re
 import resource
 import signal
+import subprocess
+import sys
 import textwrap
+import time
 from unittest import mock
 
 import pytest
@@ -345,6 +348,53 @@ def test_nothing_is_left_of_the_directory(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("proxy", ["0", "1"])
+def test_a_caller_that_is_killed_leaves_nothing(tmp_path, proxy):
+    mark = "codejail-killed-%d-%s" % (os.getpid(), proxy)
+    code = f"""
+        import sys
+        from codejail import jail_code
+        jail_code.configure("python", {module.COMMANDS["python"]["cmdline_start"][0]!r})
+        jail_code.LIMITS.update(REALTIME=60, CPU=60)
+        jail_code.jail_code("python", "import time; time.sleep(50)", extra_files=[("a", b"b")], argv=["{mark}"])
+    """
+    environment = {**os.environ, "CODEJAIL_PROXY": proxy, "TMPDIR": str(tmp_path)}
+    caller = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], env=environment)
+    # The program of ours and the jailed one.
+    assert _comes(lambda: len([name for name in _programs() if mark in name and "-c" not in name.split("\0")]) == 2)
+    caller.kill()
+    caller.wait()
+    assert _comes(lambda: not [name for name in _programs() if mark in name])
+    assert list(tmp_path.iterdir()) == []
+
+
+def _comes(condition):
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_names_that_clash(here, tmp_path):
+    (tmp_path / "hello.txt").write_text("the last")
+    code = "print(open('hello.txt').read(), end='')"
+    assert fine(jailpy(code, files=[here("hello.txt"), str(tmp_path / "hello.txt")])) == b"the last"
+    with pytest.raises(FileExistsError, match="hello.txt"):
+        jailpy(code, files=[here("hello.txt")], extra_files=[("hello.txt", b"")])
+    with pytest.raises(TypeError, match="'x' is str, not bytes"):
+        jailpy(code, extra_files=[("x", "text")])
+
+
+def test_what_is_no_file_is_said(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="pipe' is no file"):
+        jailpy("1", files=[str(tmp_path)])
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        jailpy("1", files=[str(tmp_path / "nowhere")])
+
+
 class TestProxy:
     @pytest.fixture(autouse=True)
     def use_it(self, monkeypatch):
@@ -368,6 +418,14 @@ class TestProxy:
         proxy.PROXY_PROCESS.kill()
         assert fine(jailpy("print(3)")) == b"3\n"
         assert proxy.PROXY_PROCESS.pid != pid
+
+    def test_nothing_forks_to_start_it(self, monkeypatch):
+        def fork(*_):
+            raise AssertionError("a fork")
+
+        monkeypatch.setattr(subprocess, "_fork_exec", fork, raising=False)
+        monkeypatch.setattr("_posixsubprocess.fork_exec", fork)
+        assert fine(jailpy("print(1)")) == b"1\n"
 
     def test_its_log_comes_through(self, caplog):
         with caplog.at_level(logging.INFO, "codejail"):

@@ -108,7 +108,7 @@ def test_the_message_has_the_form_that_its_readers_know():
 )
 def test_no_end_is_a_raw_error(code, status):
     jail_code.set_limit("CPU", 1)
-    jail_code.set_limit("REALTIME", 3)
+    jail_code.set_limit("REALTIME", 1 if "sleep" in code else 20)
     with pytest.raises(SafeExecException, match=f"with status code: {status}$"):
         safe_exec.safe_exec(code, {})
 
@@ -140,6 +140,15 @@ def test_unsafe_mode_is_asked_at_the_call_and_warns(caplog):
     safe_exec.safe_exec("import os; a = os.getpid()", g, slug="here")
     assert g["a"] == os.getpid()
     assert "DANGER: Executing code with `not_safe_exec` for here" in caplog.text
+
+
+def test_what_is_no_code_or_no_globals():
+    with pytest.raises(TypeError, match="code is bytes, not str"):
+        safe_exec.safe_exec(b"x = 1", {})
+    with pytest.raises(TypeError, match="globals_dict is NoneType, not dict"):
+        safe_exec.safe_exec("x = 1", None)
+    with pytest.raises(SafeExecException, match="TypeError"):
+        safe_exec.safe_exec(5, {})
 
 
 def test_what_survives():
