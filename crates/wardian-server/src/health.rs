@@ -1,6 +1,6 @@
 //! `/healthz`: this process answers. `/readyz`: a real sandbox refuses what it has to.
 
-use crate::engine::{Job, Start};
+use crate::engine::{Environment, Job, Start};
 use crate::problem::Problem;
 use crate::service::{Service, Streams};
 use axum::Json;
@@ -11,7 +11,7 @@ use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use wardian::policy::Duration as Limit;
+use wardian::policy::{Duration as Limit, Policy};
 use wardian::report::Verdict;
 use wardian::sandbox::{Connections, Pipes};
 
@@ -20,7 +20,7 @@ const GOOD_FOR: Duration = Duration::from_secs(30);
 
 /// The last answer.
 #[derive(Default)]
-pub(crate) struct Readiness(tokio::sync::Mutex<Option<(Instant, Result<Holds, String>)>>);
+pub(crate) struct Readiness(Arc<tokio::sync::Mutex<Option<(Instant, Result<Holds, String>)>>>);
 
 /// A sandbox that holds.
 #[derive(Clone)]
@@ -41,14 +41,18 @@ pub(crate) async fn readyz(State(service): State<Arc<Service>>) -> Result<Json<V
         return Err(crate::service::draining());
     }
     // Whoever asks meanwhile waits for the same answer.
-    let mut last = service.readiness.0.lock().await;
+    let mut last = Arc::clone(&service.readiness.0).lock_owned().await;
     if let Some((at, answer)) = last.as_ref().filter(|(at, _)| at.elapsed() < GOOD_FOR) {
         tracing::debug!(age = ?at.elapsed(), "readiness is known");
         return answer.clone().map(shown).map_err(not_ready);
     }
-    let answer = probe(&service).await;
-    *last = Some((Instant::now(), answer.clone()));
-    answer.map(shown).map_err(not_ready)
+    // Whoever asks and leaves must not make the next one ask a sandbox again.
+    let asking = tokio::spawn(async move {
+        let answer = probe(&service).await;
+        *last = Some((Instant::now(), answer.clone()));
+        answer
+    });
+    asking.await.map_err(Problem::ours)?.map(shown).map_err(not_ready)
 }
 
 const REFUSED: [&str; 3] = ["file", "socket", "process"];
@@ -76,21 +80,36 @@ attempt("process", fork)
 attempt("computation", lambda: sum(range(1000)))
 "#;
 
-/// Runs the probe; everything it attempts must succeed out here.
+/// Runs the probe: as the only process that there may be; and, where sandboxes are ready, in one of those, which are
+/// made for more.
 pub(crate) async fn probe(service: &Arc<Service>) -> Result<Holds, String> {
+    let setup = service.setup();
+    let environment = setup.environment(None).map_err(|problem| problem.detail)?;
+    let policy = setup.policy(None).map_err(|problem| problem.detail)?;
+    if environment.ready.iter().any(|ready| ready.policy() == policy.name) {
+        run(service, environment, Policy::clone(policy), &REFUSED[..2]).await?;
+    }
+    let mut alone = Policy::clone(policy);
+    alone.limits.processes = 1;
+    run(service, environment, alone, &REFUSED).await
+}
+
+/// One run of it; everything it attempts must succeed out here.
+async fn run(
+    service: &Arc<Service>,
+    environment: &Arc<Environment>,
+    mut policy: Policy,
+    refused: &[&str],
+) -> Result<Holds, String> {
     let outside = |what: &str, error: io::Error| format!("cannot prepare the probe's {what}: {error}");
     let file = std::env::current_exe().map_err(|error| outside("file", error))?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| outside("socket", error))?;
     let port = listener.local_addr().map_err(|error| outside("socket", error))?.port();
     std::fs::File::open(&file).map_err(|error| outside("file", error))?;
     TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map_err(|error| outside("socket", error))?;
-    let setup = service.setup();
-    let described = |problem: Problem| problem.detail;
-    let mut policy = (**setup.policy(None).map_err(described)?).clone();
-    policy.limits.processes = 1;
-    policy.limits.wall = Limit::from_secs(10);
+    policy.limits.wall = policy.limits.wall.min(Limit::from_secs(10));
     let job = Job {
-        environment: Arc::clone(setup.environment(None).map_err(described)?),
+        environment: Arc::clone(environment),
         policy,
         start: Start::Code(PROBE.into()),
         args: vec![file.display().to_string(), port.to_string()],
@@ -109,12 +128,12 @@ pub(crate) async fn probe(service: &Arc<Service>) -> Result<Holds, String> {
     if report.verdict != Verdict::Ok {
         return Err(format!("the probe did not end well: {}", report.message));
     }
-    judge(&report.stdout.text)?;
+    judge(&report.stdout.text, refused)?;
     let layer = |(what, by): (&String, &wardian::report::Enforcement)| format!("{what}={}", by.layer);
     Ok(Holds { layers: report.enforced_by.iter().map(layer).collect::<Vec<_>>().join(" ") })
 }
 
-fn judge(text: &str) -> Result<(), String> {
+fn judge(text: &str, refused: &[&str]) -> Result<(), String> {
     let of = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or("unknown").to_owned()
@@ -122,7 +141,7 @@ fn judge(text: &str) -> Result<(), String> {
     if of("computation") != "done" {
         return Err("the probe could not even compute".into());
     }
-    match REFUSED.into_iter().find(|name| !of(name).starts_with("refused")) {
+    match refused.iter().find(|name| !of(name).starts_with("refused")) {
         Some(name) => Err(format!("a sandbox did not refuse a {name}")),
         None => Ok(()),
     }
@@ -135,11 +154,11 @@ mod tests {
     #[test]
     fn what_is_not_refused_is_not_ready() {
         let all = "file refused 2\nsocket refused 101\nprocess refused 11\ncomputation done\n";
-        assert!(judge(all).is_ok());
+        assert!(judge(all, &REFUSED).is_ok());
         for (from, to) in
             [("file refused 2", "file done"), ("socket refused 101\n", ""), ("computation done", "")]
         {
-            assert!(judge(&all.replace(from, to)).is_err(), "{from}");
+            assert!(judge(&all.replace(from, to), &REFUSED).is_err(), "{from}");
         }
     }
 }

@@ -25,6 +25,7 @@ mod openapi;
 mod piston;
 mod problem;
 mod ready;
+mod room;
 mod router;
 mod serve;
 mod service;

@@ -27,6 +27,16 @@ pub(crate) enum Place {
     Inherited(i32),
 }
 
+impl Place {
+    /// Of a unix socket.
+    fn path(&self) -> Option<&Path> {
+        match self {
+            Place::Unix(path) => Some(path),
+            Place::Tcp(_) | Place::Inherited(_) => None,
+        }
+    }
+}
+
 /// Why we cannot listen.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -56,7 +66,7 @@ impl ListenError {
                 "`wardian serve --new-key NAME` prints a key and its entry for the configuration file"
             }
             ListenError::Open { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
-                "another service listens there; `--listen` chooses another place"
+                "another service listens there; `--listen` and `--unix` choose other places"
             }
             ListenError::Open { .. } => return None,
         };
@@ -99,6 +109,10 @@ impl Listeners {
         let mut opened = Vec::new();
         for place in fresh {
             opened.push((place.clone(), open(place, config)?));
+        }
+        for path in self.open.keys().filter(|place| places.contains(place)).filter_map(Place::path) {
+            set_mode(path, config)
+                .map_err(|source| ListenError::Open { place: path.display().to_string(), source })?;
         }
         self.open.retain(|place, _| {
             let stays = places.contains(place);
@@ -252,25 +266,31 @@ fn tcp(address: SocketAddr) -> io::Result<Listener> {
 }
 
 fn unix(path: &Path, config: &Config) -> io::Result<Listener> {
-    // A socket that nobody listens at is left from a service that was killed.
-    if fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket()) {
-        match std::os::unix::net::UnixStream::connect(path) {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.file_type().is_socket() => match std::os::unix::net::UnixStream::connect(path) {
             Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
-            Err(_) => fs::remove_file(path)?,
-        }
+            // It is left from a service that was killed.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)?,
+            Err(error) => return Err(error),
+        },
+        Ok(_) => return Err(io::Error::new(io::ErrorKind::AlreadyExists, "it is there, and no socket")),
+        Err(_) => {}
     }
     // It must never be open to more than it says, not even at first: it comes into being under another name.
     let mut first = path.as_os_str().to_owned();
     first.push(format!(".{}", getpid().as_raw_nonzero()));
     let _ = fs::remove_file(&first);
     let listener = UnixListener::bind(&first)?;
-    let mode = config.unix_mode_bits().unwrap_or(0o600);
-    let placed =
-        fs::set_permissions(&first, fs::Permissions::from_mode(mode)).and_then(|()| fs::rename(&first, path));
+    let placed = set_mode(Path::new(&first), config).and_then(|()| fs::rename(&first, path));
     if placed.is_err() {
         let _ = fs::remove_file(&first);
     }
     placed.map(|()| Listener::Unix(listener))
+}
+
+fn set_mode(path: &Path, config: &Config) -> io::Result<()> {
+    let mode = config.unix_mode_bits().unwrap_or(0o600);
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }
 
 fn adopt(number: i32) -> io::Result<Listener> {

@@ -1,7 +1,7 @@
 //! Memory that bodies and answers hold, bounded over all connections together.
 
 use crate::problem::Problem;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::StatusCode;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -106,16 +106,28 @@ impl Memory {
         Ok((bytes, lease))
     }
 
-    /// A body that counts until it is sent.
-    pub(crate) async fn answer(&self, bytes: Vec<u8>) -> Result<Body, Problem> {
-        const PATIENCE: Duration = Duration::from_secs(10);
-        let units = self.units(bytes.len());
+    /// Takes memory for an answer that is there already, as soon as others give back enough.
+    pub(crate) async fn hold(&self, bytes: usize) -> Result<Lease, Problem> {
+        /// Answers that wait are in memory too, and not counted.
+        const PATIENCE: Duration = Duration::from_secs(1);
+        let units = self.units(bytes);
         let taken = tokio::time::timeout(PATIENCE, Arc::clone(&self.free).acquire_many_owned(units)).await;
         match taken {
-            Ok(Ok(permit)) => Ok(Body::new(Held { inner: Body::from(bytes), _lease: permit })),
+            Ok(Ok(permit)) => Ok(Lease(vec![permit])),
             _ => Err(exhausted()),
         }
     }
+
+    /// A body that counts until it is sent.
+    pub(crate) async fn answer(&self, bytes: Vec<u8>) -> Result<Body, Problem> {
+        let lease = self.hold(bytes.capacity()).await?;
+        Ok(Body::new(Pieces { rest: bytes.into(), body: Body::empty(), _lease: lease }))
+    }
+}
+
+/// The same body, of which a connection is handed no more than it is about to send.
+pub(crate) fn in_pieces(body: Body) -> Body {
+    Body::new(Pieces { rest: Bytes::new(), body, _lease: Lease::default() })
 }
 
 fn too_large(most: usize) -> Problem {
@@ -128,28 +140,57 @@ fn exhausted() -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "memory", detail).retry_after(1)
 }
 
-/// A body and the memory it holds.
-struct Held {
-    inner: Body,
-    _lease: OwnedSemaphorePermit,
+/// A body and the memory it holds. A connection takes a frame as a whole and keeps it until the client has taken it:
+/// so it is handed copies of small pieces, and the whole goes, with its memory, when the last of them is out.
+struct Pieces {
+    /// What is left of a frame.
+    rest: Bytes,
+    /// The frames after it.
+    body: Body,
+    _lease: Lease,
 }
 
-impl http_body::Body for Held {
-    type Data = axum::body::Bytes;
+impl Pieces {
+    const MOST: usize = 64 << 10;
+
+    fn piece(&mut self) -> Bytes {
+        let piece = Bytes::copy_from_slice(self.rest.get(..Pieces::MOST).unwrap_or(&self.rest));
+        self.rest = self.rest.split_off(piece.len());
+        piece
+    }
+}
+
+impl http_body::Body for Pieces {
+    type Data = Bytes;
     type Error = axum::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        Pin::new(&mut self.inner).poll_frame(context)
+        if self.rest.is_empty() {
+            match Pin::new(&mut self.body).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => self.rest = data,
+                    Err(other) => return Poll::Ready(Some(Ok(other))),
+                },
+                other => return other,
+            }
+        }
+        Poll::Ready(Some(Ok(Frame::data(self.piece()))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        let (rest, after) = (self.rest.len() as u64, self.body.size_hint());
+        let mut hint = SizeHint::new();
+        hint.set_lower(after.lower().saturating_add(rest));
+        if let Some(upper) = after.upper() {
+            hint.set_upper(upper.saturating_add(rest));
+        }
+        hint
     }
 }

@@ -5,6 +5,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 /// Whose words an answer is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,12 +79,12 @@ impl Problem {
             "type": format!("urn:wardian:problem:{}", self.kind),
             "title": self.status.canonical_reason().unwrap_or("Error"),
             "status": self.status.as_u16(),
-            "detail": self.detail,
+            "detail": short(&self.detail),
         });
         if let Some(object) = body.as_object_mut() {
             let more = [("field", &self.field), ("hint", &self.hint)];
             object.extend(more.into_iter().filter_map(|(key, value)| {
-                value.as_ref().map(|value| (key.to_owned(), Value::String(value.clone())))
+                value.as_ref().map(|value| (key.to_owned(), Value::String(short(value).into_owned())))
             }));
         }
         body
@@ -96,9 +97,9 @@ impl Problem {
         }
         let body = match dialect {
             Dialect::Native => self.to_json(),
-            Dialect::Snekbox => json!({ "title": self.snekbox_title(), "description": self.detail }),
-            Dialect::Piston => json!({ "message": self.detail }),
-            Dialect::Edx => json!({ "error": self.detail }),
+            Dialect::Snekbox => json!({ "title": self.snekbox_title(), "description": short(&self.detail) }),
+            Dialect::Piston => json!({ "message": short(&self.detail) }),
+            Dialect::Edx => json!({ "error": short(&self.detail) }),
         };
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
@@ -109,7 +110,7 @@ impl Problem {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if self.status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer, Basic"));
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer, Basic realm=\"wardian\""));
         }
         response
     }
@@ -120,6 +121,15 @@ impl Problem {
             (Some(title), StatusCode::BAD_REQUEST) => title.clone(),
             _ => format!("{} {}", self.status.as_u16(), self.status.canonical_reason().unwrap_or("Error")),
         }
+    }
+}
+
+/// What a client sent may be quoted; all of it is too much.
+fn short(text: &str) -> Cow<'_, str> {
+    const MOST: usize = 4096;
+    match text.char_indices().find(|(at, c)| at + c.len_utf8() > MOST) {
+        Some((end, _)) => Cow::Owned(format!("{}…", text.get(..end).unwrap_or_default())),
+        None => Cow::Borrowed(text),
     }
 }
 

@@ -6,8 +6,7 @@ use crate::service::Service;
 use crate::{edx, health, openapi, piston, snekbox, v1};
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Request;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::middleware;
 use axum::routing::{get, post};
@@ -29,6 +28,8 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
         .nest("/api/v2/piston", piston::routes())
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_so)
+        // Bodies are read within the configuration's bounds; axum's own are others.
+        .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(Arc::clone(&service), guard::guard))
         .with_state(service)
 }

@@ -10,6 +10,7 @@ use crate::idempotency::Answers;
 use crate::memory::Memory;
 use crate::metrics::{self, Metrics};
 use crate::problem::Problem;
+use crate::room;
 use crate::setup::Setup;
 use axum::http::StatusCode;
 use std::collections::HashMap;
@@ -138,8 +139,12 @@ impl Service {
     /// Puts another configuration into effect, or keeps the old one.
     pub(crate) fn reload(&self, config: Config) -> Result<Arc<Setup>, ConfigError> {
         let before = self.setup();
-        if config.requests.memory != before.config.requests.memory {
-            return Err(ConfigError::invalid("requests.memory", "takes effect at a start only"));
+        let fixed = [
+            ("log", config.log == before.config.log),
+            ("requests.memory", config.requests.memory == before.config.requests.memory),
+        ];
+        if let Some((key, _)) = fixed.into_iter().find(|(_, same)| !same) {
+            return Err(ConfigError::invalid(key, "takes effect at a start only"));
         }
         let setup = Arc::new(Setup::new(config, Some(&before), &self.host)?);
         let (most_running, queue) = bounds(&setup.config, &self.host);
@@ -164,6 +169,7 @@ impl Service {
         job: Job,
         streams: Streams,
     ) -> Result<Going, Problem> {
+        room::check(&job.files, &job.policy)?;
         let runs = self.setup().config.runs.clone();
         let asked = Instant::now();
         let entering = self.gate.enter(&caller.id, caller.at_once);

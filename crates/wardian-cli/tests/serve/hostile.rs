@@ -133,6 +133,37 @@ fn a_client_that_reads_slower_than_a_program_writes_slows_it_down() {
 }
 
 #[test]
+fn answers_that_are_not_read_count_until_they_are() {
+    let server = Server::with("[requests]\nmemory = \"40M\"\n");
+    const MEMORY: &str = "wardian_memory_bytes";
+    const LARGE: i64 = 15_000_000;
+    let output = "print('x' * 15_000_000)";
+    let files = "open('a', 'w').write('x' * 15_000_000)";
+    let write = |path: &str, body: String| {
+        let mut stream = server.connect();
+        stream.write_all(&Request::post(path, body).bytes()).unwrap();
+        stream
+    };
+    let plain = json!({ "code": output }).to_string();
+    let collected = json!({ "code": files, "collect": ["a"] }).to_string();
+    for (path, body) in [("/v1/run", plain.clone()), ("/v1/run/stream", collected)] {
+        let unread = write(path, body);
+        until("the answer", || server.level(MEMORY) > LARGE);
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(server.level(MEMORY) > LARGE, "{path}");
+        drop(unread);
+        until("its end", || server.level(MEMORY) == 0);
+    }
+    let unread: Vec<TcpStream> = (0..2).map(|_| write("/v1/run", plain.clone())).collect();
+    until("both answers", || server.level(MEMORY) > 2 * LARGE);
+    assert_eq!(server.post("/v1/run", &plain).status, 503);
+    drop(unread);
+    until("their end", || server.level(MEMORY) == 0);
+    let whole = server.post("/v1/run", &plain).json();
+    assert_eq!(whole["stdout"]["text"].as_str().unwrap().len(), 15_000_001);
+}
+
+#[test]
 fn many_connections_cost_little_and_the_idle_ones_make_room() {
     let server = Server::with("[requests]\nconnections = 200\n");
     let before = server.memory();

@@ -106,6 +106,37 @@ fn a_unix_socket_is_for_those_who_may_open_it() {
 }
 
 #[test]
+fn a_file_is_no_socket_and_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("kept");
+    std::fs::write(&path, "mine").unwrap();
+    write_config(directory.path(), "listen = []");
+    let mut command = Command::new(binary());
+    command.args(["serve", "--unix"]).arg(&path).arg("--config").arg(directory.path().join("config.toml"));
+    let output = command.output().unwrap();
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(125), "{words}");
+    assert!(words.contains("it is there, and no socket"), "{words}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
+}
+
+#[test]
+fn a_hang_up_changes_the_mode_of_the_socket_and_says_what_it_cannot_change() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let server = Server::start("listen = []\n", &["--unix", path.to_str().unwrap()]);
+    let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+    write_config(server.directory.path(), "listen = []\nunix_mode = \"0660\"\n");
+    server.signal(Signal::HUP);
+    server.wait_for("the new configuration is in effect");
+    assert_eq!(mode(), 0o660);
+    write_config(server.directory.path(), "listen = []\nlog = \"json\"\n");
+    server.signal(Signal::HUP);
+    server.wait_for("`log`: takes effect at a start only");
+    assert_eq!(mode(), 0o660);
+}
+
+#[test]
 fn sockets_of_the_service_manager_are_used() {
     if !std::path::Path::new("/usr/bin/python3").exists() {
         let _ = writeln!(

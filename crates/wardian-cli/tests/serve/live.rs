@@ -84,6 +84,53 @@ fn input_is_typed_and_signals_arrive() {
 }
 
 #[test]
+fn what_is_said_while_a_program_waits_for_its_turn_is_heard() {
+    let server = Server::with("[runs]\nat_once = 1\n");
+    let mut first = WebSocket::open(&server, "/v1/run/ws");
+    first.send(&json!({"code": "input()"}));
+    assert_eq!(first.json(), json!({"type": "started"}));
+    let mut second = WebSocket::open(&server, "/v1/run/ws");
+    second.send(&json!({"code": "import sys; print(sys.stdin.read())"}));
+    second.send(&json!({"type": "stdin", "text": "early"}));
+    second.send(&json!({"type": "eof"}));
+    until("the queue", || server.level("wardian_gate{state=\"waiting\"}") == 1);
+    first.send(&json!({"type": "eof"}));
+    assert_eq!(second.json(), json!({"type": "started"}));
+    assert_eq!(second.gather("stdout", "text").0, "early\n");
+}
+
+#[test]
+fn messages_that_cannot_be_read_are_told() {
+    let server = Server::with("[requests]\nmessage = \"64K\"\n");
+    for begun in [false, true] {
+        for large in [false, true] {
+            let mut socket = WebSocket::open(&server, "/v1/run/ws");
+            if begun {
+                socket.send(&json!({"code": "input()"}));
+                assert_eq!(socket.json(), json!({"type": "started"}));
+            }
+            if large {
+                socket.send_text(&" ".repeat(70 << 10));
+            } else {
+                socket.send_binary(b"\xff");
+            }
+            assert_eq!(socket.json()["problem"]["status"], 400);
+            assert_eq!(socket.next(), Message::Close(1008, String::new()));
+        }
+    }
+}
+
+#[test]
+fn the_log_has_the_name_of_a_request_whose_run_is_watched() {
+    let server = Server::plain();
+    let request = Request::post("/v1/run/stream", json!({"code": ""}).to_string());
+    assert_eq!(server.send(request.header("x-request-id", "watched")).status, 200);
+    until("the run's line", || {
+        server.log().lines().any(|line| line.contains("id=\"watched\"") && line.contains("run run="))
+    });
+}
+
+#[test]
 fn a_signal_from_outside_ends_a_program_as_one_from_inside() {
     let server = Server::plain();
     let mut socket = WebSocket::open(&server, "/v1/run/ws");
@@ -125,7 +172,7 @@ fn what_is_said_wrong_is_named_and_ends_the_conversation() {
     }
     let mut socket = WebSocket::open(&server, "/v1/run/ws");
     socket.send_text(&" ".repeat(2 << 20));
-    assert!(!matches!(socket.next(), Message::Text(_)), "a message above the limit");
+    assert_eq!(socket.json()["type"], "problem", "a message above the limit");
     until("the runs' end", || server.level("wardian_gate{state=\"running\"}") == 0);
     until("the memory", || server.level("wardian_memory_bytes") == 0);
 }

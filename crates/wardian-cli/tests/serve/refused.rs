@@ -84,6 +84,44 @@ fn every_mistake_is_named() {
 }
 
 #[test]
+fn what_does_not_fit_into_a_sandbox_is_refused_before_its_turn() {
+    let server = Server::with("[runs]\nat_once = 1\n");
+    let deep = format!("{}x", "d/".repeat(65));
+    let long = "x".repeat(128 << 10);
+    let many: Vec<_> =
+        (0..199).map(|at| json!({"path": format!("{at}/{}x", "d/".repeat(60)), "text": ""})).collect();
+    for (request, field) in [
+        (json!({"code": "", "files": [{"path": deep, "text": ""}]}), "files"),
+        (json!({"code": "", "files": many, "limits": {"disk": "600K"}}), ""),
+        (json!({"code": "", "files": [{"path": "x", "text": long}], "limits": {"disk": "64K"}}), "files"),
+        (json!({"code": "", "args": ["", long]}), "args[1]"),
+        (json!({"code": "", "args": vec!["x".repeat(100_000); 11]}), "args[10]"),
+        (json!({"code": "", "env": {"A": long}}), "env.A"),
+        (json!({"command": long}), "command"),
+    ] {
+        let answer = server.post("/v1/run", &request.to_string());
+        let found = answer.json()["field"].as_str().unwrap_or_default().to_owned();
+        assert_eq!(
+            (answer.status, found.as_str()),
+            (if field.is_empty() { 200 } else { 422 }, field),
+            "{}",
+            answer.text()
+        );
+    }
+}
+
+#[test]
+fn a_problem_does_not_repeat_all_that_was_sent() {
+    let server = Server::plain();
+    let long = "9".repeat(1 << 20);
+    for request in [json!({"code": "", long.as_str(): 1}), json!({"code": "", "limits": {"wall": long}})] {
+        let answer = server.post("/v1/run", &request.to_string());
+        assert_eq!(answer.status, 422);
+        assert!(answer.body.len() < 16 << 10, "{}", answer.body.len());
+    }
+}
+
+#[test]
 fn what_a_web_page_could_send_is_refused() {
     let server = Server::with("origins = [\"https://listed.example\"]\nhosts = [\"wardian.example\"]");
     let run = || Request::post("/v1/run", json!({"code": "print(1)"}).to_string());

@@ -66,6 +66,20 @@ fn files_come_as_parts_of_a_form() {
 }
 
 #[test]
+fn a_form_may_be_as_large_as_any_body() {
+    let server = Server::plain();
+    let mut body = b"--B\r\ncontent-disposition: form-data; name=\"f\"; filename=\"main.py\"\r\n\r\n\
+        import os; print(os.path.getsize('big'))\r\n\
+        --B\r\ncontent-disposition: form-data; name=\"f\"; filename=\"big\"\r\n\r\n"
+        .to_vec();
+    body.resize(body.len() + (3 << 20), 0);
+    body.extend(b"\r\n--B--\r\n");
+    let answer =
+        server.send(Request::post("/v1/run", body).header("content-type", "multipart/form-data; boundary=B"));
+    assert_eq!(answer.json()["stdout"]["text"], "3145728\n", "{}", answer.text());
+}
+
+#[test]
 fn a_result_comes_back_beside_the_output() {
     let server = Server::plain();
     let code = "import os; print('out'); os.write(3, b'{\"x\": [1, 2]}')";

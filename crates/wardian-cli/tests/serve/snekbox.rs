@@ -224,6 +224,8 @@ fn mistakes_are_told_in_its_words() {
         assert_eq!(answer.status, 400, "{body}");
         assert_eq!(answer.json(), json!({"title": title, "description": description}), "{body}");
     }
+    let many: Vec<Value> = (0..201).map(|at| json!({"path": at.to_string()})).collect();
+    assert_eq!(server.post("/eval", &json!({"input": "", "files": many}).to_string()).status, 400);
     let xml =
         server.send(Request::post("/eval", "{'input': 'foo'}").header("content-type", "application/xml"));
     let expected = json!({"title": "415 Unsupported Media Type", "description": "application/xml is an unsupported media type."});

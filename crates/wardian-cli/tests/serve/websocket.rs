@@ -38,8 +38,16 @@ impl WebSocket {
     }
 
     pub fn send_text(&mut self, text: &str) {
-        let mut frame = vec![0x81];
-        match text.len() {
+        self.send_frame(0x81, text.as_bytes());
+    }
+
+    pub fn send_binary(&mut self, bytes: &[u8]) {
+        self.send_frame(0x82, bytes);
+    }
+
+    fn send_frame(&mut self, kind: u8, bytes: &[u8]) {
+        let mut frame = vec![kind];
+        match bytes.len() {
             len @ 0..126 => frame.push(0x80 | u8::try_from(len).unwrap()),
             len => {
                 frame.push(0x80 | 127);
@@ -48,7 +56,7 @@ impl WebSocket {
         }
         // A mask of zeros changes nothing.
         frame.extend([0; 4]);
-        frame.extend(text.as_bytes());
+        frame.extend(bytes);
         let _ = self.0.write_all(&frame);
     }
 

@@ -16,6 +16,7 @@ use axum::http::Response;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::Instrument;
 
 /// How long a client may take to say what is to be run.
 const INIT_TIME: Duration = Duration::from_secs(1);
@@ -59,7 +60,8 @@ pub(super) async fn connect(
     match service.memory.lease(most) {
         Ok(lease) => {
             let upgrade = upgrade.max_message_size(most).max_frame_size(most);
-            upgrade.on_upgrade(move |socket| serve(socket, service, caller, lease))
+            let span = tracing::Span::current();
+            upgrade.on_upgrade(move |socket| serve(socket, service, caller, lease).instrument(span))
         }
         Err(problem) => problem.into_response_of(Dialect::Piston),
     }

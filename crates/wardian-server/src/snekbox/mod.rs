@@ -101,7 +101,7 @@ fn prepare(bytes: &[u8], setup: &Setup, caller: &Caller) -> Result<Prepared, Pro
         _ => (Start::Arguments, args),
     };
     let mut inputs = Vec::new();
-    let files = files(&request)?;
+    let files = files(&request, setup.config.requests.files)?;
     if let Some((error, path)) = clash(files.iter().map(|(path, _)| path.as_str())) {
         return Ok(Prepared::Answer(failed(&format!("{error}: Failed to create file '{path}'."))));
     }
@@ -153,15 +153,24 @@ fn clash<'a>(paths: impl Iterator<Item = &'a str>) -> Option<(&'static str, &'a 
     None
 }
 
-/// The files sent, by their paths without `.` and `..`.
-fn files(request: &Value) -> Result<Vec<(String, Vec<u8>)>, Problem> {
+/// The files sent, at most `most`, by their paths without `.` and `..`.
+fn files(request: &Value, most: usize) -> Result<Vec<(String, Vec<u8>)>, Problem> {
+    /// Of a path, in bytes: the kernel's.
+    const LONGEST: usize = 4095;
     let mut files = Vec::new();
-    for file in request.get("files").and_then(Value::as_array).into_iter().flatten() {
+    let given = request.get("files").and_then(Value::as_array);
+    if given.is_some_and(|given| given.len() > most) {
+        return Err(refused("Request data failed validation", format!("more than {most} files")));
+    }
+    for file in given.into_iter().flatten() {
         let text = |key: &str| file.get(key).and_then(Value::as_str).unwrap_or_default();
         let path = text("path");
         let wrong = |text: String| refused("Request file is invalid", text);
         let plain =
             plain(path).ok_or_else(|| wrong(format!("File path '{path}' may not traverse beyond root")))?;
+        if plain.len() > LONGEST {
+            return Err(wrong(format!("a file path has more than {LONGEST} bytes")));
+        }
         let content = decode(text("content"))
             .ok_or_else(|| wrong(format!("Invalid base64 encoding for file '{path}'")))?;
         files.push((plain, content));

@@ -76,6 +76,9 @@ pub(crate) struct Prepared {
 }
 
 const MOST_STRINGS: usize = 1024;
+/// Bytes of an argument or variable that a program can be started with (execve(2)), and of all of them.
+const LONGEST_STRING: usize = (128 << 10) - 1;
+const MOST_STRING_BYTES: usize = 1 << 20;
 
 /// Reads JSON; what is wrong is named by its path.
 pub(crate) fn parse<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, Problem> {
@@ -121,6 +124,7 @@ impl RunRequest {
         let mut policy = self.limits.0.lay_over(base, setup.ceilings(base, caller.ceilings))?;
         check_strings("args", &self.args)?;
         check_env(&self.env)?;
+        check_start(&self)?;
         policy.environment.set.extend(self.env);
         let collect = collect(&self.collect, setup, policy.files.scratch)?;
         let stdin = stdin(self.stdin, self.stdin_base64)?;
@@ -253,6 +257,29 @@ fn check_env(env: &BTreeMap<String, String>) -> Result<(), Problem> {
         }
         None => Ok(()),
     }
+}
+
+/// Refuses what only a start from scratch would find to be too long.
+fn check_start(request: &RunRequest) -> Result<(), Problem> {
+    let args = request.args.iter().enumerate().map(|(at, arg)| (format!("args[{at}]"), arg.len()));
+    let env = request
+        .env
+        .iter()
+        .map(|(name, value)| (format!("env.{}", name.escape_debug()), name.len() + 1 + value.len()));
+    let more = [("command", &request.command), ("module", &request.module)];
+    let more = more.into_iter().filter_map(|(field, text)| Some((field.to_owned(), text.as_ref()?.len())));
+    let mut sum = 0;
+    for (field, bytes) in more.chain(args).chain(env) {
+        sum += bytes + 1;
+        if bytes > LONGEST_STRING {
+            return Err(Problem::field(field, format!("has more than {LONGEST_STRING} bytes")));
+        }
+        if sum > MOST_STRING_BYTES {
+            let detail = format!("more than {MOST_STRING_BYTES} bytes of arguments and variables in all");
+            return Err(Problem::field(field, detail));
+        }
+    }
+    Ok(())
 }
 
 fn collect(patterns: &[String], setup: &Setup, scratch: Scratch) -> Result<Option<Collect>, Problem> {

@@ -3,17 +3,24 @@
 use super::run::{prepare, receive};
 use crate::auth::Caller;
 use crate::live::{self, Happening, LiveRun};
+use crate::memory::{self, Lease};
 use crate::problem::Problem;
 use crate::service::{Service, Streams};
 use axum::Extension;
+use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::http::Response;
+use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_core::Stream;
+use serde::Serialize;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
+use tracing::Instrument;
+use wardian::report::Report;
 
 /// Events that wait for a client; then the program waits too.
 const PENDING: usize = 4;
@@ -22,7 +29,7 @@ pub(crate) async fn stream(
     State(service): State<Arc<Service>>,
     Extension(caller): Extension<Arc<Caller>>,
     request: Request,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+) -> Result<Response<Body>, Problem> {
     let received = receive(&service, request).await?;
     let (prepared, lease) = prepare(&service, &caller, received, true).await?;
     let (streams, ends) = live::pipes(Some(prepared.stdin), prepared.collect)?;
@@ -30,37 +37,59 @@ pub(crate) async fn stream(
     let going = service.start("stream", &caller, prepared.job, streams).await?;
     drop(lease);
     let (events, receiver) = mpsc::channel(PENDING);
-    tokio::spawn(pass_on(LiveRun { going, ends }, events));
-    Ok(Sse::new(Events(receiver)).keep_alive(KeepAlive::default()))
+    let run = LiveRun { going, ends };
+    tokio::spawn(pass_on(run, events, service).instrument(tracing::Span::current()));
+    let events = Sse::new(Events { receiver, held: None }).keep_alive(KeepAlive::default());
+    Ok(events.into_response().map(memory::in_pieces))
 }
 
+/// An event, and the memory of one that may be large.
+type Held = (Event, Option<Lease>);
+
 /// Ends, and the run with it, when the client is gone.
-async fn pass_on(mut run: LiveRun, events: mpsc::Sender<Event>) {
+async fn pass_on(mut run: LiveRun, events: mpsc::Sender<Held>, service: Arc<Service>) {
     loop {
         let happening = tokio::select! {
             happening = run.next() => happening,
             () = events.closed() => return,
         };
-        let (name, text, last) = match happening {
-            Happening::Output { stream, piece } => (stream, serde_json::to_string(&piece.to_json()), false),
-            Happening::Ended(ended) => match *ended {
-                Ok(report) => ("report", serde_json::to_string(&report), true),
-                Err(problem) => ("problem", serde_json::to_string(&problem.to_json()), true),
-            },
+        let (held, last) = match happening {
+            Happening::Output { stream, piece } => ((event(stream, &piece.to_json()), None), false),
+            Happening::Ended(ended) => (ending(*ended, &service).await, true),
         };
-        let Ok(text) = text else { return };
-        if events.send(Event::default().event(name).data(text)).await.is_err() || last {
+        if events.send(held).await.is_err() || last {
             return;
         }
     }
 }
 
-struct Events(mpsc::Receiver<Event>);
+async fn ending(ended: Result<Report, Problem>, service: &Service) -> Held {
+    let told = async {
+        let text = serde_json::to_string(&ended?).map_err(Problem::ours)?;
+        let lease = service.memory.hold(text.capacity()).await?;
+        Ok::<_, Problem>((Event::default().event("report").data(text), Some(lease)))
+    };
+    told.await.unwrap_or_else(|problem| (event("problem", &problem.to_json()), None))
+}
+
+fn event(name: &str, data: &impl Serialize) -> Event {
+    // What is made of JSON is JSON.
+    Event::default().event(name).data(serde_json::to_string(data).unwrap_or_default())
+}
+
+struct Events {
+    receiver: mpsc::Receiver<Held>,
+    /// The memory of the event that is being sent.
+    held: Option<Lease>,
+}
 
 impl Stream for Events {
     type Item = Result<Event, Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_recv(context).map(|event| event.map(Ok))
+        let next = std::task::ready!(self.receiver.poll_recv(context));
+        let (event, lease) = next.unzip();
+        self.held = lease.flatten();
+        Poll::Ready(event.map(Ok))
     }
 }

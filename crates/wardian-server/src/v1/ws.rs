@@ -20,6 +20,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use tracing::Instrument;
 
 pub(crate) async fn ws(
     State(service): State<Arc<Service>>,
@@ -29,7 +30,8 @@ pub(crate) async fn ws(
     let most = usize::try_from(service.setup().config.requests.message.0).unwrap_or(usize::MAX);
     let lease = service.memory.lease(most)?;
     let upgrade = upgrade.max_message_size(most).max_frame_size(most);
-    Ok(upgrade.on_upgrade(move |socket| serve(socket, service, caller, lease)))
+    let span = tracing::Span::current();
+    Ok(upgrade.on_upgrade(move |socket| serve(socket, service, caller, lease).instrument(span)))
 }
 
 /// What a client says after its request.
@@ -50,8 +52,7 @@ enum Word {
 
 async fn serve(mut socket: WebSocket, service: Arc<Service>, caller: Arc<Caller>, lease: Lease) {
     let code = match start(&mut socket, &service, &caller).await {
-        Ok(Some(run)) if say(&mut socket, json!({ "type": "started" })).await.is_none() => return drop(run),
-        Ok(Some(run)) => match converse(&mut socket, run).await {
+        Ok(Some((run, early))) => match converse(&mut socket, run, early, &service).await {
             Ok(()) => close_code::NORMAL,
             Err(problem) => refuse(&mut socket, &problem).await,
         },
@@ -72,19 +73,19 @@ async fn refuse(socket: &mut WebSocket, problem: &Problem) -> u16 {
     }
 }
 
-/// None: the client is gone.
+/// The run, and what the client has said meanwhile; none if it is gone.
 async fn start(
     socket: &mut WebSocket,
     service: &Arc<Service>,
     caller: &Arc<Caller>,
-) -> Result<Option<LiveRun>, Problem> {
+) -> Result<Option<(LiveRun, Vec<String>)>, Problem> {
     let setup = service.setup();
     let patience = setup.config.requests.head_time.as_std();
     let first = tokio::time::timeout(patience, text(socket)).await;
     let Some(first) = first.map_err(|_| {
         let status = axum::http::StatusCode::REQUEST_TIMEOUT;
         Problem::new(status, "slow-body", "the first message, which is the request, did not come in time")
-    })?
+    })??
     else {
         return Ok(None);
     };
@@ -95,37 +96,59 @@ async fn start(
         feed.push(&prepared.stdin);
     }
     let starting = service.start("ws", caller, prepared.job, streams);
-    tokio::select! {
-        going = starting => Ok(Some(LiveRun { going: going?, ends })),
-        // Nothing is to be said yet; whoever leaves gives up the turn.
-        _ = gone(socket) => Ok(None),
-    }
+    let most = usize::try_from(setup.config.requests.message.0).unwrap_or(usize::MAX);
+    let mut early = Vec::new();
+    let going = tokio::select! {
+        going = starting => Some(going?),
+        // Whoever leaves gives up the turn.
+        gone = listen(socket, &mut early, most) => gone.map(|()| None)?,
+    };
+    Ok(going.map(|going| (LiveRun { going, ends }, early)))
 }
 
-/// Returns when the client has closed.
-async fn gone(socket: &mut WebSocket) {
-    while let Some(Ok(message)) = socket.recv().await {
-        if matches!(message, Message::Close(_)) {
-            return;
-        }
+/// Keeps what is said before the program can hear it; returns when the client is gone.
+async fn listen(socket: &mut WebSocket, said: &mut Vec<String>, most: usize) -> Result<(), Problem> {
+    let mut bytes = 0;
+    while bytes < most {
+        let Some(message) = text(socket).await? else { return Ok(()) };
+        // An empty message takes its place too.
+        bytes += message.len() + size_of::<String>();
+        said.push(message);
     }
+    std::future::pending().await
 }
 
 /// The next text; none when the client is gone.
-async fn text(socket: &mut WebSocket) -> Option<String> {
-    loop {
-        match socket.recv().await?.ok()? {
-            Message::Text(text) => return Some(text.to_string()),
-            Message::Binary(bytes) => return String::from_utf8(bytes.into()).ok(),
+async fn text(socket: &mut WebSocket) -> Result<Option<String>, Problem> {
+    let broken = |detail: String| Problem::new(axum::http::StatusCode::BAD_REQUEST, "broken-message", detail);
+    while let Some(message) = socket.recv().await {
+        match message.map_err(|error| broken(format!("cannot read the message: {error}")))? {
+            Message::Text(text) => return Ok(Some(text.to_string())),
+            Message::Binary(bytes) => {
+                let text = String::from_utf8(bytes.into());
+                return text.map(Some).map_err(|_| broken("the message is neither text nor UTF-8".into()));
+            }
             Message::Ping(_) | Message::Pong(_) => {}
-            Message::Close(_) => return None,
+            Message::Close(_) => break,
         }
     }
+    Ok(None)
 }
 
 /// Both ways, until the run is over or the client is gone.
-async fn converse(socket: &mut WebSocket, mut run: LiveRun) -> Result<(), Problem> {
+async fn converse(
+    socket: &mut WebSocket,
+    mut run: LiveRun,
+    early: Vec<String>,
+    service: &Service,
+) -> Result<(), Problem> {
+    if say(socket, json!({ "type": "started" })).await.is_none() {
+        return Ok(());
+    }
     let mut feed = run.ends.stdin.take();
+    for message in early {
+        hear(&message, &run, feed.as_mut())?;
+    }
     loop {
         let has_room = feed.as_ref().is_none_or(live::Feed::has_room);
         let flow = async {
@@ -144,11 +167,13 @@ async fn converse(socket: &mut WebSocket, mut run: LiveRun) -> Result<(), Proble
                     }
                 }
                 Happening::Ended(ended) => {
-                    let _ = say(socket, json!({ "type": "report", "report": (*ended)? })).await;
+                    let message = json!({ "type": "report", "report": (*ended)? }).to_string();
+                    let _lease = service.memory.hold(message.capacity()).await?;
+                    let _ = socket.send(Message::Text(message.into())).await;
                     return Ok(());
                 }
             },
-            message = text(socket), if has_room => match message {
+            message = text(socket), if has_room => match message? {
                 Some(message) => hear(&message, &run, feed.as_mut())?,
                 None => return Ok(()),
             },

@@ -44,7 +44,7 @@ impl WarmPlan {
     ) -> Result<WarmPlan, PlanError> {
         suits(&policy)?;
         let request = Request {
-            policy,
+            policy: policy.clone(),
             // A name for the interpreter's command line; the harness answers before anything is looked for.
             program: Program::Module("wardian".into()),
             args: Vec::new(),
@@ -53,7 +53,17 @@ impl WarmPlan {
             python,
             unbuffered: false,
         };
-        let mut zygote = Plan::assemble(request, host, |program| program.start_files = files)?;
+        let mut hidden = None;
+        let mut zygote = Plan::assemble(request, host, |program| {
+            program.start_files = files;
+            let needed = program.directories.iter().chain(&program.files).chain(&program.copies);
+            hidden = needed.map(|path| path.display().to_string()).find(|path| is_fresh(&policy, path));
+        })?;
+        if let Some(path) = hidden {
+            return unfit(format!(
+                "the interpreter needs `{path}`, which lies in a place that is new in each run"
+            ));
+        }
         let (steps, seal) = slot_steps(&zygote)?;
         let mut run = zygote.clone();
         run.steps = Arc::new(steps);
@@ -63,12 +73,30 @@ impl WarmPlan {
     }
 }
 
+fn unfit<T>(reason: String) -> Result<T, PlanError> {
+    let fix = "run it cold, or change the policy".into();
+    Err(PlanError::Unenforceable { what: "a warm start", reason, fix })
+}
+
+/// Whether a slot has something new of its own there, which hides what the zygote has.
+fn is_fresh(policy: &Policy, path: &str) -> bool {
+    let scratch: &[&str] = match (policy.files.scratch, policy.outside) {
+        (Scratch::None, _) => &[BOX],
+        (_, Outside::Denied) => &[BOX, SCRATCH],
+        (_, Outside::Absent) => &[BOX, SCRATCH, "/tmp", HOME],
+    };
+    let tmpfs = policy.files.mounts.iter().filter(|mount| mount.kind == MountKind::Tmpfs);
+    let tmpfs = tmpfs.map(|mount| mount.dst.as_str());
+    scratch
+        .iter()
+        .copied()
+        .chain(["/proc"])
+        .chain(tmpfs)
+        .any(|above| path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+}
+
 /// Refuses what a slot cannot give.
 fn suits(policy: &Policy) -> Result<(), PlanError> {
-    let unfit = |reason: String| {
-        let fix = "run it cold, or change the policy".into();
-        Err(PlanError::Unenforceable { what: "a warm start", reason, fix })
-    };
     if policy.level != Level::Namespaces {
         return unfit("it needs namespaces".into());
     }
@@ -78,16 +106,9 @@ fn suits(policy: &Policy) -> Result<(), PlanError> {
     if !policy.files.dev {
         return unfit("it needs `files.dev`".into());
     }
-    let fresh = |path: &str| {
-        let tmpfs = policy.files.mounts.iter().filter(|mount| mount.kind == MountKind::Tmpfs);
-        let tmpfs = tmpfs.map(|mount| mount.dst.as_str());
-        [BOX, HOME, "/tmp", SCRATCH, "/proc"].into_iter().chain(tmpfs).any(|above| {
-            path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        })
-    };
     for mount in &policy.files.mounts {
-        let is_fresh = mount.kind == MountKind::Tmpfs || mount.kind == MountKind::Proc;
-        if !is_fresh && fresh(&mount.dst) {
+        let is_new = mount.kind == MountKind::Tmpfs || mount.kind == MountKind::Proc;
+        if !is_new && is_fresh(policy, &mount.dst) {
             return unfit(format!("the mount at `{}` lies in a place that is new in each run", mount.dst));
         }
     }

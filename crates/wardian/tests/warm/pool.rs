@@ -323,6 +323,21 @@ fn a_zygote_that_dies_is_replaced() {
 }
 
 #[test]
+fn an_interpreter_that_a_sandbox_would_hide_is_refused() {
+    // Below `/tmp`, which is each program's own.
+    let directory = tempfile::Builder::new().prefix("venv").tempdir_in("/tmp").unwrap();
+    let mut make = std::process::Command::new("/usr/bin/python3");
+    let made = make.args(["-m", "venv", "--without-pip"]).arg(directory.path()).status().unwrap();
+    assert!(made.success());
+    let options = PoolOptions {
+        python: wardian::python::Request::Venv(directory.path().into()),
+        ..options(&preset("python"), Path::new("/usr/bin/python3"))
+    };
+    let error = Pool::start(options, &Host::detect()).map(drop).unwrap_err().to_string();
+    assert!(error.contains("lies in a place that is new in each run"), "{error}");
+}
+
+#[test]
 fn what_children_would_share_cannot_be_preloaded() {
     let start = |content: &str| {
         let mut policy = preset("python");
