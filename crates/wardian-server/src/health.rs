@@ -20,7 +20,10 @@ const GOOD_FOR: Duration = Duration::from_secs(30);
 
 /// The last answer.
 #[derive(Default)]
-pub(crate) struct Readiness(Arc<tokio::sync::Mutex<Option<(Instant, Result<Holds, String>)>>>);
+pub(crate) struct Readiness(Arc<tokio::sync::Mutex<Option<(Instant, Answer)>>>);
+
+/// Or why it does not.
+type Answer = Result<Holds, String>;
 
 /// A sandbox that holds.
 #[derive(Clone)]
@@ -82,7 +85,7 @@ attempt("computation", lambda: sum(range(1000)))
 
 /// Runs the probe: as the only process that there may be; and, where sandboxes are ready, in one of those, which are
 /// made for more.
-pub(crate) async fn probe(service: &Arc<Service>) -> Result<Holds, String> {
+pub(crate) async fn probe(service: &Arc<Service>) -> Answer {
     let setup = service.setup();
     let environment = setup.environment(None).map_err(|problem| problem.detail)?;
     let policy = setup.policy(None).map_err(|problem| problem.detail)?;
@@ -100,7 +103,7 @@ async fn run(
     environment: &Arc<Environment>,
     mut policy: Policy,
     refused: &[&str],
-) -> Result<Holds, String> {
+) -> Answer {
     let outside = |what: &str, error: io::Error| format!("cannot prepare the probe's {what}: {error}");
     let file = std::env::current_exe().map_err(|error| outside("file", error))?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| outside("socket", error))?;
