@@ -18,13 +18,21 @@ pub(crate) struct Caller {
     pub(crate) id: KeyId,
     pub(crate) at_once: usize,
     pub(crate) ceilings: Limits,
+    /// Whether there may be others, with keys of theirs.
+    pub(crate) has_key: bool,
     bucket: Option<Mutex<Bucket>>,
 }
 
 impl Caller {
     /// Whoever needs no key.
     pub(crate) fn anonymous(name: &str) -> Caller {
-        Caller { id: name.into(), at_once: usize::MAX, ceilings: Limits::default(), bucket: None }
+        Caller {
+            id: name.into(),
+            at_once: usize::MAX,
+            ceilings: Limits::default(),
+            has_key: false,
+            bucket: None,
+        }
     }
 
     /// Counts a request.
@@ -90,6 +98,7 @@ impl Keys {
                 id: key.name.as_str().into(),
                 at_once: key.at_once.unwrap_or(usize::MAX),
                 ceilings: key.ceilings,
+                has_key: true,
                 bucket,
             };
             if all.insert(digest, Arc::new(caller)).is_some() {

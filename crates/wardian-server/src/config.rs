@@ -298,6 +298,11 @@ impl Config {
         if self.requests.body > self.requests.memory {
             return Err(ConfigError::invalid("requests.body", "is more than `requests.memory`"));
         }
+        // A key gets half of the memory, and a body that grows takes up to twice its size.
+        if !self.keys.is_empty() && self.requests.body.0.saturating_mul(4) > self.requests.memory.0 {
+            let problem = "is more than a quarter of `requests.memory`, of which each key gets half";
+            return Err(ConfigError::invalid("requests.body", problem));
+        }
         let mut names = BTreeSet::new();
         for environment in &self.environments {
             if environment.python.is_some() && environment.venv.is_some() {

@@ -1,12 +1,15 @@
 //! Memory that bodies and answers hold, bounded over all connections together.
 
+use crate::auth::Caller;
+use crate::gate::KeyId;
 use crate::problem::Problem;
 use axum::body::{Body, Bytes};
 use axum::http::StatusCode;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
+use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -14,36 +17,52 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// What is counted in.
 const UNIT: usize = 1024;
 
-/// So much memory, to be taken and given back.
+/// So much memory, to be taken and given back; of which each key gets at most half, so that others find some.
 #[derive(Clone)]
 pub(crate) struct Memory {
     free: Arc<Semaphore>,
     units: usize,
+    shares: Arc<Mutex<HashMap<KeyId, Arc<Semaphore>>>>,
+    /// Through which it is taken here.
+    share: Option<Arc<Semaphore>>,
 }
 
 /// Memory that is taken; given back when it is dropped.
 #[derive(Default)]
-pub(crate) struct Lease(Vec<OwnedSemaphorePermit>);
+pub(crate) struct Lease {
+    bytes: usize,
+    /// Of each that it is taken from.
+    permits: Vec<OwnedSemaphorePermit>,
+}
 
 impl Lease {
     /// Whether reading such a body takes longer than others should wait.
     pub(crate) fn is_large(&self) -> bool {
         const SMALL: usize = 64 << 10;
-        self.0.iter().map(|permit| permit.num_permits() * UNIT).sum::<usize>() > SMALL
+        self.bytes > SMALL
     }
 
-    fn add(&mut self, permit: OwnedSemaphorePermit) {
-        match self.0.first_mut() {
-            Some(first) => first.merge(permit),
-            None => self.0.push(permit),
-        }
+    fn add(&mut self, other: Lease) {
+        self.bytes += other.bytes;
+        self.permits.extend(other.permits);
     }
 }
 
 impl Memory {
     pub(crate) fn new(bytes: u64) -> Memory {
         let units = usize::try_from(bytes).unwrap_or(usize::MAX).div_ceil(UNIT).min(u32::MAX as usize);
-        Memory { free: Arc::new(Semaphore::new(units)), units }
+        Memory { free: Arc::new(Semaphore::new(units)), units, shares: Arc::default(), share: None }
+    }
+
+    /// The same memory, as a caller may take it.
+    pub(crate) fn of(&self, caller: &Caller) -> Memory {
+        if !caller.has_key {
+            return self.clone();
+        }
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        let share = shares.entry(Arc::clone(&caller.id));
+        let share = share.or_insert_with(|| Arc::new(Semaphore::new(self.units.div_ceil(2))));
+        Memory { share: Some(Arc::clone(share)), ..self.clone() }
     }
 
     /// Bytes that are taken.
@@ -51,17 +70,21 @@ impl Memory {
         self.units.saturating_sub(self.free.available_permits()) * UNIT
     }
 
-    fn units(&self, bytes: usize) -> u32 {
-        u32::try_from(bytes.div_ceil(UNIT).min(self.units)).unwrap_or(u32::MAX)
-    }
-
-    fn try_take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.free).try_acquire_many_owned(self.units(bytes)).ok()
+    /// What is taken from, and how many units of it for so many bytes.
+    fn sources(&self, bytes: usize) -> impl Iterator<Item = (Arc<Semaphore>, u32)> {
+        let part = move |from: &Arc<Semaphore>, most: usize| {
+            let units = bytes.div_ceil(UNIT).min(most);
+            (Arc::clone(from), u32::try_from(units).unwrap_or(u32::MAX))
+        };
+        let share = self.share.as_ref().map(|share| part(share, self.units.div_ceil(2)));
+        share.into_iter().chain([part(&self.free, self.units)])
     }
 
     /// Takes memory that a connection may need.
     pub(crate) fn lease(&self, bytes: usize) -> Result<Lease, Problem> {
-        self.try_take(bytes).map(|permit| Lease(vec![permit])).ok_or_else(exhausted)
+        let permits = self.sources(bytes).map(|(from, units)| from.try_acquire_many_owned(units));
+        let permits = permits.collect::<Result<_, _>>().map_err(|_| exhausted())?;
+        Ok(Lease { bytes, permits })
     }
 
     /// Reads a body to its end, within `most` bytes and `time`.
@@ -98,7 +121,7 @@ impl Memory {
             if bytes.len() + data.len() > leased {
                 // A body that grows doubles its buffer.
                 let step = (bytes.len() + data.len() - leased).max(leased).max(16 * UNIT).min(most);
-                lease.add(self.try_take(step).ok_or_else(exhausted)?);
+                lease.add(self.lease(step)?);
                 leased += step;
             }
             bytes.extend_from_slice(&data);
@@ -110,12 +133,14 @@ impl Memory {
     pub(crate) async fn hold(&self, bytes: usize) -> Result<Lease, Problem> {
         /// Answers that wait are in memory too, and not counted.
         const PATIENCE: Duration = Duration::from_secs(1);
-        let units = self.units(bytes);
-        let taken = tokio::time::timeout(PATIENCE, Arc::clone(&self.free).acquire_many_owned(units)).await;
-        match taken {
-            Ok(Ok(permit)) => Ok(Lease(vec![permit])),
-            _ => Err(exhausted()),
-        }
+        let taken = tokio::time::timeout(PATIENCE, async {
+            let mut permits = Vec::new();
+            for (from, units) in self.sources(bytes) {
+                permits.push(from.acquire_many_owned(units).await.map_err(|_| exhausted())?);
+            }
+            Ok(Lease { bytes, permits })
+        });
+        taken.await.unwrap_or_else(|_| Err(exhausted()))
     }
 
     /// A body that counts until it is sent.

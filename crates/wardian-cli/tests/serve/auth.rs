@@ -5,6 +5,7 @@ use crate::server::{Server, binary, write_config};
 use base64::Engine;
 use rustix::process::Signal;
 use serde_json::json;
+use std::io::Write;
 use std::process::Command;
 
 /// A key and its entry.
@@ -84,6 +85,29 @@ fn a_key_has_its_rate_and_its_ceilings() {
     let body = json!({"code": "", "limits": {"wall": 3}}).to_string();
     let answer = server.send(Request { body: body.into(), ..run(&small) });
     assert_eq!((answer.status, &answer.json()["field"]), (422, &json!("limits.wall")));
+}
+
+#[test]
+fn a_key_leaves_memory_to_the_others() {
+    let ((first, first_entry), (second, second_entry)) = (new_key("first"), new_key("second"));
+    let server = Server::with(&format!(
+        "[requests]\nbody = \"1M\"\nmemory = \"8M\"\nbody_time = \"5s\"\n{first_entry}{second_entry}"
+    ));
+    let held = || {
+        let mut stream = server.connect();
+        let request = Request { body: vec![b' '; 900 << 10], ..run(&first) };
+        let _ = stream.write_all(&request.header("content-length", "1000000").bytes());
+        stream
+    };
+    let _streams: Vec<_> = (0..12).map(|_| held()).collect();
+    crate::server::until("the first key's share", || {
+        let text =
+            server.send(Request::get("/metrics").header("authorization", &format!("Bearer {second}"))).text();
+        let level =
+            text.lines().find_map(|line| line.strip_prefix("wardian_memory_bytes ")?.parse::<u64>().ok());
+        level.is_some_and(|level| level > 3 << 20)
+    });
+    assert_eq!(server.send(run(&second)).status, 200);
 }
 
 #[test]

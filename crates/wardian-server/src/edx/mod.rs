@@ -79,7 +79,8 @@ async fn execute(
     let setup = service.setup();
     let limits = setup.config.requests.clone();
     let (parts, body) = request.into_parts();
-    let (bytes, lease) = service.memory.read(body, limits.body.0, limits.body_time.as_std()).await?;
+    let memory = service.memory.of(caller);
+    let (bytes, lease) = memory.read(body, limits.body.0, limits.body_time.as_std()).await?;
     let Form { payload, files } =
         Form::read(Request::from_parts(parts, Body::from(bytes)), limits.files).await?;
     let payload = payload.ok_or_else(|| refused("Missing 'payload' parameter in POST body"))?;
@@ -98,7 +99,7 @@ async fn execute(
         Ok(globals) => format!("{{\"globals_dict\": {globals}}}"),
         Err(message) => format!("{{\"globals_dict\": {given}, \"emsg\": {}}}", Value::String(message)),
     };
-    v1::json(service, answer.into_bytes()).await
+    v1::json(&memory, answer.into_bytes()).await
 }
 
 fn job(setup: &Setup, caller: &Caller, files: Vec<(String, Vec<u8>)>) -> Result<Job, Problem> {

@@ -57,7 +57,7 @@ pub(super) async fn connect(
     upgrade: WebSocketUpgrade,
 ) -> Response<Body> {
     let most = usize::try_from(service.setup().config.requests.message.0).unwrap_or(usize::MAX);
-    match service.memory.lease(most) {
+    match service.memory.of(&caller).lease(most) {
         Ok(lease) => {
             let upgrade = upgrade.max_message_size(most).max_frame_size(most);
             let span = tracing::Span::current();

@@ -90,8 +90,8 @@ async fn run(
 ) -> Result<Response<Body>, Problem> {
     let setup = service.setup();
     let limits = &setup.config.requests;
-    let (bytes, lease) =
-        service.memory.read(request.into_body(), limits.body.0, limits.body_time.as_std()).await?;
+    let memory = service.memory.of(caller);
+    let (bytes, lease) = memory.read(request.into_body(), limits.body.0, limits.body_time.as_std()).await?;
     let prepare = {
         let (setup, caller) = (Arc::clone(&setup), Arc::clone(caller));
         move || request::prepare(&parse(&bytes)?, &setup, &caller)
@@ -113,7 +113,7 @@ async fn run(
             Happening::Ended(report) => break (*report)?,
         }
     };
-    v1::json(service, result::result(&report, written).to_string().into_bytes()).await
+    v1::json(&memory, result::result(&report, written).to_string().into_bytes()).await
 }
 
 fn parse(bytes: &[u8]) -> Result<Value, Problem> {

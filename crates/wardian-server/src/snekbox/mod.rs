@@ -56,20 +56,20 @@ async fn evaluate(
 ) -> Result<Response<Body>, Problem> {
     let setup = service.setup();
     let limits = &setup.config.requests;
-    let (bytes, lease) =
-        service.memory.read(request.into_body(), limits.body.0, limits.body_time.as_std()).await?;
+    let memory = service.memory.of(caller);
+    let (bytes, lease) = memory.read(request.into_body(), limits.body.0, limits.body_time.as_std()).await?;
     let prepare = {
         let (setup, caller) = (Arc::clone(&setup), Arc::clone(caller));
         move || prepare(&bytes, &setup, &caller)
     };
     let job = match v1::beside(lease.is_large(), prepare).await? {
         Prepared::Job(job) => job,
-        Prepared::Answer(answer) => return v1::json(service, answer.to_string().into_bytes()).await,
+        Prepared::Answer(answer) => return v1::json(&memory, answer.to_string().into_bytes()).await,
     };
     let report = service.run("snekbox", caller, *job, Streams::kept(Vec::new(), Some(collect()?))).await?;
     let answer = answer(&report);
     drop(lease);
-    v1::json(service, answer.to_string().into_bytes()).await
+    v1::json(&memory, answer.to_string().into_bytes()).await
 }
 
 enum Prepared {

@@ -3,7 +3,7 @@
 use super::request::{Prepared, RunRequest, parse};
 use crate::auth::Caller;
 use crate::idempotency::Known;
-use crate::memory::Lease;
+use crate::memory::{Lease, Memory};
 use crate::problem::Problem;
 use crate::service::{Service, Streams};
 use axum::Extension;
@@ -18,10 +18,11 @@ pub(crate) async fn run(
     Extension(caller): Extension<Arc<Caller>>,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
-    let received = receive(&service, request).await?;
+    let memory = service.memory.of(&caller);
+    let received = receive(&service, &caller, request).await?;
     let known = service.answers.look_up(&caller.id, &received.headers, &received.identity())?;
     let claim = match known {
-        Some(Known::Answer(answer)) => return json(&service, answer.to_vec()).await,
+        Some(Known::Answer(answer)) => return json(&memory, answer.to_vec()).await,
         Some(Known::New(claim)) => Some(claim),
         None => None,
     };
@@ -33,11 +34,11 @@ pub(crate) async fn run(
     if let Some(claim) = claim {
         claim.keep(&bytes);
     }
-    json(&service, bytes).await
+    json(&memory, bytes).await
 }
 
-pub(crate) async fn json(service: &Service, bytes: Vec<u8>) -> Result<Response<Body>, Problem> {
-    let mut response = Response::new(service.memory.answer(bytes).await?);
+pub(crate) async fn json(memory: &Memory, bytes: Vec<u8>) -> Result<Response<Body>, Problem> {
+    let mut response = Response::new(memory.answer(bytes).await?);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
 }
@@ -64,10 +65,15 @@ impl Received {
 }
 
 /// Reads a request of either content type.
-pub(crate) async fn receive(service: &Arc<Service>, request: Request) -> Result<Received, Problem> {
+pub(crate) async fn receive(
+    service: &Service,
+    caller: &Caller,
+    request: Request,
+) -> Result<Received, Problem> {
     let limits = service.setup().config.requests.clone();
     let (parts, body) = request.into_parts();
-    let (bytes, lease) = service.memory.read(body, limits.body.0, limits.body_time.as_std()).await?;
+    let memory = service.memory.of(caller);
+    let (bytes, lease) = memory.read(body, limits.body.0, limits.body_time.as_std()).await?;
     let headers = parts.headers.clone();
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let multipart = content_type.is_some_and(|text| text.to_ascii_lowercase().starts_with("multipart/"));

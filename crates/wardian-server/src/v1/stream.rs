@@ -3,7 +3,7 @@
 use super::run::{prepare, receive};
 use crate::auth::Caller;
 use crate::live::{self, Happening, LiveRun};
-use crate::memory::{self, Lease};
+use crate::memory::{self, Lease, Memory};
 use crate::problem::Problem;
 use crate::service::{Service, Streams};
 use axum::Extension;
@@ -30,7 +30,7 @@ pub(crate) async fn stream(
     Extension(caller): Extension<Arc<Caller>>,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
-    let received = receive(&service, request).await?;
+    let received = receive(&service, &caller, request).await?;
     let (prepared, lease) = prepare(&service, &caller, received, true).await?;
     let (streams, ends) = live::pipes(Some(prepared.stdin), prepared.collect)?;
     let streams = Streams { result: prepared.result, ..streams };
@@ -38,7 +38,7 @@ pub(crate) async fn stream(
     drop(lease);
     let (events, receiver) = mpsc::channel(PENDING);
     let run = LiveRun { going, ends };
-    tokio::spawn(pass_on(run, events, service).instrument(tracing::Span::current()));
+    tokio::spawn(pass_on(run, events, service.memory.of(&caller)).instrument(tracing::Span::current()));
     let events = Sse::new(Events { receiver, held: None }).keep_alive(KeepAlive::default());
     Ok(events.into_response().map(memory::in_pieces))
 }
@@ -47,7 +47,7 @@ pub(crate) async fn stream(
 type Held = (Event, Option<Lease>);
 
 /// Ends, and the run with it, when the client is gone.
-async fn pass_on(mut run: LiveRun, events: mpsc::Sender<Held>, service: Arc<Service>) {
+async fn pass_on(mut run: LiveRun, events: mpsc::Sender<Held>, memory: Memory) {
     loop {
         let happening = tokio::select! {
             happening = run.next() => happening,
@@ -55,7 +55,7 @@ async fn pass_on(mut run: LiveRun, events: mpsc::Sender<Held>, service: Arc<Serv
         };
         let (held, last) = match happening {
             Happening::Output { stream, piece } => ((event(stream, &piece.to_json()), None), false),
-            Happening::Ended(ended) => (ending(*ended, &service).await, true),
+            Happening::Ended(ended) => (ending(*ended, &memory).await, true),
         };
         if events.send(held).await.is_err() || last {
             return;
@@ -63,10 +63,10 @@ async fn pass_on(mut run: LiveRun, events: mpsc::Sender<Held>, service: Arc<Serv
     }
 }
 
-async fn ending(ended: Result<Report, Problem>, service: &Service) -> Held {
+async fn ending(ended: Result<Report, Problem>, memory: &Memory) -> Held {
     let told = async {
         let text = serde_json::to_string(&ended?).map_err(Problem::ours)?;
-        let lease = service.memory.hold(text.capacity()).await?;
+        let lease = memory.hold(text.capacity()).await?;
         Ok::<_, Problem>((Event::default().event("report").data(text), Some(lease)))
     };
     told.await.unwrap_or_else(|problem| (event("problem", &problem.to_json()), None))

@@ -6,7 +6,7 @@
 use super::request::{RunRequest, parse};
 use crate::auth::Caller;
 use crate::live::{self, Happening, LiveRun};
-use crate::memory::Lease;
+use crate::memory::{Lease, Memory};
 use crate::problem::Problem;
 use crate::service::{Service, Streams};
 use crate::signals;
@@ -28,7 +28,7 @@ pub(crate) async fn ws(
     upgrade: WebSocketUpgrade,
 ) -> Result<Response<Body>, Problem> {
     let most = usize::try_from(service.setup().config.requests.message.0).unwrap_or(usize::MAX);
-    let lease = service.memory.lease(most)?;
+    let lease = service.memory.of(&caller).lease(most)?;
     let upgrade = upgrade.max_message_size(most).max_frame_size(most);
     let span = tracing::Span::current();
     Ok(upgrade.on_upgrade(move |socket| serve(socket, service, caller, lease).instrument(span)))
@@ -52,10 +52,12 @@ enum Word {
 
 async fn serve(mut socket: WebSocket, service: Arc<Service>, caller: Arc<Caller>, lease: Lease) {
     let code = match start(&mut socket, &service, &caller).await {
-        Ok(Some((run, early))) => match converse(&mut socket, run, early, &service).await {
-            Ok(()) => close_code::NORMAL,
-            Err(problem) => refuse(&mut socket, &problem).await,
-        },
+        Ok(Some((run, early))) => {
+            match converse(&mut socket, run, early, &service.memory.of(&caller)).await {
+                Ok(()) => close_code::NORMAL,
+                Err(problem) => refuse(&mut socket, &problem).await,
+            }
+        }
         Ok(None) => return,
         Err(problem) => refuse(&mut socket, &problem).await,
     };
@@ -140,7 +142,7 @@ async fn converse(
     socket: &mut WebSocket,
     mut run: LiveRun,
     early: Vec<String>,
-    service: &Service,
+    memory: &Memory,
 ) -> Result<(), Problem> {
     if say(socket, json!({ "type": "started" })).await.is_none() {
         return Ok(());
@@ -168,7 +170,7 @@ async fn converse(
                 }
                 Happening::Ended(ended) => {
                     let message = json!({ "type": "report", "report": (*ended)? }).to_string();
-                    let _lease = service.memory.hold(message.capacity()).await?;
+                    let _lease = memory.hold(message.capacity()).await?;
                     let _ = socket.send(Message::Text(message.into())).await;
                     return Ok(());
                 }
