@@ -386,15 +386,30 @@ impl Shared {
                     pause = PAUSES.0;
                 }
                 Err(error) => {
-                    state.failure = Some(error.to_string());
-                    let waited = self.wanted.wait_timeout(state, pause);
-                    state = waited.unwrap_or_else(PoisonError::into_inner).0;
+                    state = self.pause(state, pause);
+                    // That a zygote has ended is nobody's failure: the next order replaces it.
+                    if !order.is_void() {
+                        state.failure = Some(error.to_string());
+                    }
                     pause = (pause * 2).min(PAUSES.1);
                 }
             }
             drop(state);
             self.changed.notify_all();
         }
+    }
+
+    /// Lets time pass, unless the pool ends.
+    fn pause<'a>(&self, mut state: MutexGuard<'a, State>, long: Duration) -> MutexGuard<'a, State> {
+        let until = Instant::now() + long;
+        while !state.ended {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = self.wanted.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state
     }
 
     /// Waits until there is something to make; none at the end.
@@ -429,6 +444,13 @@ fn is_cancelled(cancel: Option<&Cancel>) -> bool {
 enum Order {
     Zygote,
     Slot(Arc<Zygote>),
+}
+
+impl Order {
+    /// Whether it cannot be carried out any more, by whomever.
+    fn is_void(&self) -> bool {
+        matches!(self, Order::Slot(zygote) if !zygote.is_alive())
+    }
 }
 
 enum Made {
