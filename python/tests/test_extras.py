@@ -1,5 +1,6 @@
 """Notebooks, pytest, the courtesy layer, the client."""
 
+import asyncio
 import http.server
 import json
 import threading
@@ -101,6 +102,22 @@ class TestGuard:
     def test_one_string_is_no_list(self, how):
         with pytest.raises(wardian.UsageError, match="is one string"):
             guard.run("1", **how)
+
+    def test_a_policy_names_it(self, tmp_path):
+        path = tmp_path / "program.py"
+        path.write_text("import sys, socket\n")
+        for what in ({"code": "import socket"}, {"path": path}):
+            report = wardian.run(**what, policy="python_guard", wall=20)
+            assert "is not allowed here" in str(report.stderr) and report.policy.name == "python"
+        live = wardian.stream("import socket", policy="python_guard")
+
+        async def follow():
+            return [chunk.text async for chunk in live if chunk.stream == "stderr"]
+
+        assert "module 'socket' is not allowed here" in "".join(asyncio.run(follow()))
+        for wrong in ({"module": "this"}, {}, {"code": "1", "path": path}, {"path": tmp_path / "none"}, {"code": b"1"}):
+            with pytest.raises(wardian.UsageError):
+                wardian.run(**wrong, policy="python_guard")
 
     def test_it_is_no_boundary_but_what_is_behind_it_is(self):
         escape = "[c for c in ().__class__.__base__.__subclasses__() if c.__name__ == '_wrap_close'][0]" ".__init__.__globals__"

@@ -132,7 +132,7 @@ def test_times_as_timedelta():
         ({"code": "1", "mounts": 5}, "mounts is int"),
         ({"code": "1", "files": 5}, "files is int"),
         ({"code": "1", "files": "abc"}, "one string"),
-        ({"code": "1", "files": {"a:b": b""}}, "no name inside"),
+        ({"code": "1", "files": {"": b""}}, "no name inside"),
         ({"code": "1", "files": {"a": 3}}, "int"),
         ({"code": "1", "stdin": object()}, "stdin"),
         ({"code": "1", "stdin": 999_999}, "no descriptor 999999"),

@@ -240,8 +240,8 @@ class Command:
     def file(self, name: str, content: Content, mode: int = 0o777) -> None:
         """Copies content, or a file of the host, in."""
         text("files", name)
-        if not name or ":" in name:
-            raise UsageError(f"files: {name!r} is no name inside", "a relative path without ':'")
+        if not name:
+            raise UsageError(f"files: {name!r} is no name inside", "a relative path")
         if isinstance(content, str):
             content = content.encode("utf-8", "surrogatepass")
         if isinstance(content, (bytes, bytearray, memoryview)):
@@ -250,7 +250,7 @@ class Command:
             source = os.path.abspath(text("files", content))
         else:
             raise UsageError(f"files: {name!r} is {type(content).__name__}", "bytes, text, or a pathlib.Path")
-        self.words.append(f"--file={source}:{name}")
+        self.words.append(f"--file=src={source},dst={name}")
 
     def files(self, files: Files) -> None:
         """Copies several in."""

@@ -120,7 +120,7 @@ def run(
     Whatever the program does is in the report. Raises :class:`SandboxError` if wardian could not run it,
     :class:`UsageError` for an argument that cannot be, :class:`BinaryError` if there is no ``wardian``.
     """
-    return Job(options, code, path, module, entry, args, stdin, files, collect).run()
+    return _guarded(Job(options, code, path, module, entry, args, stdin, files, collect)).run()
 
 
 async def run_async(
@@ -136,7 +136,7 @@ async def run_async(
     **options: Unpack[Options],
 ) -> Report:
     """As :func:`run`, in an event loop; cancelling the task ends the run and everything inside."""
-    return await Job(options, code, path, module, entry, args, stdin, files, collect).run_async()
+    return await _guarded(Job(options, code, path, module, entry, args, stdin, files, collect)).run_async()
 
 
 def stream(
@@ -155,8 +155,15 @@ def stream(
 
     Nothing is started before the first step of the iteration; the answer's ``report`` is there after the last.
     """
-    job = Job(options, code, path, module, entry, args, stdin, files, collect)
+    job = _guarded(Job(options, code, path, module, entry, args, stdin, files, collect))
     return Live(lambda: job.prepare(json=False))
+
+
+def _guarded(job: Job) -> Job:
+    """The job, behind the courtesy layer if its policy says so."""
+    from . import guard
+
+    return guard.guarded(job) if guard.is_guarded(job) else job
 
 
 def finish(

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import json
 import os
+import tokenize
 import typing
 
 from ._options import Options, strings
@@ -20,7 +21,10 @@ from .report import Report
 if typing.TYPE_CHECKING:
     from typing_extensions import Unpack
 
-__all__ = ["ALLOWED_MODULES", "REMOVED_BUILTINS", "Guard", "exec_str", "run"]
+__all__ = ["ALLOWED_MODULES", "POLICY", "REMOVED_BUILTINS", "Guard", "exec_str", "run"]
+
+#: The policy by whose name :func:`wardian.run` puts the usual guard in front of a program; else it is ``python``.
+POLICY = "python_guard"
 
 #: What a lesson needs.
 ALLOWED_MODULES = (
@@ -52,16 +56,39 @@ def run(
     **options: Unpack[Options],
 ) -> Report:
     """As :func:`wardian.run`, with a :class:`Guard` in front of the program."""
+    return guarded(Job(options, code, args=args, stdin=stdin), guard).run()
+
+
+def guarded(job: Job, guard: Guard = Guard()) -> Job:
+    """The same job with a guard in front of its program."""
+    if job.module is not None or job.entry is not None or (job.code is None) == (job.path is None):
+        raise UsageError("a guard stands before code or path", "give one of them, and neither module nor entry")
+    code = _source(job.path) if job.path is not None else job.code
     if not isinstance(code, str):
         raise UsageError(f"code is {type(code).__name__}, not str")
     order = {
         "code": code,
         "modules": None if guard.modules is None else strings("modules", guard.modules),
         "removed": strings("removed", guard.removed),
-        "args": strings("args", args),
+        "args": list(job.args),
     }
     private = (".wardian-input", json.dumps(order).encode("ascii"))
-    return Job(options, _prelude(), stdin=stdin, private=private).run()
+    options = typing.cast(Options, {**job.options, "policy": "python"}) if is_guarded(job) else job.options
+    return dataclasses.replace(job, options=options, code=_prelude(), path=None, args=(), private=private)
+
+
+def is_guarded(job: Job) -> bool:
+    """Whether a job's policy asks for a guard."""
+    return job.options.get("policy") == POLICY
+
+
+def _source(path: typing.Union[str, os.PathLike[str]]) -> str:
+    """The text of a program, in the encoding that it names."""
+    try:
+        with tokenize.open(path) as source:
+            return source.read()
+    except (OSError, SyntaxError, UnicodeDecodeError) as error:
+        raise UsageError(f"path: {os.fspath(path)!r} cannot be read: {error}") from error
 
 
 def exec_str(script: str, **options: typing.Any) -> str:

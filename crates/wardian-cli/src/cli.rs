@@ -219,7 +219,7 @@ pub(crate) struct RunOptions {
     /// Standard input from a file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Files and environment")]
     pub(crate) stdin: Option<PathBuf>,
-    /// Copy a file in, beside the program
+    /// Copy a file in, beside the program: HOST[:NAME], or src=HOST,dst=NAME where a name has a colon
     #[arg(long = "file", value_name = "HOST[:NAME]", help_heading = "Files and environment")]
     pub(crate) files: Vec<OsString>,
     /// Collect files from the working directory that match, but for unchanged ones of --file; * stays within a directory, ** does not, DIR is all below

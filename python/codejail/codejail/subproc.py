@@ -219,7 +219,7 @@ def _put(
     if stat.S_ISLNK(mode):
         mounts.append({"type": "symlink", "src": os.readlink(path), "dst": place})
     elif stat.S_ISREG(mode):
-        command.words.append(f"--file={path}:{name}")
+        command.words.append(f"--file=src={path},dst={name}")
     elif stat.S_ISDIR(mode):
         inside = sorted(os.listdir(path))
         if not inside and name != "tmp":

@@ -84,6 +84,15 @@ def test_a_copied_file_can_be_the_program(here):
     assert fine(result) == b"This is doit.py!\nMy args are ['doit.py', '1', '2']\n"
 
 
+def test_names_of_files_may_have_colons(tmp_path):
+    directory = tmp_path / "given"
+    directory.mkdir()
+    (directory / "c:d").write_text("two")
+    code = "print(open('a:b').read(), open('given/c:d').read())"
+    result = jailpy(code, files=[str(directory)], extra_files=[("a:b", b"one")])
+    assert result.stdout == b"one two\n", result.stderr
+
+
 def test_extra_files_are_bytes():
     run = b"import os; print(sorted(os.listdir('.'))); print(open('also.txt', 'rb').read())"
     result = jailpy(extra_files=[("run.py", run), ("also.txt", b"\xff\x00\xab")], argv=["run.py"])

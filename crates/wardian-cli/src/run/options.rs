@@ -128,23 +128,53 @@ fn in_path(name: &OsStr) -> Result<PathBuf, Failure> {
         })
 }
 
-/// `HOST[:NAME]`; a host path with a colon is one if it exists.
+/// A file to copy in, and the name that it has inside.
 fn input(text: &OsStr, most: u64) -> Result<Input, Failure> {
-    let bytes = text.as_bytes();
-    let whole = Path::new(text);
-    let split = bytes.iter().rposition(|byte| *byte == b':').filter(|_| !whole.exists());
-    let (host, name) = match split {
-        Some(at) => {
-            let (host, name) = bytes.split_at(at);
-            let name = std::str::from_utf8(name.get(1..).unwrap_or(&[])).map_err(|_| {
-                Failure::new(format!("`--file {}`: the name is not UTF-8", text.display()), None)
-            })?;
-            (Path::new(OsStr::from_bytes(host)), Some(name))
-        }
-        None => (whole, None),
-    };
+    let (host, name) = host_and_name(text);
+    let name = name
+        .map(std::str::from_utf8)
+        .transpose()
+        .map_err(|_| Failure::new(format!("`--file {}`: the name is not UTF-8", text.display()), None))?;
     Input::open(host, name, most)
         .map_err(|error| Failure::new(format!("`--file {}`: {error}", text.display()), error.hint()))
+}
+
+/// `HOST[:NAME]` or `src=HOST,dst=NAME`; what exists as a whole is a host path.
+fn host_and_name(text: &OsStr) -> (&Path, Option<&[u8]>) {
+    const NAME: &[u8] = b",dst=";
+    let whole = Path::new(text);
+    if whole.exists() {
+        return (whole, None);
+    }
+    let bytes = text.as_bytes();
+    let (pairs, mark) = match bytes.strip_prefix(b"src=") {
+        Some(pairs) => (pairs, NAME),
+        None => (bytes, &b":"[..]),
+    };
+    let at = pairs.windows(mark.len()).rposition(|window| window == mark);
+    let divided = at.and_then(|at| Some((pairs.get(..at)?, pairs.get(at + mark.len()..)?)));
+    divided.map_or((whole, None), |(host, name)| (Path::new(OsStr::from_bytes(host)), Some(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_have_a_place_and_a_name() {
+        for (text, host, name) in [
+            ("absent", "absent", None),
+            ("absent:inside", "absent", Some("inside")),
+            ("a:b:c", "a:b", Some("c")),
+            ("src=absent,dst=a:b", "absent", Some("a:b")),
+            ("src=a,dst=b,dst=c", "a,dst=b", Some("c")),
+            ("src=absent", "src=absent", None),
+            // It exists as it is.
+            ("/proc/self/../self", "/proc/self/../self", None),
+        ] {
+            assert_eq!(host_and_name(text.as_ref()), (Path::new(host), name.map(str::as_bytes)), "{text}");
+        }
+    }
 }
 
 /// The policy with the command line's options laid over it.
