@@ -174,9 +174,12 @@ impl Zygote {
         self.guests.lock().unwrap_or_else(PoisonError::into_inner).free.push(guest);
     }
 
-    /// Whether its init is still there.
+    /// Whether its init is still there, and has not said that the zygote has ended: it says nothing else.
     pub(crate) fn is_alive(&self) -> bool {
-        let mut set = [PollFd::from_borrowed_fd(self.init.pidfd(), PollFlags::IN)];
+        let mut set = [
+            PollFd::from_borrowed_fd(self.init.pidfd(), PollFlags::IN),
+            PollFd::new(&self.control, PollFlags::IN),
+        ];
         matches!(poll(&mut set, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0))
     }
 

@@ -305,8 +305,13 @@ fn replace_a_zygote() {
         std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("-m\0wardian"))
     };
     // The zygote is the first of them; its children look the same.
-    let zygote = below(std::process::id()).into_iter().filter(is_zygote).min().unwrap();
+    let old: Vec<u32> = below(std::process::id()).into_iter().filter(is_zygote).collect();
+    let zygote = old.iter().min().unwrap();
     assert!(std::process::Command::new("kill").args(["-9", &zygote.to_string()]).status().unwrap().success());
+    let gone = |pid: &u32| !Path::new(&format!("/proc/{pid}")).exists();
+    while !old.iter().all(gone) {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
     // Jobs that come meanwhile wait for the next one.
     std::thread::scope(|scope| {
         for _ in 0..4 {
