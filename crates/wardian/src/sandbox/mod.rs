@@ -17,6 +17,7 @@ mod launch;
 mod live;
 mod message;
 mod outcome;
+mod output;
 mod pass;
 mod private;
 mod refusals;
