@@ -156,27 +156,6 @@ fn host_and_name(text: &OsStr) -> (&Path, Option<&[u8]>) {
     divided.map_or((whole, None), |(host, name)| (Path::new(OsStr::from_bytes(host)), Some(name)))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn files_have_a_place_and_a_name() {
-        for (text, host, name) in [
-            ("absent", "absent", None),
-            ("absent:inside", "absent", Some("inside")),
-            ("a:b:c", "a:b", Some("c")),
-            ("src=absent,dst=a:b", "absent", Some("a:b")),
-            ("src=a,dst=b,dst=c", "a,dst=b", Some("c")),
-            ("src=absent", "src=absent", None),
-            // It exists as it is.
-            ("/proc/self/../self", "/proc/self/../self", None),
-        ] {
-            assert_eq!(host_and_name(text.as_ref()), (Path::new(host), name.map(str::as_bytes)), "{text}");
-        }
-    }
-}
-
 /// The policy with the command line's options laid over it.
 fn policy(options: &RunOptions) -> Result<Policy, Failure> {
     lay_over(policy::load(&options.policy).map_err(|error| wrong(&error))?, options)
@@ -242,4 +221,25 @@ fn wrong_value(error: &PolicyError, options: &RunOptions) -> Failure {
 
 fn wrong(error: &PolicyError) -> Failure {
     Failure::new(error, error.hint())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_have_a_place_and_a_name() {
+        for (text, host, name) in [
+            ("absent", "absent", None),
+            ("absent:inside", "absent", Some("inside")),
+            ("a:b:c", "a:b", Some("c")),
+            ("src=absent,dst=a:b", "absent", Some("a:b")),
+            ("src=a,dst=b,dst=c", "a,dst=b", Some("c")),
+            ("src=absent", "src=absent", None),
+            // It exists as it is.
+            ("/proc/self/../self", "/proc/self/../self", None),
+        ] {
+            assert_eq!(host_and_name(text.as_ref()), (Path::new(host), name.map(str::as_bytes)), "{text}");
+        }
+    }
 }
