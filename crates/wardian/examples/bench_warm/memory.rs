@@ -1,4 +1,4 @@
-//! Private memory of a sandbox that is ready, with page tables and what its cgroup counts of the kernel's.
+//! Private memory of a sandbox that is ready, and its page tables.
 
 use crate::{Failure, HELLO, NUMPY, Options, Workload, is_possible, way};
 use std::fs;
@@ -12,10 +12,8 @@ const PLOTTING: Workload = Workload {
 const FILL_LIMIT: Duration = Duration::from_secs(120);
 
 pub fn measure(options: &Options) -> Result<(), Failure> {
-    println!(
-        "\n| preloaded | ready | KiB a ready sandbox: private pages | page tables | all that making them took |"
-    );
-    println!("|---|---|---|---|---|");
+    println!("\n| preloaded | ready | KiB a ready sandbox: private pages | page tables |");
+    println!("|---|---|---|---|");
     for workload in [HELLO, NUMPY, PLOTTING].iter().filter(|workload| is_possible(workload)) {
         for ready in options.ready {
             row(workload, *ready)?;
@@ -27,7 +25,6 @@ pub fn measure(options: &Options) -> Result<(), Failure> {
 fn row(workload: &Workload, ready: usize) -> Result<(), Failure> {
     let name = if workload.preload.is_empty() { "nothing" } else { workload.name };
     let pool = way::pool(workload.preload, ready, 1)?;
-    let (first, before) = (pool.levels().ready, available_kib());
     let started = Instant::now();
     while pool.levels().ready < ready {
         if started.elapsed() > FILL_LIMIT {
@@ -36,7 +33,6 @@ fn row(workload: &Workload, ready: usize) -> Result<(), Failure> {
         std::thread::sleep(Duration::from_millis(20));
     }
     std::thread::sleep(Duration::from_millis(200));
-    let taken = before.saturating_sub(available_kib());
     // The oldest is the zygote itself.
     let mut guests = guests();
     guests.sort_unstable();
@@ -44,14 +40,8 @@ fn row(workload: &Workload, ready: usize) -> Result<(), Failure> {
     let count = (guests.len() as u64).max(1);
     let private: u64 = guests.iter().map(|pid| sum_kib(*pid, "smaps_rollup", "Private_")).sum();
     let tables: u64 = guests.iter().map(|pid| sum_kib(*pid, "status", "VmPTE")).sum();
-    // Of one, others' work on the machine would be most.
-    let whole = if ready > 10 { (taken / (ready - first) as u64).to_string() } else { String::new() };
-    println!("| {name} | {ready} | {} | {} | {whole} |", private / count, tables / count);
+    println!("| {name} | {ready} | {} | {} |", private / count, tables / count);
     Ok(())
-}
-
-fn available_kib() -> u64 {
-    sum_of(&fs::read_to_string("/proc/meminfo").unwrap_or_default(), "MemAvailable")
 }
 
 fn guests() -> Vec<u32> {
@@ -64,10 +54,7 @@ fn guests() -> Vec<u32> {
 }
 
 fn sum_kib(pid: u32, file: &str, prefix: &str) -> u64 {
-    sum_of(&fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default(), prefix)
-}
-
-fn sum_of(text: &str, prefix: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
     let kib = |line: &str| line.split_ascii_whitespace().nth(1)?.parse::<u64>().ok();
     text.lines().filter(|line| line.starts_with(prefix)).filter_map(kib).sum()
 }
