@@ -1,5 +1,5 @@
-//! Network namespaces of slots. Making one and taking it apart costs the kernel more than all else of a slot, and so
-//! one whose slot is gone is used again: only where a program can have no socket but local ones, and only when none is
+//! Network namespaces of slots. Making one and taking it apart is a large part of what a slot costs the kernel, and
+//! so one whose slot is gone is used again: only where a program can have no socket but local ones, and only when none is
 //! left in it. It has no interface that is up, and nobody who was in it had a right over it: there is nothing else that
 //! could stay.
 
