@@ -23,12 +23,14 @@ use std::sync::Arc;
 fn main() -> ExitCode {
     // Beyond the caller's limit of file sizes, which what a program wrote may reach, a write is to fail and not to end us.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
-    let cli = match Cli::try_parse_from(run::command_line()) {
+    let words = run::command_line();
+    let early = run::Early::begin(&words);
+    let cli = match Cli::try_parse_from(words) {
         Ok(cli) => cli,
         Err(error) => return run::wrong_usage(&error),
     };
     match cli.command {
-        Command::Run(options) => run::main(*options),
+        Command::Run(options) => run::main(*options, early),
         Command::Safeexec { args } => safeexec::main(args),
         Command::Doctor(options) => doctor::main(&options),
         Command::Policy(command) => policy::main(&command),

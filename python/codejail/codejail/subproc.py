@@ -9,6 +9,9 @@ import os
 import resource
 import signal
 import stat
+import subprocess
+import threading
+import time
 import typing
 
 from wardian import _process, _run
@@ -28,6 +31,8 @@ LEVEL_VARIABLE = "CODEJAIL_LEVEL"
 #: As good as no limit.
 _NO_TIME = 7 * 24 * 3600
 _NO_NUMBER = 1024
+_PAGE = resource.getpagesize()
+_TOO_LONG = "Killing process %r (group %r), ran too long: %.1fs"
 #: A directory with more files than this is shown, and not copied.
 _MOST_COPIES = 200
 _DEFAULTS = {"MEMORY": 512 << 20, "DISK": 64 << 20, "FILES": 200, "OUTPUT": 16 << 20}
@@ -65,6 +70,30 @@ def set_process_limits(rlimits: Rlimits) -> None:
     os.setsid()
     for limit, value in rlimits:
         resource.setrlimit(limit, value)
+
+
+class ProcessKillerThread(threading.Thread):
+    """Kills a process of the caller's own, with its group, when it is still there after ``limit`` seconds.
+
+    Sandboxes do not need it: wardian ends them.
+    """
+
+    def __init__(self, subproc: typing.Any, limit: float) -> None:
+        super().__init__()
+        self.subproc = subproc
+        self.limit = limit
+
+    def run(self) -> None:
+        start = time.monotonic()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.subproc.wait(timeout=self.limit)
+            return
+        pid = self.subproc.pid
+        # Between the look and the kill it may have ended.
+        with contextlib.suppress(ProcessLookupError):
+            group = os.getpgid(pid)
+            log.warning(_TOO_LONG, pid, group, time.monotonic() - start)
+            os.killpg(group, signal.SIGKILL)
 
 
 def run_jailed(
@@ -142,12 +171,24 @@ def _log_start(slug: typing.Optional[str], cwd: str, pid: int) -> None:
 
 def _jailed(report: Report, slug: typing.Optional[str], pid: int) -> Jailed:
     if report.reason == "wall_time":
-        log.warning("Killing process %r (group %r), ran too long: %.1fs", pid, pid, report.usage.wall_us / 1e6)
+        log.warning(_TOO_LONG, pid, pid, report.usage.wall_us / 1e6)
     elif report.verdict not in ("ok", "nonzero_exit", "signaled"):
         log.warning("Jailed code %s was ended: %s", slug, report.message)
-    return Jailed(
-        status_of(report), bytes_of(report.stdout), bytes_of(report.stderr), report.result, report.result_missing
-    )
+    status = status_of(report)
+    stderr = bytes_of(report.stderr)
+    if status:
+        stderr += _quota(report)
+    return Jailed(status, bytes_of(report.stdout), stderr, report.result, report.result_missing)
+
+
+def _quota(report: Report) -> bytes:
+    """Says that the jail was full, where it was: the program heard ``No space left on device`` only."""
+    used, limits = report.usage, report.limits
+    full = (used.disk_inodes or 0) >= limits.disk_inodes or (used.disk_bytes or 0) + _PAGE > limits.disk_bytes
+    if not full:
+        return b""
+    text = f"IOError: a jail holds {limits.disk_inodes} files and {limits.disk_bytes} bytes (limits FILES and DISK)\n"
+    return text.encode()
 
 
 def status_of(report: Report) -> int:

@@ -1,6 +1,7 @@
 //! `wardian run`: from options to an exit code.
 
 mod connections;
+mod early;
 mod nsjail;
 mod options;
 mod report_file;
@@ -12,6 +13,7 @@ mod words;
 use crate::cli::RunOptions;
 use crate::{cap, exit_code, say};
 pub(crate) use connections::cancel_on_signals;
+pub(crate) use early::Early;
 use report_file::ReportFile;
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
@@ -19,9 +21,8 @@ use terminal::RawMode;
 pub(crate) use usage::wrong_usage;
 use wardian::host::Host;
 use wardian::plan::{Plan, PlanError};
-use wardian::policy::Level;
 use wardian::report::{Reason, Report, Verdict};
-use wardian::sandbox::{self, HeadStart, SandboxError, Streams};
+use wardian::sandbox::{self, SandboxError, Streams};
 pub(crate) use words::command_line;
 
 /// An error of ours: what, and what to do about it.
@@ -55,7 +56,7 @@ impl Failure {
 }
 
 /// Runs, reports, exits.
-pub(crate) fn main(options: RunOptions) -> ExitCode {
+pub(crate) fn main(options: RunOptions, early: Option<Early>) -> ExitCode {
     if let Some(config) = &options.nsjail_config {
         return nsjail::main(&options, config);
     }
@@ -63,7 +64,7 @@ pub(crate) fn main(options: RunOptions) -> ExitCode {
         Ok(file) => file,
         Err(failure) => return fail(&failure, None, options.json),
     };
-    match run(&options) {
+    match run(&options, early) {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(report)) => {
             tell(&report, &options);
@@ -74,15 +75,18 @@ pub(crate) fn main(options: RunOptions) -> ExitCode {
     }
 }
 
-fn run(options: &RunOptions) -> Result<Option<Report>, Failure> {
+fn run(options: &RunOptions, early: Option<Early>) -> Result<Option<Report>, Failure> {
     if options.warm
         && let Some(report) = warm::run(options)?
     {
         return Ok(Some(report));
     }
-    let host = Host::detect_with(cap::from_environment().map_err(|error| Failure::new(error, None))?);
-    let needs_namespaces = !options.explain_plan && options.level != Some(Level::Landlock);
-    let head_start = needs_namespaces.then(|| HeadStart::begin(&host));
+    let (host, head_start) = match early {
+        Some(Early { host, head_start }) => (host, Some(head_start)),
+        None => {
+            (Host::detect_with(cap::from_environment().map_err(|error| Failure::new(error, None))?), None)
+        }
+    };
     let prepared = options::prepare(options)?;
     let plan = Plan::build(prepared.request, &host).map_err(|error| Failure::of_plan(&error))?;
     if options.explain_plan {

@@ -5,7 +5,7 @@ use super::root::Root;
 use super::steps::c_string;
 use super::{Places, PlanError, Request};
 use crate::host::{Host, Privilege};
-use crate::policy::{ExecMode, Level, Policy, Scratch};
+use crate::policy::{Duration, ExecMode, Level, Policy, Scratch};
 use crate::seccomp::{Arch, Exec, Profile, Refusal};
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -143,6 +143,18 @@ fn rlimits(policy: &Policy, host: &Host) -> Vec<Rlimit> {
         }
     }
     all
+}
+
+/// A process limit of CPU time that we were started under, and that is less than the whole tree's, is the policy's:
+/// what it ends is told as such.
+pub(super) fn inherit_cpu_time(policy: &mut Policy) {
+    let inherited = match wardian_sys::process::get_rlimit(RLIMIT_CPU) {
+        Ok((_, hard)) if hard != u64::MAX => Duration::from_secs(hard),
+        _ => return,
+    };
+    if inherited <= policy.rlimits.cpu_time.unwrap_or(policy.limits.cpu_time) {
+        policy.rlimits.cpu_time = Some(inherited);
+    }
 }
 
 /// Whether files have a size limit: without scratch space only if the policy names one.

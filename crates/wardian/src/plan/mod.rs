@@ -158,6 +158,7 @@ impl Plan {
         let accepted = std::time::Instant::now();
         policy::check(&request.policy, "policy")?;
         require::require(&mut request.policy, host)?;
+        guest::inherit_cpu_time(&mut request.policy);
         let in_place = match request.policy.level {
             Level::Namespaces => None,
             Level::Landlock => {

@@ -26,8 +26,8 @@ pub(super) fn sentence(ending: &Ending, limits: &EffectiveLimits, usage: &Usage,
             Duration::from_micros(limits.wall_us)
         ),
         Reason::CpuTime if ending.signal.is_some() => format!(
-            "The program was ended by SIGKILL after {} ms of CPU time; one process may use {}, and `rlimits.cpu_time` in a \
-             policy file allows more.",
+            "The program was ended by SIGKILL after {} ms of CPU time; one process may use {}, by `rlimits.cpu_time` in the \
+             policy file or by the `ulimit -t` that wardian was started under.",
             cpu_time_used(usage) / 1000,
             plan.policy.rlimits.cpu_time.unwrap_or(plan.policy.limits.cpu_time)
         ),

@@ -14,6 +14,7 @@ use crate::files::Input;
 use crate::limits::cgroup::Cgroup;
 use crate::plan::{BOX, Plan};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::RecvFlags;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use std::collections::BTreeSet;
 use std::io;
@@ -163,8 +164,8 @@ impl ReadySlot {
         &self.lease.zygote.plan.run
     }
 
-    /// Sets the limits, brings the inputs in and hands the program over; an error says that it has not begun, and never
-    /// will.
+    /// Sets the limits, brings the inputs in, hands the program over and sees it begin; an error says that it has not
+    /// begun, and never will.
     pub(crate) fn arm(
         mut self,
         plan: &Plan,
@@ -179,6 +180,7 @@ impl ReadySlot {
         }
         let prepared = Instant::now();
         self.send(program)?;
+        self.wait_until_begun()?;
         Ok(Armed { slot: self, prepared })
     }
 
@@ -249,9 +251,19 @@ impl ReadySlot {
         bytes.extend_from_slice(&body);
         bytes.chunks(PACKET).try_for_each(|packet| write(&self.channel, packet, "send the program in"))
     }
+
+    /// The guest closes its channel when it begins. The kernel does that for one that has ended before, and says so if
+    /// it had not read everything (unix(7) `ECONNRESET`).
+    fn wait_until_begun(&self) -> Result<(), SandboxError> {
+        let deadline = Instant::now() + MAKE_LIMIT;
+        while !ready([&self.channel].into_iter(), deadline)?.contains(&true) {}
+        rustix::net::recv(&self.channel, &mut [0u8; 1], RecvFlags::empty())
+            .map(drop)
+            .map_err(SandboxError::at("see the program begin"))
+    }
 }
 
-/// A slot whose program has been handed over.
+/// A slot whose program has begun.
 pub(crate) struct Armed {
     slot: ReadySlot,
     prepared: Instant,

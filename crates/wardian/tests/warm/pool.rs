@@ -295,20 +295,68 @@ fn a_killed_supervisor_leaves_nothing() {
     }
 }
 
-/// Not a test by itself: every process of its kind below it is its own.
+/// The zygote of a pool that is at rest, then its ready sandboxes; no other test may have some in this process.
+fn zygote_and_ready(pool: &Pool) -> (u32, Vec<u32>) {
+    // One that is made meanwhile would not be among them.
+    while pool.levels().ready == 0 {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    let is_interpreter = |pid: &u32| {
+        std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("-m\0wardian"))
+    };
+    let mut found: Vec<u32> = below(std::process::id()).into_iter().filter(is_interpreter).collect();
+    // The zygote is the first of them; its children look the same.
+    found.sort_unstable();
+    (found.remove(0), found)
+}
+
+fn signal(name: &str, pid: u32) {
+    assert!(std::process::Command::new("kill").args([name, &pid.to_string()]).status().unwrap().success());
+}
+
+/// Starts a test that needs a process of its own.
+fn in_a_process(name: &str) {
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--ignored", "--nocapture"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+#[ignore = "started by another test"]
+fn end_a_sandbox_before_its_program() {
+    let pool = pool(&preset("python"), 1, 1);
+    let (_, ready) = zygote_and_ready(&pool);
+    let [guest] = ready[..] else { panic!("{ready:?}") };
+    // It cannot begin, and ends before it does.
+    signal("-STOP", guest);
+    std::thread::scope(|scope| {
+        let job = scope.spawn(|| code("print(1)").warm(&pool).stdout.text);
+        while pool.levels().ready > 0 {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        assert!(!job.is_finished());
+        signal("-KILL", guest);
+        assert_eq!(job.join().unwrap(), "1\n");
+    });
+}
+
+#[test]
+fn a_run_that_had_not_begun_takes_another_sandbox() {
+    in_a_process("pool::end_a_sandbox_before_its_program");
+}
+
 #[test]
 #[ignore = "started by another test"]
 fn replace_a_zygote() {
     let pool = pool(&preset("python"), 1, 1);
     assert_eq!(code("print(1)").warm(&pool).stdout.text, "1\n");
     let generation = pool.levels().generation;
-    let is_zygote = |pid: &u32| {
-        std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("-m\0wardian"))
-    };
-    // The zygote is the first of them; its children look the same.
-    let old: Vec<u32> = below(std::process::id()).into_iter().filter(is_zygote).collect();
-    let zygote = old.iter().min().unwrap();
-    assert!(std::process::Command::new("kill").args(["-9", &zygote.to_string()]).status().unwrap().success());
+    let (zygote, ready) = zygote_and_ready(&pool);
+    let old = [&[zygote][..], &ready].concat();
+    signal("-KILL", zygote);
     let gone = |pid: &u32| !Path::new(&format!("/proc/{pid}")).exists();
     while !old.iter().all(gone) {
         std::thread::sleep(std::time::Duration::from_millis(1));
@@ -324,11 +372,7 @@ fn replace_a_zygote() {
 
 #[test]
 fn a_zygote_that_dies_is_replaced() {
-    let status = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "pool::replace_a_zygote", "--ignored"])
-        .stdout(std::process::Stdio::null())
-        .status();
-    assert!(status.unwrap().success());
+    in_a_process("pool::replace_a_zygote");
 }
 
 #[test]
