@@ -76,7 +76,8 @@ def ask(worker):
 
 
 def measure(rounds, pause, binary):
-    with tempfile.TemporaryDirectory(prefix="wardian-bench-") as directory:
+    # Not below /tmp, which is each program's own: an interpreter there cannot be warm.
+    with tempfile.TemporaryDirectory(prefix="wardian-bench-", dir="/var/tmp") as directory:
         # Its sandbox user reads the interpreter.
         os.chmod(directory, 0o755)
         python = f"{directory}/venv/bin/python"

@@ -176,7 +176,7 @@ def harness_source() -> bytes:
 def ready_source() -> str:
     """The program that is loaded ahead."""
     told = {"mode": "exec", "code": "y = x + 1", "name": "<string>", "globals": ["d", ["x", 1]], "size": 1000}
-    return f"{harness_source().decode()}\nrehearse({json.dumps(told).encode()!r})\n"
+    return f"{harness_source().decode()}\ndef wardian_rehearse():\n    rehearse({json.dumps(told).encode()!r})\n"
 
 
 @functools.lru_cache(maxsize=None)

@@ -7,8 +7,11 @@ import concurrent.futures
 import contextlib
 import http.client
 import json
+import os
+import select
 import socket
 import threading
+import time
 import typing
 import urllib.parse
 
@@ -17,6 +20,9 @@ from .report import loads
 
 #: An answer is a report: two streams and the files, which the server bounds; more is no answer of ours.
 MOST_BYTES = 256 << 20
+#: Connections that are kept for the next requests, and for how long: a server ends idle ones after some seconds.
+_MOST_IDLE = 16
+_IDLE_SECONDS = 2.0
 Result = typing.TypeVar("Result")
 
 
@@ -34,6 +40,11 @@ class Call:
             if self._ended:
                 raise ServerError("the request was cancelled")
             self._connection = connection
+
+    def finish(self) -> None:
+        """Has its answer: its connection is another's from here on."""
+        with self._lock:
+            self._connection = None
 
     def end(self) -> None:
         """Goes away, or does not even begin."""
@@ -64,7 +75,7 @@ async def in_thread(
 class Transport:
     """The way to a server at ``http://``, ``https://`` or ``unix:/path``.
 
-    Every request makes its own connection: any number of threads use it at once.
+    Every request has a connection for itself: any number of threads use it at once.
     """
 
     def __init__(self, url: str, token: typing.Optional[str], timeout: typing.Optional[float]) -> None:
@@ -77,6 +88,7 @@ class Transport:
         if self._token:
             header("token", self._token)
         self._timeout = timeout
+        self._idle = _Idle()
 
     def request(
         self,
@@ -87,22 +99,29 @@ class Transport:
         call: typing.Optional[Call] = None,
     ) -> typing.Tuple[int, bytes]:
         """Status and body of the answer."""
-        connection = self.connect()
+        connection: typing.Optional[_Connection] = self._idle.take() or self.connect()
         try:
             if call is not None:
-                connection.connect()
+                if connection.sock is None:
+                    connection.connect()
                 call.begin(connection)
             response = self.send(connection, method, path, body, headers)
             text = response.read(MOST_BYTES + 1)
             if len(text) > MOST_BYTES:
                 raise ServerError(f"the server's answer has more than {MOST_BYTES} bytes", status=response.status)
+            if call is not None:
+                call.finish()
+            if connection.sock is not None and response.isclosed():
+                self._idle.put(connection)
+                connection = None
             return response.status, text
         except socket.timeout as error:
             raise self.silent() from error
         except (OSError, http.client.HTTPException) as error:
             raise ServerError(f"cannot reach the server: {error or type(error).__name__}") from error
         finally:
-            connection.close()
+            if connection is not None:
+                connection.close()
 
     def silent(self) -> ServerError:
         """The server has said nothing for as long as it may."""
@@ -110,7 +129,7 @@ class Transport:
 
     def send(
         self,
-        connection: http.client.HTTPConnection,
+        connection: _Connection,
         method: str,
         path: str,
         body: typing.Optional[typing.Mapping[str, typing.Any]],
@@ -120,21 +139,21 @@ class Transport:
         sent = {"Accept": "application/json", **headers}
         if self._token:
             sent["Authorization"] = f"Bearer {self._token}"
-        content = None
+        connection.body = b"" if body is None else json.dumps(body).encode("ascii")
         if body is not None:
-            content = json.dumps(body).encode("ascii")
             sent["Content-Type"] = "application/json"
+            sent["Content-Length"] = str(len(connection.body))
         # A server that refuses a body may answer, and close, before it has taken all of it.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            connection.request(method, self._prefix + path, body=content, headers=sent)
+            connection.request(method, self._prefix + path, headers=sent)
         return connection.getresponse()
 
-    def connect(self) -> http.client.HTTPConnection:
+    def connect(self) -> _Connection:
         """A connection that is made when it is first used."""
         parts = self._parts
         if parts.scheme == "unix":
             return _UnixConnection(parts.path, self._timeout)
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        kind = _SecureConnection if parts.scheme == "https" else _Connection
         port = parts.port or (443 if parts.scheme == "https" else 8060 if parts.scheme == "http" else None)
         return kind(parts.hostname or "", port, timeout=self._timeout)
 
@@ -156,7 +175,20 @@ def header(name: str, value: str) -> str:
     return value
 
 
-class _UnixConnection(http.client.HTTPConnection):
+class _Connection(http.client.HTTPConnection):
+    """Sends the head of a request together with its body: a server then reads once."""
+
+    body = b""
+
+    def send(self, data: typing.Any) -> None:
+        super().send(data + self.body)
+
+
+class _SecureConnection(_Connection, http.client.HTTPSConnection):
+    pass
+
+
+class _UnixConnection(_Connection):
     def __init__(self, path: str, timeout: typing.Optional[float]) -> None:
         super().__init__("localhost", timeout=timeout)
         self._path = path
@@ -165,6 +197,41 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
+
+
+class _Idle:
+    """Connections that have had their answer and wait for the next request."""
+
+    def __init__(self) -> None:
+        self._waiting: typing.List[typing.Tuple[float, int, _Connection]] = []
+
+    def put(self, connection: _Connection) -> None:
+        if len(self._waiting) < _MOST_IDLE:
+            self._waiting.append((time.monotonic(), os.getpid(), connection))
+        else:
+            connection.close()
+
+    def __del__(self) -> None:
+        for _, _, connection in self._waiting:
+            connection.close()
+
+    def take(self) -> typing.Optional[_Connection]:
+        """One that the server has not ended, and no fork of our process has a copy of."""
+        while True:
+            try:
+                since, owner, connection = self._waiting.pop()
+            except IndexError:
+                return None
+            if owner == os.getpid() and time.monotonic() - since < _IDLE_SECONDS and not _is_readable(connection.sock):
+                return connection
+            connection.close()
+
+
+def _is_readable(sock: socket.socket) -> bool:
+    """Whether something has come, which between two requests is the end."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def problem(status: int, text: bytes) -> ServerError:

@@ -14,6 +14,7 @@ mod run;
 mod safeexec;
 mod say;
 mod serve;
+mod stack;
 
 use clap::Parser;
 use cli::{Cli, Command};
@@ -23,6 +24,10 @@ use std::sync::Arc;
 fn main() -> ExitCode {
     // Beyond the caller's limit of file sizes, which what a program wrote may reach, a write is to fail and not to end us.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
+    if let Err(failure) = stack::raise() {
+        say::error(&failure.text, failure.hint.as_deref());
+        return ExitCode::from(say::FAILURE);
+    }
     let words = run::command_line();
     let early = run::Early::begin(&words);
     let cli = match Cli::try_parse_from(words) {

@@ -369,3 +369,26 @@ fn features_that_are_taken_away_are_named_when_required() {
         place.refused(command, words);
     }
 }
+
+#[test]
+fn a_small_stack_is_made_larger_or_is_an_error() {
+    let place = Place::new();
+    let under = |ulimit: &str| {
+        let words = format!("ulimit {ulimit} 64 && exec \"$0\" run ok.py");
+        Command::new("/bin/sh")
+            .args(["-c", &words])
+            .arg(binary())
+            .current_dir(place.path(""))
+            .output()
+            .unwrap()
+    };
+    let said = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    let raised = under("-Ss");
+    assert_eq!(raised.stdout, b"it ran\n", "{}", said(&raised));
+    let fixed = under("-s");
+    // Who may raise the hard limit, too (CAP_SYS_RESOURCE), runs.
+    if fixed.stdout != b"it ran\n" {
+        assert_eq!(fixed.status.code(), Some(125));
+        assert!(said(&fixed).contains("ulimit -s"), "{}", said(&fixed));
+    }
+}

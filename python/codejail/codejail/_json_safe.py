@@ -1,5 +1,6 @@
 """What of a dictionary goes through JSON. Its source also runs in the jail, where other Pythons are: no annotations."""
 
+import io
 import json
 
 
@@ -28,3 +29,10 @@ def json_safe(d):  # type: ignore[no-untyped-def]
             continue
         safe[key] = value
     return json.loads(json.dumps(safe))
+
+
+def wardian_rehearse():  # type: ignore[no-untyped-def]
+    """What every program of a jail touches, called in each that is made ready."""
+    order = json.load(io.StringIO('{"code": "y = x + 1", "globals_dict": {"x": 1}, "python_path": []}'))
+    exec(order["code"], order["globals_dict"])
+    json.dumps(json.dumps(json_safe(order["globals_dict"]))).encode("ascii")  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Runs in the jail, after the source of ``_json_safe`` and in one program with it; trusted by nobody.
+"""Runs in the jail, after ``JSON_SAFE``, the source of ``_json_safe``; trusted by nobody.
 
 Standard input is a JSON object with ``code``, ``globals_dict`` and perhaps ``python_path``. The globals that the code
 leaves behind go out on descriptor 3, as JSON in a JSON string: nothing that the code prints gets in their way.
@@ -10,8 +10,13 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._json_safe import json_safe
+    JSON_SAFE = ""
 
+# A jail that was ready has loaded it already.
+helper = sys.modules.get("_json_safe")
+if helper is None:
+    helper = type(sys)("_json_safe")
+    exec(JSON_SAFE, helper.__dict__)
 own_pid = os.getpid()
 
 
@@ -37,7 +42,7 @@ except SystemExit as error:
 
 if os.getpid() != own_pid:
     os._exit(0)
-left = json.dumps(json.dumps(json_safe(g_dict))).encode("ascii")  # type: ignore[no-untyped-call]
+left = json.dumps(json.dumps(helper.json_safe(g_dict))).encode("ascii")
 while left:
     left = left[os.write(3, left) :]
 # The end is quicker where the streams are what they were; nobody reads what is printed from here on.

@@ -11,6 +11,8 @@ from wardian._ready import Ready
 from wardian._run import Job
 from wardian.report import Report
 
+from . import _json_safe
+
 #: Each set of limits has sandboxes of its own; who has more sets than this has the rest run cold.
 _MOST_SETS = 4
 #: How ``jail_code`` starts Python.
@@ -55,8 +57,14 @@ def _kept(python: str, policy: typing.Mapping[str, typing.Any], ready: int) -> t
         if key not in _sets and len(_sets) < _MOST_SETS:
             variables = {"PYTHONDONTWRITEBYTECODE": "1", **policy["environment"]["set"]}
             options: Options = {"python": python, "policy": {**policy, "environment": {"set": variables}}}
-            _sets[key] = Ready(options, (), ready)
+            _sets[key] = Ready(options, _preload(), ready)
         return _sets.get(key)
+
+
+def _preload() -> typing.List[str]:
+    """What ``safe_exec`` has run in a jail, where it is a file."""
+    path = _json_safe.__file__
+    return [path] if os.path.isfile(path) else []
 
 
 def contents_of(paths: typing.Mapping[str, str]) -> typing.Optional[typing.Dict[str, bytes]]:

@@ -104,8 +104,8 @@ def safe_exec(
 @functools.lru_cache(maxsize=None)
 def _jailed_code() -> str:
     """What runs in the jail."""
-    parts = [pkgutil.get_data(__package__, name) for name in ("_json_safe.py", "_program.py")]
-    return "\n".join((part or b"").decode() for part in parts)
+    helper, program = ((pkgutil.get_data(__package__, name) or b"").decode() for name in ("_json_safe.py", "_program.py"))
+    return f"JSON_SAFE = {helper!r}\n{program}"
 
 
 def json_safe(d: typing.Any) -> typing.Any:

@@ -5,6 +5,7 @@ use super::head_start::{self, Begun, HeadStart, packet_pair};
 use super::ids::{self, IdLease};
 use super::outcome::Facts;
 use super::private::Private;
+use super::remains::Remains;
 use super::slot::GuestLease;
 use super::streams::{self, Taker, guest_pipe};
 use super::supervise::{Parts, Supervision};
@@ -46,11 +47,11 @@ impl Running {
     /// # Errors
     /// Only failures of ours or of the host.
     pub fn wait(self) -> Result<Report, SandboxError> {
-        self.wait_but_keep_cgroup().map(|(report, _)| report)
+        self.wait_for_processes().map(|(report, _)| report)
     }
 
-    /// Like [`wait`](Running::wait), but what was its cgroup, in which nothing is left, goes when the caller drops it.
-    pub(crate) fn wait_but_keep_cgroup(self) -> Result<(Report, Option<Cgroup>), SandboxError> {
+    /// Like [`wait`](Running::wait), but what there is without any process goes when the caller drops it.
+    pub(crate) fn wait_for_processes(self) -> Result<(Report, Remains), SandboxError> {
         self.supervision.until_gone()
     }
 }
@@ -154,6 +155,7 @@ fn launch_connected(
     let supervision = Supervision::new(Parts {
         held,
         init,
+        mounts: None,
         control,
         channel: Some(channel),
         guest: None,

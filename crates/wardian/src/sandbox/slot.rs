@@ -7,9 +7,10 @@ use super::head_start::{self, packet_pair};
 use super::launch::{self, Held, Running};
 use super::live::{Live, pid_of};
 use super::outcome::Facts;
+use super::remains::Mounts;
 use super::streams::{Ends, Feeder, Taker, guest_pipe};
 use super::supervise::{Parts, Supervision, receive};
-use super::zygote::{GuestId, Zygote, ready, write};
+use super::zygote::{GuestId, Zygote, hear, ready, write};
 use crate::files::Input;
 use crate::limits::cgroup::Cgroup;
 use crate::plan::{BOX, Plan};
@@ -32,6 +33,7 @@ const PACKET: usize = 32 << 10;
 /// A slot that waits for its program.
 pub(crate) struct ReadySlot {
     init: Live,
+    mounts: Option<Mounts>,
     control: OwnedFd,
     channel: OwnedFd,
     /// The guest's pid, and what keeps that number its own.
@@ -124,17 +126,25 @@ impl ReadySlot {
         let mut fds = vec![init.pidfd(), inits_control.as_fd(), guests_channel.as_fd()];
         let errors = plan.policy.stderr.of(&stdout, &stderr);
         fds.extend([&stdin, &stdout, errors, &result].map(|pipe| pipe.guests.as_fd()));
+        let errors = &errors.ours;
         fds.extend(cgroup.iter().flat_map(|cgroup| cgroup.join_files()).map(AsFd::as_fd));
         fds.extend(v2.iter().map(AsFd::as_fd));
         pass(&zygote.orders, &Message::Fork.encode(), &fds)?;
         drop(fds);
         drop((inits_control, guests_channel, v2));
         making.init = Some(init);
-        making.until(|making| making.ready && making.guest.is_some())?;
+        let made = making.until(|making| making.ready && making.guest.is_some());
+        made.map_err(|error| match error {
+            SandboxError::Zygote { reason } if reason.is_empty() => {
+                SandboxError::Zygote { reason: last_words(errors) }
+            }
+            other => other,
+        })?;
         let Making { init, guest, scratch, listener, .. } = making;
         let (Some(init), Some(guest)) = (init, guest) else { return Err(broken()) };
         let accounting = Accounting::of_slot(cgroup, plan);
         Ok(ReadySlot {
+            mounts: Mounts::of(init.pid()),
             init,
             control,
             channel,
@@ -292,6 +302,7 @@ impl Armed {
                 private: None,
             },
             init: slot.init,
+            mounts: slot.mounts,
             control: slot.control,
             channel: None,
             guest: Some(pidfd),
@@ -354,6 +365,13 @@ impl Making<'_> {
         }
         Ok(())
     }
+}
+
+/// What a guest that could not become ready has said, in the end.
+fn last_words(stderr: &OwnedFd) -> String {
+    let mut words = Vec::new();
+    hear(stderr, &mut words);
+    String::from_utf8_lossy(&words).trim_end().lines().next_back().unwrap_or_default().to_owned()
 }
 
 fn broken() -> SandboxError {

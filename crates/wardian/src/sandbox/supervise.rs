@@ -9,9 +9,9 @@ use super::live::Live;
 use super::outcome::{self, Facts, Killed};
 use super::pass;
 use super::private::Private;
+use super::remains::{Mounts, Remains};
 use super::streams::{Ends, Taker};
 use super::terminal::Resizer;
-use crate::limits::cgroup::Cgroup;
 use crate::plan::Plan;
 use crate::report::Report;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -35,6 +35,8 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 pub(super) struct Supervision {
     held: Held,
     init: Live,
+    /// Of a slot.
+    mounts: Option<Mounts>,
     control: OwnedFd,
     /// Whether init may still say something: a closed socket is always ready, and waiting for it would spin
     /// beside an init that is ending.
@@ -55,6 +57,7 @@ pub(super) struct Supervision {
 pub(super) struct Parts {
     pub(super) held: Held,
     pub(super) init: Live,
+    pub(super) mounts: Option<Mounts>,
     pub(super) control: OwnedFd,
     /// None if the program has begun.
     pub(super) channel: Option<OwnedFd>,
@@ -89,11 +92,13 @@ enum Role {
 
 impl Supervision {
     pub(super) fn new(parts: Parts) -> Supervision {
-        let Parts { held, init, control, channel, guest, streams, result, cancel, accounting, facts } = parts;
+        let Parts { held, init, mounts, control, channel, guest, streams, result, cancel, accounting, facts } =
+            parts;
         let denials = Denials::new(held.plan.guest.profile.clone());
         Supervision {
             held,
             init,
+            mounts,
             control,
             control_is_open: true,
             channel,
@@ -129,8 +134,8 @@ impl Supervision {
         self.init.pid().cast_unsigned()
     }
 
-    /// Watches, kills when a limit says so, and reports when everything inside is gone; its cgroup is left.
-    pub(super) fn until_gone(mut self) -> Result<(Report, Option<Cgroup>), SandboxError> {
+    /// Watches, kills when a limit says so, and reports when every process inside is gone.
+    pub(super) fn until_gone(mut self) -> Result<(Report, Remains), SandboxError> {
         if let Some(private) = &self.held.private {
             self.facts.scratch =
                 Some(private.work().map_err(SandboxError::at("keep its private directory"))?);
@@ -167,7 +172,7 @@ impl Supervision {
             outcome::Taken { stdout: self.streams.stdout, stderr: self.streams.stderr, result: self.result },
             denials,
         )?;
-        Ok((report, self.accounting.cgroup.take()))
+        Ok((report, Remains::new(self.mounts, self.accounting.cgroup.take())))
     }
 
     fn streams_are_done(&self) -> bool {

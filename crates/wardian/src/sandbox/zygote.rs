@@ -205,7 +205,8 @@ pub(super) fn ready<'a>(
     }
 }
 
-fn hear(stderr: &OwnedFd, words: &mut Vec<u8>) {
+/// Reads what there is, without waiting.
+pub(super) fn hear(stderr: &OwnedFd, words: &mut Vec<u8>) {
     let mut chunk = [0u8; 1024];
     while let Ok(read @ 1..) = rustix::io::read(stderr, &mut chunk) {
         let room = MOST_WORDS.saturating_sub(words.len());

@@ -39,6 +39,16 @@ rehearse(Rehearsal(0))
 """
 
 
+def rehearse_numpy():
+    numpy = sys.modules["numpy"]
+    square = numpy.arange(16.0).reshape(4, 4)
+    (square * square + square[1:, :2].sum()).mean()
+    str(numpy.array([1, 2, 3]))
+
+
+REHEARSALS = {"numpy": rehearse_numpy}
+
+
 def strings(frame):
     """A frame is a count, then as many byte strings, each after its length."""
     found, at = [], 4
@@ -57,6 +67,7 @@ def is_done(thing):
 class Harness:
     def __init__(self, os):
         self.os = os
+        self.rehearsals = []
 
     def refuse(self, reason):
         self.os.write(2, reason.encode("utf-8", "backslashreplace"))
@@ -80,6 +91,8 @@ class Harness:
                 raise
 
     def load_native(self):
+        import functools
+
         try:
             import ctypes
         except ImportError as error:
@@ -94,6 +107,9 @@ class Harness:
         self.fflush = libc.fflush
         self.fflush.argtypes = [ctypes.c_void_p]
         self.stdin = ctypes.c_void_p.in_dll(libc, "stdin")
+        # Memory that imports have freed would be copied and unmapped with every child.
+        trim = getattr(libc, "malloc_trim", None)
+        self.trim = functools.partial(trim, 0) if trim else lambda: 0
 
         self.ended_well = False
 
@@ -113,8 +129,6 @@ class Harness:
         self.flags_at = ctypes.addressof(self.flags)
         api.PyThreadState_Get.restype = pointer
         self.state = (ctypes.c_int * 48).from_address(api.PyThreadState_Get())
-        import functools
-
         self.partial = functools.partial
 
     def find_depth(self):
@@ -144,6 +158,7 @@ class Harness:
         for name in names:
             try:
                 self.load_file(name) if name.endswith(".py") else __import__(name)
+                self.note_rehearsal(name)
             except BaseException as error:
                 import traceback
 
@@ -154,6 +169,18 @@ class Harness:
         """A file of the host, as the module of its name; it lies beside the harness."""
         find = sys.modules["_frozen_importlib_external"].spec_from_file_location
         sys.modules["_frozen_importlib"]._load(find(name[:-3], f"{DIRECTORY}/{name}"))
+
+    def note_rehearsal(self, name):
+        """A file may say what its programs will touch. The first times are here: failures are told, and Python rewrites
+        code that has run some times."""
+        if name.endswith(".py"):
+            rehearsal = getattr(sys.modules[name[:-3]], "wardian_rehearse", None)
+        else:
+            rehearsal = REHEARSALS.get(name)
+        if rehearsal:
+            for _ in range(20):
+                rehearsal()
+            self.rehearsals.append(rehearsal)
 
     def check(self):
         """A child gets what the zygote has: it must be nothing that runs, and nothing that children would share."""
@@ -207,8 +234,10 @@ class Harness:
     def may_leave_at_once(self, kept, gc, ref):
         """Whether nothing is left to happen: the program has ended well, its threads and callbacks are done, its
         output is out, nothing that it made has a finaliser, and no C library but ours was loaded by hand."""
+        if not self.ended_well:
+            return False
         out, err = self.streams
-        if not self.ended_well or sys.stdout is not out or sys.stderr is not err:
+        if sys.stdout is not out or sys.stderr is not err:
             return False
         libraries = sys.modules.get("ctypes")
         if libraries is not kept.get("ctypes"):
@@ -262,6 +291,7 @@ class Harness:
             self.keep_modules(atexit, gc, _weakref.ref)
         gc.collect()
         gc.freeze()
+        self.trim()
         native.wardian_ready(0)
         while True:
             error = native.wardian_next(0)
@@ -341,6 +371,12 @@ class Harness:
     def rehearse(self):
         """Touches what every program touches, ahead of time."""
         exec(compile(REHEARSAL, "<rehearsal>", "exec"), {"__name__": "rehearsal"})
+        self.os.path.realpath("/box/program.py")
+        nothing = b"/dev/null"
+        self.run_file(self.fopen(nothing, b"rb"), nothing, 1, None)
+        self.ended_well = False
+        for rehearsal in self.rehearsals:
+            rehearsal()
 
     def begin(self, mode, target, args, environment):
         """Makes everything what it would be at the start; answers what runs the program."""

@@ -6,12 +6,11 @@
 use super::preload::Loads;
 use super::{Job, JobLimits, Preload, WarmError};
 use crate::host::Host;
-use crate::limits::cgroup::Cgroup;
 use crate::plan::WarmPlan;
 use crate::policy::Policy;
 use crate::python;
 use crate::report::Report;
-use crate::sandbox::{Cancel, Connections, ReadySlot, SandboxError, Zygote};
+use crate::sandbox::{Cancel, Connections, ReadySlot, Remains, SandboxError, Zygote};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -29,6 +28,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_
 const MOST_MAKERS: usize = 4;
 /// Most sandboxes of a pool.
 const MOST: usize = MOST_SLOTS - MOST_MAKERS - 1;
+/// Of so many runs at most something may remain for a while.
+const MOST_REMAINS: usize = 8;
 /// How often a job takes another sandbox when the one it has ended before it began.
 const ATTEMPTS: usize = 3;
 
@@ -117,8 +118,8 @@ struct State {
     making: usize,
     /// Whether a zygote is being made.
     renewing: bool,
-    /// Cgroups of runs that have ended: the next maker removes them, so that no report waits for that.
-    emptied: Vec<Cgroup>,
+    /// Of runs that have ended: the next maker removes it, so that no report waits for that.
+    remains: Vec<Remains>,
     /// Sandboxes made from this zygote.
     made: u64,
     born: Instant,
@@ -151,7 +152,7 @@ impl Pool {
             waiting: 0,
             making: 0,
             renewing: false,
-            emptied: Vec::new(),
+            remains: Vec::new(),
             made: 0,
             born: Instant::now(),
             draining: false,
@@ -202,9 +203,8 @@ impl Pool {
             match job.with_frame(result, |frame| slot.arm(&plan, &job.inputs, frame)) {
                 Ok(armed) => {
                     let Some(connections) = connections.take() else { break };
-                    let (report, cgroup) =
-                        armed.begin(plan, connections, accepted)?.wait_but_keep_cgroup()?;
-                    self.shared.lock().emptied.extend(cgroup);
+                    let (report, remains) = armed.begin(plan, connections, accepted)?.wait_for_processes()?;
+                    self.shared.lock().remains.push(remains);
                     return Ok(report);
                 }
                 Err(error) if attempt == ATTEMPTS => return Err(error.into()),
@@ -257,11 +257,11 @@ impl Drop for Pool {
         for maker in self.makers.drain(..) {
             let _ = maker.join();
         }
-        let (ready, emptied, zygote) = {
+        let (ready, remains, zygote) = {
             let mut state = self.shared.lock();
-            (std::mem::take(&mut state.ready), std::mem::take(&mut state.emptied), state.zygote.take())
+            (std::mem::take(&mut state.ready), std::mem::take(&mut state.remains), state.zygote.take())
         };
-        drop((ready, emptied, zygote));
+        drop((ready, remains, zygote));
     }
 }
 
@@ -419,15 +419,18 @@ impl Shared {
             if state.ended {
                 return None;
             }
-            if !state.emptied.is_empty() {
-                let emptied = std::mem::take(&mut state.emptied);
+            // Somebody waits for a sandbox, and nobody for this.
+            if state.remains.len() <= MOST_REMAINS
+                && let Some(order) = state.order(&self.options)
+            {
+                return Some(order);
+            }
+            if !state.remains.is_empty() {
+                let remains = std::mem::take(&mut state.remains);
                 drop(state);
-                drop(emptied);
+                drop(remains);
                 state = self.lock();
                 continue;
-            }
-            if let Some(order) = state.order(&self.options) {
-                return Some(order);
             }
             // The zygote's age is looked at now and then.
             let waited = self.wanted.wait_timeout(state, Duration::from_secs(1));

@@ -179,6 +179,28 @@ fn files_of_the_host_are_modules_that_are_loaded() {
 }
 
 #[test]
+fn files_of_the_host_rehearse_in_every_sandbox() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("model.py");
+    let start = |content: &str| {
+        std::fs::write(&file, content).unwrap();
+        let preload = vec![Preload::File(file.clone())];
+        let python = Path::new("/usr/bin/python3");
+        Pool::start(PoolOptions { preload, ..options(&preset("python"), python) }, &Host::detect())
+    };
+    let pool = start("import os\nat = set()\ndef wardian_rehearse(): at.add(os.getpid())\n").unwrap();
+    let run =
+        || code("import model, os; print(os.getpid() in model.at, len(model.at))").warm(&pool).stdout.text;
+    // Once in the zygote, and in the sandbox itself; nothing of another.
+    assert_eq!([run(), run()], ["True 2\n", "True 2\n"]);
+    drop(pool);
+    let only_in_zygote =
+        "import os\nown = os.getpid()\ndef wardian_rehearse():\n    assert os.getpid() == own, 'elsewhere'\n";
+    let error = start(only_in_zygote).map(drop).unwrap_err().to_string();
+    assert_eq!(error, "AssertionError: elsewhere");
+}
+
+#[test]
 fn a_full_queue_says_so_and_draining_ends() {
     let options = PoolOptions {
         ready: 1,

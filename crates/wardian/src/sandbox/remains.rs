@@ -1,0 +1,32 @@
+//! What there is of a sandbox when every process of it is gone: nobody needs to wait until that goes, too.
+
+use crate::limits::cgroup::Cgroup;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+
+/// Goes when it is dropped.
+pub(crate) struct Remains {
+    /// First, since what its files took in memory is charged to the cgroup.
+    _mounts: Option<Mounts>,
+    _cgroup: Option<Cgroup>,
+}
+
+impl Remains {
+    pub(super) fn new(mounts: Option<Mounts>, cgroup: Option<Cgroup>) -> Remains {
+        Remains { _mounts: mounts, _cgroup: cgroup }
+    }
+}
+
+/// Keeps a mount namespace. The last process that leaves one unmounts everything, and waits until no processor looks at
+/// that any more (an RCU grace period): longer than a short program runs.
+pub(super) struct Mounts {
+    _namespace: OwnedFd,
+}
+
+impl Mounts {
+    /// Those of a live process; none if we may not look at it, and whoever waits for its end waits longer then.
+    pub(super) fn of(pid: i32) -> Option<Mounts> {
+        let namespace = File::open(format!("/proc/{pid}/ns/mnt")).ok()?;
+        Some(Mounts { _namespace: namespace.into() })
+    }
+}
