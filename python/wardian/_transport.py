@@ -99,7 +99,8 @@ class Transport:
         call: typing.Optional[Call] = None,
     ) -> typing.Tuple[int, bytes]:
         """Status and body of the answer."""
-        connection: typing.Optional[_Connection] = self._idle.take() or self.connect()
+        connection = self._idle.take() or self.connect()
+        kept = False
         try:
             if call is not None:
                 if connection.sock is None:
@@ -112,15 +113,14 @@ class Transport:
             if call is not None:
                 call.finish()
             if connection.sock is not None and response.isclosed():
-                self._idle.put(connection)
-                connection = None
+                kept = self._idle.put(connection)
             return response.status, text
         except socket.timeout as error:
             raise self.silent() from error
         except (OSError, http.client.HTTPException) as error:
             raise ServerError(f"cannot reach the server: {error or type(error).__name__}") from error
         finally:
-            if connection is not None:
+            if not kept:
                 connection.close()
 
     def silent(self) -> ServerError:
@@ -205,11 +205,12 @@ class _Idle:
     def __init__(self) -> None:
         self._waiting: typing.List[typing.Tuple[float, int, _Connection]] = []
 
-    def put(self, connection: _Connection) -> None:
-        if len(self._waiting) < _MOST_IDLE:
-            self._waiting.append((time.monotonic(), os.getpid(), connection))
-        else:
-            connection.close()
+    def put(self, connection: _Connection) -> bool:
+        """Whether there is room for it."""
+        if len(self._waiting) >= _MOST_IDLE:
+            return False
+        self._waiting.append((time.monotonic(), os.getpid(), connection))
+        return True
 
     def __del__(self) -> None:
         for _, _, connection in self._waiting:

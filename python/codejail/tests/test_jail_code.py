@@ -443,3 +443,21 @@ class TestProxy:
         with caplog.at_level(logging.INFO, "codejail"):
             fine(jailpy("print(1)", slug="HELLO"))
         assert "Executed jailed code HELLO in" in caplog.text
+
+
+def test_a_process_of_the_callers_own_can_be_limited(caplog):
+    from codejail.subproc import ProcessKillerThread
+
+    caplog.set_level(logging.WARNING, "codejail")
+    endless = subprocess.Popen(["/bin/sh", "-c", "sleep 100 & wait"], start_new_session=True)
+    killer = ProcessKillerThread(endless, limit=0.2)
+    killer.start()
+    assert endless.wait(timeout=10) == -signal.SIGKILL
+    killer.join()
+    assert re.search(rf"Killing process {endless.pid} \(group {endless.pid}\), ran too long: \d\.\ds", caplog.text)
+    caplog.clear()
+    short = subprocess.Popen(["/bin/true"])
+    killer = ProcessKillerThread(short, limit=10)
+    killer.start()
+    killer.join(timeout=10)
+    assert not killer.is_alive() and not caplog.text
