@@ -75,7 +75,8 @@ fn whatever_it_leaves_is_removed() {
     assert!(["ok", "disk_limit"].contains(&report["verdict"].as_str().unwrap()), "{report:#}");
     let closed = "os.makedirs('a/b')\nopen('a/b/f', 'w')\nos.mkfifo('a/fifo')\nos.symlink('/', 'a/root')\nos.symlink('..', 'a/up')\nos.link('a/b/f', 'a/hard')\nfor name in (b'\\xff\\n', b'.removed-0'): open(name, 'w')\nos.mkdir('.removed-1')\nos.mkdir('none', 0)\nos.mkdir('a/enter', 0o100)\nos.mkdir(os.environ['TMPDIR'] + '/x', 0)\nprint('made')";
     let report = run(&[], closed, &[]);
-    assert_eq!(report["stdout"]["text"], "made\n", "{report:#}");
+    // Who looks in time cannot look into all of it.
+    assert!(report["stdout"]["text"] == "made\n" || report["verdict"] == "disk_limit", "{report:#}");
 }
 
 /// When the program was told to end, and when all of it had, in microseconds.

@@ -26,16 +26,17 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use form::Form;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use wardian::policy::{self, Bytes, Policy};
 use wardian::report::{Encoding, Reason, Report, ResultMissing, Stream, Verdict};
 
 /// What runs inside; CodeJail's own interface for Python runs the same.
-const GUEST: &str = concat!(
-    include_str!("../../../../python/codejail/codejail/_json_safe.py"),
-    "\n",
-    include_str!("../../../../python/codejail/codejail/_program.py"),
-);
+static GUEST: LazyLock<String> = LazyLock::new(|| {
+    let helper = include_str!("../../../../python/codejail/codejail/_json_safe.py");
+    let program = include_str!("../../../../python/codejail/codejail/_program.py");
+    // What is text in JSON is text in Python.
+    format!("JSON_SAFE = {}\n{program}", Value::from(helper))
+});
 /// The program's file, as CodeJail calls it: the first line of tracebacks.
 const ENTRY: &str = "jailed_code";
 /// The one file that there may be beside it.

@@ -353,6 +353,10 @@ fn end_a_sandbox_before_its_program() {
     let [guest] = ready[..] else { panic!("{ready:?}") };
     // It cannot begin, and ends before it does.
     signal("-STOP", guest);
+    let status = || std::fs::read_to_string(format!("/proc/{guest}/status")).unwrap();
+    while !status().contains("State:\tT") {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
     std::thread::scope(|scope| {
         let job = scope.spawn(|| code("print(1)").warm(&pool).stdout.text);
         while pool.levels().ready > 0 {
