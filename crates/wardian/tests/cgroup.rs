@@ -27,6 +27,7 @@ fn tight() -> CgroupLimits {
 }
 
 /// A shell that joins the group before anything else. (A real sandbox is born into it on version 2.)
+/// Runs a script in a cgroup; it is in all of it when this returns.
 fn start(cgroup: &Cgroup, script: &str) -> Child {
     let join = if cgroup.join_files().is_empty() {
         format!("echo 0 > {}/cgroup.procs", cgroup.path().display())
@@ -37,13 +38,15 @@ fn start(cgroup: &Cgroup, script: &str) -> Child {
         });
         files.collect::<Vec<_>>().join(" && ")
     };
-    Command::new("/bin/sh")
-        .args(["-c", &format!("{join} || exit 99\n{script}")])
+    let mut child = Command::new("/bin/sh")
+        .args(["-c", &format!("{join} || exit 99\necho\n{script}")])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap()
+        .unwrap();
+    child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    child
 }
 
 fn end(child: Child) -> (ExitStatus, String) {

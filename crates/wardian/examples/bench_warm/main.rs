@@ -4,6 +4,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "its output is what it is for")]
 
+mod breakdown;
 mod cold;
 mod latency;
 mod machine;
@@ -82,8 +83,9 @@ impl Options {
 }
 
 type Part = fn(&Options) -> Result<(), Failure>;
-const PARTS: [(&str, Part); 4] = [
+const PARTS: [(&str, Part); 5] = [
     ("latency", latency::measure),
+    ("breakdown", breakdown::measure),
     ("sustained", sustained::measure),
     ("plot", plot::measure),
     ("memory", memory::measure),

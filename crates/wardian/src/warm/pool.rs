@@ -186,7 +186,7 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Runs a job in the next sandbox that is ready; blocks until everything of it is gone.
+    /// Runs a job in the next sandbox that is ready; blocks until every process of it is gone.
     ///
     /// # Errors
     /// A job that cannot be run, a full queue, failures of ours; whatever the program does is in the report.
@@ -466,10 +466,12 @@ impl State {
     fn order(&mut self, options: &PoolOptions) -> Option<Order> {
         let rotation = options.rotation;
         let old = self.made >= rotation.sandboxes || self.born.elapsed() >= rotation.age;
-        let Some(zygote) = self.zygote.as_ref().filter(|zygote| zygote.is_alive() && !old) else {
-            let first = !std::mem::replace(&mut self.renewing, true);
-            return first.then_some(Order::Zygote);
-        };
+        let alive = self.zygote.as_ref().filter(|zygote| zygote.is_alive());
+        if (old || alive.is_none()) && !std::mem::replace(&mut self.renewing, true) {
+            return Some(Order::Zygote);
+        }
+        // One that is old goes on until the next is there.
+        let zygote = alive?;
         if self.ready.len() + self.making >= options.ready.max(self.waiting) {
             return None;
         }
