@@ -240,6 +240,7 @@ fn mounts_that_cannot_be() {
         ("directory:/proc", &["`--mount`: `/proc`: nothing can be mounted over /proc"]),
         ("directory:/proc/self", &["`--mount`", "nothing can be mounted over /proc"]),
         ("directory:/", &["`--mount`: `/`: the root itself cannot be mounted over"]),
+        ("directory:/dev/null", &["`/dev/null`: a directory covers no file that is there"]),
         ("directory:/a/../b", &["`--mount`: `/a/../b`", "`..`"]),
         ("directory:relative", &["`--mount`: `relative`", "is not absolute"]),
         ("directory:", &["`--mount`", "empty path"]),

@@ -1,4 +1,4 @@
-//! What most runs need whatever their options say, begun before the options are read: reading them takes a third as
+//! What most runs need whatever their options say, begun before the options are read: reading them takes half as
 //! long as making the namespaces.
 
 use crate::cap;

@@ -33,6 +33,9 @@ impl Covers {
             Cover::Tmpfs => Ok(false),
             Cover::Link if whole => Err(error("a link is there already")),
             Cover::Link => Err(error("it lies behind a link; name the directory that the link leads to")),
+            Cover::Host(source) if whole && source.is_dir() != directory => {
+                Err(error("a directory covers no file that is there, and a file no directory"))
+            }
             Cover::Host(_) if whole => Ok(true),
             Cover::Host(source) => {
                 // Behind a link of the tree might be anything: only what lies in the tree itself counts.
