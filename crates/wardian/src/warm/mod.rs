@@ -5,6 +5,7 @@
 
 mod error;
 mod job;
+mod line;
 mod pool;
 mod preload;
 

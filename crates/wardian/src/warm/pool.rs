@@ -3,6 +3,7 @@
 //! Making a sandbox is a conversation of several processes, each of which waits for the next: several are made at once,
 //! so that no core waits for them.
 
+use super::line::{Line, Place};
 use super::preload::Loads;
 use super::{Job, JobLimits, Preload, WarmError};
 use crate::host::Host;
@@ -98,7 +99,7 @@ struct Shared {
     loads: Loads,
     host: Host,
     state: Mutex<State>,
-    /// A sandbox is ready, or a run has ended.
+    /// A run has ended, or a job waits no longer.
     changed: Condvar,
     /// There is something to make.
     wanted: Condvar,
@@ -108,12 +109,11 @@ struct State {
     zygote: Option<Arc<Zygote>>,
     ready: VecDeque<ReadySlot>,
     running: usize,
-    /// Tickets of the jobs that wait, in order.
-    queue: VecDeque<u64>,
-    next_ticket: u64,
+    /// Jobs that wait for their turn.
+    queue: Line,
     generation: u64,
     /// Jobs that have their turn, and no sandbox yet.
-    waiting: usize,
+    takers: Line,
     /// Sandboxes being made.
     making: usize,
     /// Whether a zygote is being made.
@@ -146,10 +146,9 @@ impl Pool {
             zygote: None,
             ready: VecDeque::new(),
             running: 0,
-            queue: VecDeque::new(),
-            next_ticket: 0,
+            queue: Line::default(),
             generation: 0,
-            waiting: 0,
+            takers: Line::default(),
             making: 0,
             renewing: false,
             remains: Vec::new(),
@@ -251,6 +250,8 @@ impl Drop for Pool {
         {
             let mut state = self.shared.lock();
             (state.draining, state.ended) = (true, true);
+            state.queue.call_all();
+            state.takers.call_all();
         }
         self.shared.wanted.notify_all();
         self.shared.changed.notify_all();
@@ -270,7 +271,10 @@ struct Turn<'a>(&'a Shared);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.lock().running -= 1;
+        let mut state = self.0.lock();
+        state.running -= 1;
+        state.queue.call_first();
+        drop(state);
         self.0.changed.notify_all();
         self.0.wanted.notify_one();
     }
@@ -301,19 +305,19 @@ impl Shared {
             if state.queue.len() >= self.options.queue {
                 return Err(WarmError::Busy { queue: self.options.queue });
             }
-            let ticket = state.next_ticket;
-            state.next_ticket += 1;
-            state.queue.push_back(ticket);
-            while state.running >= self.options.running || state.queue.front() != Some(&ticket) {
-                if state.ended || is_cancelled(cancel) {
-                    state.queue.retain(|other| *other != ticket);
-                    self.changed.notify_all();
-                    return Err(if state.ended { WarmError::Draining } else { WarmError::Cancelled });
-                }
-                state = self.wait(state, cancel);
+            let place = state.queue.join();
+            let mut given_up = None;
+            while given_up.is_none()
+                && (state.running >= self.options.running || !state.queue.is_first(&place))
+            {
+                state = self.wait(state, &place, cancel);
+                given_up = state.no_longer(cancel);
             }
-            state.queue.pop_front();
+            state.queue.leave(&place);
             self.changed.notify_all();
+            if let Some(error) = given_up {
+                return Err(error);
+            }
         }
         state.running += 1;
         Ok(Turn(self))
@@ -322,41 +326,46 @@ impl Shared {
     /// The next sandbox that is ready.
     fn take(&self, _turn: &Turn<'_>, cancel: Option<&Cancel>) -> Result<ReadySlot, WarmError> {
         let mut state = self.lock();
-        loop {
-            if let Some(slot) = state.ready.pop_front() {
+        let mut place: Option<Place> = None;
+        let taken = loop {
+            let is_first = match &place {
+                None => state.takers.is_empty(),
+                Some(place) => state.takers.is_first(place),
+            };
+            if is_first && let Some(slot) = state.ready.pop_front() {
+                let alive = slot.is_alive();
                 // While others are ready, the next one is made when this run has ended: making it needs the same cores.
-                if state.ready.is_empty() || !slot.is_alive() {
+                if state.ready.is_empty() || !alive {
                     self.wanted.notify_one();
                 }
-                if slot.is_alive() {
-                    return Ok(slot);
+                if alive {
+                    break Ok(slot);
                 }
                 continue;
             }
-            if state.ended {
-                return Err(WarmError::Draining);
+            if let Some(error) = state.no_longer(cancel).or_else(|| state.no_sandbox()) {
+                break Err(error);
             }
-            if let Some(reason) = &state.failure {
-                let reason = reason.clone();
-                return Err(SandboxError::Zygote { reason }.into());
-            }
-            if is_cancelled(cancel) {
-                return Err(WarmError::Cancelled);
-            }
-            state.waiting += 1;
+            let place = place.get_or_insert_with(|| state.takers.join()).clone();
             self.wanted.notify_one();
-            state = self.wait(state, cancel);
-            state.waiting -= 1;
+            state = self.wait(state, &place, cancel);
+        };
+        if let Some(place) = place {
+            state.takers.leave(&place);
         }
+        taken
     }
 
-    /// Waits for a change; a job that can be cancelled looks now and then whether it was.
-    fn wait<'a>(&self, state: MutexGuard<'a, State>, cancel: Option<&Cancel>) -> MutexGuard<'a, State> {
+    /// Waits to be called; a job that can be cancelled looks now and then whether it was.
+    fn wait<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        place: &Place,
+        cancel: Option<&Cancel>,
+    ) -> MutexGuard<'a, State> {
         match cancel {
-            None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-            Some(_) => {
-                self.changed.wait_timeout(state, CANCEL_LOOK).unwrap_or_else(PoisonError::into_inner).0
-            }
+            None => place.call.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Some(_) => place.call.wait_timeout(state, CANCEL_LOOK).unwrap_or_else(PoisonError::into_inner).0,
         }
     }
 
@@ -383,6 +392,7 @@ impl Shared {
                 Ok(made) => {
                     state.take_in(made);
                     state.failure = None;
+                    state.takers.call_first();
                     pause = PAUSES.0;
                 }
                 Err(error) => {
@@ -390,12 +400,11 @@ impl Shared {
                     // That a zygote has ended is nobody's failure: the next order replaces it.
                     if !order.is_void() {
                         state.failure = Some(error.to_string());
+                        state.takers.call_all();
                     }
                     pause = (pause * 2).min(PAUSES.1);
                 }
             }
-            drop(state);
-            self.changed.notify_all();
         }
     }
 
@@ -439,10 +448,6 @@ impl Shared {
     }
 }
 
-fn is_cancelled(cancel: Option<&Cancel>) -> bool {
-    cancel.is_some_and(Cancel::is_called)
-}
-
 /// What a maker is to make.
 enum Order {
     Zygote,
@@ -462,6 +467,20 @@ enum Made {
 }
 
 impl State {
+    /// Why a job is not to wait any more, if so.
+    fn no_longer(&self, cancel: Option<&Cancel>) -> Option<WarmError> {
+        if self.ended {
+            return Some(WarmError::Draining);
+        }
+        cancel.is_some_and(Cancel::is_called).then_some(WarmError::Cancelled)
+    }
+
+    /// Why there is no sandbox to wait for, if so.
+    fn no_sandbox(&self) -> Option<WarmError> {
+        let reason = self.failure.clone()?;
+        Some(SandboxError::Zygote { reason }.into())
+    }
+
     /// What is missing and nobody makes yet.
     fn order(&mut self, options: &PoolOptions) -> Option<Order> {
         let rotation = options.rotation;
@@ -472,7 +491,7 @@ impl State {
         }
         // One that is old goes on until the next is there.
         let zygote = alive?;
-        if self.ready.len() + self.making >= options.ready.max(self.waiting) {
+        if self.ready.len() + self.making >= options.ready.max(self.takers.len()) {
             return None;
         }
         let zygote = Arc::clone(zygote);
