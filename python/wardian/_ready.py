@@ -8,6 +8,7 @@ import contextlib
 import os
 import tempfile
 import threading
+import time
 import typing
 import weakref
 
@@ -43,6 +44,8 @@ _NOBODY_LISTENS = (ConnectionRefusedError, FileNotFoundError)
 _KEPT_WORDS = 1 << 16
 #: How long starting may take: the imports of everything that is preloaded.
 _START_SECONDS = 120.0
+#: How long a process that was killed may take to end.
+_END_SECONDS = 1.0
 
 
 class Ready:
@@ -99,6 +102,9 @@ class Ready:
             status, answer = service.transport.request("POST", "/v1/run", body, {}, call)
         except ServerError as error:
             if not isinstance(error.__cause__, _NOBODY_LISTENS):
+                if not call.is_ended():
+                    # One that is ending takes connections for a moment: the next run is to find it gone.
+                    service.wait_for_end(_END_SECONDS)
                 raise _no_answer(error) from error
             # It has just ended, and took nothing from us.
             service.close()
@@ -172,6 +178,12 @@ class _Service:
     def is_alive(self) -> bool:
         """Whether it is still there."""
         return not self._process.try_reap()
+
+    def wait_for_end(self, seconds: float) -> None:
+        """Waits until it is gone, but no longer than this."""
+        until = time.monotonic() + seconds
+        while self.is_alive() and time.monotonic() < until:
+            time.sleep(0.005)
 
     def close(self) -> None:
         """Ends it, once."""

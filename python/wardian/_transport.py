@@ -46,6 +46,11 @@ class Call:
         with self._lock:
             self._connection = None
 
+    def is_ended(self) -> bool:
+        """Whether somebody has ended it."""
+        with self._lock:
+            return self._ended
+
     def end(self) -> None:
         """Goes away, or does not even begin."""
         with self._lock:

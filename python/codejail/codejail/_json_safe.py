@@ -5,6 +5,9 @@ import json
 import os
 import sys
 
+#: The process that began, in the jail.
+own_pid = 0
+
 
 def json_safe(d):  # type: ignore[no-untyped-def]
     """The part of a dictionary that goes through JSON."""
