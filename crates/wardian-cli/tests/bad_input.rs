@@ -393,3 +393,13 @@ fn a_small_stack_is_made_larger_or_is_an_error() {
         assert!(said(&fixed).contains("ulimit -s"), "{}", said(&fixed));
     }
 }
+
+#[test]
+fn a_lower_limit_of_cpu_time_of_the_callers_is_told_as_one() {
+    let words = "ulimit -t 1 && exec \"$0\" run --json --cpu-time 20 --wall 60 -c 'while True: pass'";
+    let output = Command::new("/bin/sh").args(["-c", words]).arg(binary()).output().unwrap();
+    let report = String::from_utf8_lossy(&output.stdout);
+    for said in ["\"verdict\":\"time_limit\"", "\"reason\":\"cpu_time\"", "ulimit -t"] {
+        assert!(report.contains(said), "{said}: {report}{}", String::from_utf8_lossy(&output.stderr));
+    }
+}

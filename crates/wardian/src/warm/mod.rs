@@ -6,10 +6,12 @@
 mod error;
 mod job;
 mod line;
+mod options;
 mod pool;
 mod preload;
 
 pub use error::WarmError;
 pub use job::{Job, JobLimits, JobProgram};
-pub use pool::{Levels, Pool, PoolOptions, Rotation};
+pub use options::{Levels, PoolOptions, Rotation};
+pub use pool::Pool;
 pub use preload::Preload;

@@ -4,12 +4,11 @@
 //! so that no core waits for them.
 
 use super::line::{Line, Place};
+use super::options::{Levels, PoolOptions};
 use super::preload::Loads;
-use super::{Job, JobLimits, Preload, WarmError};
+use super::{Job, JobLimits, WarmError};
 use crate::host::Host;
 use crate::plan::WarmPlan;
-use crate::policy::Policy;
-use crate::python;
 use crate::report::Report;
 use crate::sandbox::{Cancel, Connections, ReadySlot, Remains, SandboxError, Zygote};
 use std::collections::VecDeque;
@@ -36,55 +35,6 @@ const ATTEMPTS: usize = 3;
 
 /// How often a waiting job looks whether it was cancelled.
 const CANCEL_LOOK: Duration = Duration::from_millis(20);
-
-/// What a pool is.
-pub struct PoolOptions {
-    /// The policy of every run.
-    pub policy: Policy,
-    /// The interpreter.
-    pub python: python::Request,
-    /// What is loaded ahead, in order.
-    pub preload: Vec<Preload>,
-    /// Sandboxes that wait.
-    pub ready: usize,
-    /// Most runs at once.
-    pub running: usize,
-    /// Most jobs that wait.
-    pub queue: usize,
-    /// When a zygote makes place for a new one.
-    pub rotation: Rotation,
-}
-
-/// When a zygote makes place for a new one: what sandboxes of one zygote share (the hash seed, the places of things in
-/// memory) should not stay the same for ever.
-#[derive(Clone, Copy, Debug)]
-pub struct Rotation {
-    /// After so many sandboxes.
-    pub sandboxes: u64,
-    /// After so long.
-    pub age: Duration,
-}
-
-impl Default for Rotation {
-    fn default() -> Rotation {
-        Rotation { sandboxes: 1000, age: Duration::from_secs(3600) }
-    }
-}
-
-/// How a pool is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Levels {
-    /// Sandboxes that wait for a program.
-    pub ready: usize,
-    /// Runs under way.
-    pub running: usize,
-    /// Jobs that wait.
-    pub queued: usize,
-    /// How many zygotes there have been.
-    pub generation: u64,
-    /// Memory of the zygote, as its cgroup counts it; none without one.
-    pub zygote_bytes: Option<u64>,
-}
 
 /// Warm sandboxes of one policy, interpreter and set of imports. Shared by threads; nothing forks from the caller.
 ///
