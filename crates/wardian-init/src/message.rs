@@ -91,7 +91,10 @@ pub enum Message {
         bytes: u64,
     },
     /// To a zygote, with a slot's pidfd, control socket, channel, streams and cgroups: fork.
-    Fork,
+    Fork {
+        /// Whether the child has time to rehearse; not if somebody waits for it.
+        rehearses: bool,
+    },
     /// From the guest's child-side code: carries the seccomp listener.
     Listener,
     /// From the guest's child-side code: there is a seccomp listener above us already, and can be but one; the filter
@@ -116,7 +119,7 @@ impl Message {
             Message::Armed => &[11],
             Message::NewSlot { guest } => &[13, u64::from(*guest)],
             Message::Plan { bytes } => &[14, *bytes],
-            Message::Fork => &[15],
+            Message::Fork { rehearses } => &[15, u64::from(*rehearses)],
             Message::Child { pid } => &[16, word_of(*pid)],
             Message::Unobserved => &[7],
         };
@@ -172,7 +175,7 @@ impl Message {
             }
             13 => Message::NewSlot { guest: u32::try_from(next()).ok()? },
             14 => Message::Plan { bytes: next() },
-            15 => Message::Fork,
+            15 => Message::Fork { rehearses: next() != 0 },
             16 => Message::Child { pid: int(next())? },
             7 => Message::Unobserved,
             _ => return None,

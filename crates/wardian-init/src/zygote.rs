@@ -82,18 +82,20 @@ pub fn ready(_: i32) -> i32 {
     answer(Message::Ready.send(own(&ORDERS), None))
 }
 
-/// Waits for an order to fork, and reports meanwhile how children end; the next fork is into the slot then.
+/// Waits for an order to fork, and reports meanwhile how children end; the next fork is into the slot then. Answers 1 if
+/// the child has time to rehearse, 0 if it has none, or a negative error number.
 pub fn next(_: i32) -> i32 {
     loop {
         match wait() {
-            Ok(true) => return 0,
-            Ok(false) | Err(Errno::INTR) => {}
+            Ok(Some(rehearses)) => return i32::from(rehearses),
+            Ok(None) | Err(Errno::INTR) => {}
             Err(errno) => return -errno.0,
         }
     }
 }
 
-fn wait() -> Result<bool> {
+/// One thing that happens; whether the child rehearses, if it is an order to fork.
+fn wait() -> Result<Option<bool>> {
     while let Some(reaped) = watch::reap()? {
         let mut usage = Usage::default();
         watch::add(&mut usage, &reaped);
@@ -110,10 +112,10 @@ fn wait() -> Result<bool> {
     let [order, signal] = fds;
     if signal.revents != 0 {
         watch::drain(children)?;
-        return Ok(false);
+        return Ok(None);
     }
     if order.revents == 0 {
-        return Ok(false);
+        return Ok(None);
     }
     let mut bytes = [0u8; MESSAGE_BYTES];
     let mut passed = [Fd::NONE; MOST_PASSED];
@@ -125,15 +127,16 @@ fn wait() -> Result<bool> {
     let expected = (0u32..).map(Slot).map(Slot::fd);
     let in_place =
         count >= JOINS as usize && passed.iter().take(count).zip(expected).all(|(fd, at)| *fd == at);
-    if bytes.get(..len).and_then(Message::decode) != Some(Message::Fork) || !in_place {
+    let (Some(Message::Fork { rehearses }), true) = (bytes.get(..len).and_then(Message::decode), in_place)
+    else {
         return Err(Errno::PROTO);
-    }
+    };
     BROUGHT.store(i32::try_from(count).unwrap_or(0), Ordering::Relaxed);
     if let Err(errno) = process::setns(INIT.fd(), process::NEWPID) {
         refuse(errno)?;
-        return Ok(false);
+        return Ok(None);
     }
-    Ok(true)
+    Ok(Some(rehearses))
 }
 
 /// Tells the supervisor that there will be no child in this slot.

@@ -1,19 +1,36 @@
 //! What there is of a sandbox when every process of it is gone: nobody needs to wait until that goes, too.
 
+use super::zygote::Zygote;
 use crate::limits::cgroup::Cgroup;
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 /// Goes when it is dropped.
 pub(crate) struct Remains {
-    /// First, since what its files took in memory is charged to the cgroup.
-    _mounts: Option<Mounts>,
-    _cgroup: Option<Cgroup>,
+    mounts: Option<Mounts>,
+    cgroup: Option<Cgroup>,
+    /// Of a slot: its cgroup may serve another one.
+    zygote: Option<Arc<Zygote>>,
 }
 
 impl Remains {
-    pub(super) fn new(mounts: Option<Mounts>, cgroup: Option<Cgroup>) -> Remains {
-        Remains { _mounts: mounts, _cgroup: cgroup }
+    pub(super) fn new(
+        mounts: Option<Mounts>,
+        cgroup: Option<Cgroup>,
+        zygote: Option<Arc<Zygote>>,
+    ) -> Remains {
+        Remains { mounts, cgroup, zygote }
+    }
+}
+
+impl Drop for Remains {
+    fn drop(&mut self) {
+        // First, since what its files took in memory is charged to the cgroup.
+        drop(self.mounts.take());
+        if let (Some(cgroup), Some(zygote)) = (self.cgroup.take(), &self.zygote) {
+            zygote.keep_cgroup(cgroup);
+        }
     }
 }
 

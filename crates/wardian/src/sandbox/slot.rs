@@ -3,7 +3,7 @@
 use super::Connections;
 use super::accounting::Accounting;
 use super::error::SandboxError;
-use super::head_start::{self, packet_pair};
+use super::head_start::packet_pair;
 use super::launch::{self, Held, Running};
 use super::live::{Live, pid_of};
 use super::outcome::Facts;
@@ -88,17 +88,14 @@ struct Making<'a> {
 }
 
 impl ReadySlot {
-    /// Makes one: namespaces, root, child, confinement, rehearsal.
-    pub(crate) fn make(zygote: &Arc<Zygote>) -> Result<ReadySlot, SandboxError> {
+    /// Makes one: namespaces, root, child, confinement, rehearsal unless somebody waits for it.
+    pub(crate) fn make(zygote: &Arc<Zygote>, rehearses: bool) -> Result<ReadySlot, SandboxError> {
         let plan = &zygote.plan.run;
         let guest = zygote.take_guest().ok_or_else(|| {
             SandboxError::at("make a slot")(io::Error::other("every slot of the zygote is in use"))
         })?;
         let lease = GuestLease { zygote: Arc::clone(zygote), guest };
-        let cgroup = match plan.cgroups.version() {
-            Some(_) => Some(plan.cgroups.create(&head_start::limits(&plan.policy))?),
-            None => None,
-        };
+        let cgroup = zygote.take_cgroup()?;
         let pipe =
             |reads| guest_pipe(reads, guest.host).map_err(SandboxError::at("make the pipes of its streams"));
         let (stdin, stdout, stderr, result) = (pipe(true)?, pipe(false)?, pipe(false)?, pipe(false)?);
@@ -129,7 +126,7 @@ impl ReadySlot {
         let errors = &errors.ours;
         fds.extend(cgroup.iter().flat_map(|cgroup| cgroup.join_files()).map(AsFd::as_fd));
         fds.extend(v2.iter().map(AsFd::as_fd));
-        pass(&zygote.orders, &Message::Fork.encode(), &fds)?;
+        pass(&zygote.orders, &Message::Fork { rehearses }.encode(), &fds)?;
         drop(fds);
         drop((inits_control, guests_channel, v2));
         making.init = Some(init);

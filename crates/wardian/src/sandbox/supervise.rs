@@ -18,7 +18,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Once;
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 use wardian_init::{MESSAGE_BYTES, Message};
 
@@ -164,6 +164,7 @@ impl Supervision {
         self.drain_control()?;
         self.drain_channel()?;
         let denials = self.denials.into_list();
+        let zygote = self.held.slot.as_ref().map(|lease| Arc::clone(&lease.zygote));
         let report = outcome::report(
             self.held,
             self.facts,
@@ -172,7 +173,7 @@ impl Supervision {
             outcome::Taken { stdout: self.streams.stdout, stderr: self.streams.stderr, result: self.result },
             denials,
         )?;
-        Ok((report, Remains::new(self.mounts, self.accounting.cgroup.take())))
+        Ok((report, Remains::new(self.mounts, self.accounting.cgroup.take(), zygote)))
     }
 
     fn streams_are_done(&self) -> bool {

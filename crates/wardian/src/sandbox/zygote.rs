@@ -37,6 +37,8 @@ pub(crate) struct Zygote {
     init: Live,
     cgroup: Option<Cgroup>,
     guests: Mutex<Guests>,
+    /// Of runs that have ended.
+    used_cgroups: Mutex<Vec<Cgroup>>,
     /// Nobody reads them any more, but a library may write.
     _streams: [OwnedFd; 2],
     _ids: Option<IdLease>,
@@ -103,6 +105,7 @@ impl Zygote {
             init,
             cgroup: born_into.or(joined),
             guests,
+            used_cgroups: Mutex::default(),
             _streams: [stdout.ours, stderr.ours],
             _ids: ids,
         };
@@ -172,6 +175,23 @@ impl Zygote {
 
     pub(super) fn give_back(&self, guest: GuestId) {
         self.guests.lock().unwrap_or_else(PoisonError::into_inner).free.push(guest);
+    }
+
+    /// A cgroup for a slot: a new one, or one that is as good.
+    pub(super) fn take_cgroup(&self) -> Result<Option<Cgroup>, SandboxError> {
+        let plan = &self.plan.run;
+        if plan.cgroups.version().is_none() {
+            return Ok(None);
+        }
+        let used = self.used_cgroups.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        match used.and_then(Cgroup::renew) {
+            Some(renewed) => Ok(Some(renewed)),
+            None => Ok(Some(plan.cgroups.create(&head_start::limits(&plan.policy))?)),
+        }
+    }
+
+    pub(super) fn keep_cgroup(&self, used: Cgroup) {
+        self.used_cgroups.lock().unwrap_or_else(PoisonError::into_inner).push(used);
     }
 
     /// Whether its init is still there, and has not said that the zygote has ended: it says nothing else.

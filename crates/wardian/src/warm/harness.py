@@ -12,6 +12,7 @@ SOCKET = 3
 RESULT = 3
 MESSAGE_BYTES = 96
 READY = (8).to_bytes(8, "little") + bytes(MESSAGE_BYTES - 8)
+TWISTER_WORDS = 624
 IGNORE_COOKIE = 0x800  # PyCF_IGNORE_COOKIE, as for the code of `-c`
 # Before, what a finaliser prints at the end would not be written out.
 KEEPS_MODULES = sys.version_info >= (3, 11)
@@ -82,6 +83,9 @@ class Harness:
             del self.os.environ["PYTHONPATH"]
         sys.path[:] = [path for path in sys.path if path != DIRECTORY]
         sys.path_importer_cache.pop(DIRECTORY, None)
+        # It was for the zygote: what the first call of a function resolves, each child would.
+        if self.os.environ.get("LD_BIND_NOW") == DIRECTORY:
+            del self.os.environ["LD_BIND_NOW"]
         for name in ("runpy", "sitecustomize"):
             sys.modules.pop(name, None)
         try:
@@ -99,6 +103,8 @@ class Harness:
             self.refuse(f"this Python has no ctypes, which warm starts need: {error}")
         api, libc = ctypes.pythonapi, ctypes.CDLL(None)
         self.native = ctypes.PyDLL(DIRECTORY + "/wardian_zygote.so")
+        # A function is made when it is first asked for: not in each child.
+        self.enter = self.native.wardian_enter
         # A reference that is never given back.
         self.hold = api.Py_IncRef
         self.hold.argtypes, self.hold.restype = [ctypes.py_object], None
@@ -129,7 +135,7 @@ class Harness:
         self.flags_at = ctypes.addressof(self.flags)
         api.PyThreadState_Get.restype = pointer
         self.state = (ctypes.c_int * 48).from_address(api.PyThreadState_Get())
-        self.partial = functools.partial
+        self.partial, self.char, self.int = functools.partial, ctypes.c_char, ctypes.c_int
 
     def find_depth(self):
         """Until Python 3.11 calls from C to C count as recursion, and a program begins two deeper than it would cold.
@@ -181,6 +187,24 @@ class Harness:
             for _ in range(20):
                 rehearsal()
             self.rehearsals.append(rehearsal)
+
+    def find_twister(self):
+        """Where numpy's global generator keeps its words, and how many of them it has given out. Any words will do, and
+        writing them costs a child a tenth of what a call of `seed` does."""
+        self.twister = None
+        try:
+            random = sys.modules["numpy.random"]
+            # Of normal numbers two are made at a time: none is kept for later.
+            random.seed()
+            generator = random.mtrand._rand._bit_generator
+            state, place = generator.state, generator.ctypes.state_address
+        except (KeyError, AttributeError):
+            return
+        if state["bit_generator"] == "MT19937":
+            words = (self.char * (4 * TWISTER_WORDS)).from_address(place)
+            position = self.int.from_address(place + len(words))
+            if words.raw == state["state"]["key"].tobytes() and position.value == state["state"]["pos"]:
+                self.twister = words, position
 
     def check(self):
         """A child gets what the zygote has: it must be nothing that runs, and nothing that children would share."""
@@ -259,14 +283,29 @@ class Harness:
         return not any(type(thing) is ref and thing.__callback__ for thing in made)
 
     def serve(self):
-        """Returns in each child."""
-        os, native = self.os, None
-        before = set(sys.modules)
+        """Returns in each child, which gives back as little as it can: that would be written to shared memory."""
+        self.get_ready()
+        os, native = self.os, self.native
+        native.wardian_ready(0)
+        while True:
+            rehearses = native.wardian_next(0)
+            if rehearses < 0:
+                os._exit(4)
+            try:
+                child = os.fork()
+            except OSError as failure:
+                native.wardian_forked(-failure.errno)
+                continue
+            if child == 0:
+                return self.become(rehearses)
+            native.wardian_forked(child)
+
+    def get_ready(self):
+        os, before = self.os, set(sys.modules)
         self.vanish()
         self.load_native()
-        native = self.native
         names = [name.decode() for name in strings(os.read(SOCKET, 1 << 16))]
-        error = native.wardian_start(SOCKET)
+        error = self.native.wardian_start(SOCKET)
         if error:
             self.refuse(f"the zygote cannot begin: {os.strerror(-error)}")
         self.own = (100, 101)
@@ -275,6 +314,7 @@ class Harness:
         self.check()
         self.find_depth()
         self.rehearse()
+        self.find_twister()
         for name in harness_only:
             del sys.modules[name]
         places = ("/box", "/tmp", "/home/guest", "/dev/shm")
@@ -292,28 +332,16 @@ class Harness:
         gc.collect()
         gc.freeze()
         self.trim()
-        native.wardian_ready(0)
-        while True:
-            error = native.wardian_next(0)
-            if error:
-                os._exit(4)
-            try:
-                child = os.fork()
-            except OSError as failure:
-                native.wardian_forked(-failure.errno)
-                continue
-            if child == 0:
-                return self.become()
-            native.wardian_forked(child)
 
-    def become(self):
+    def become(self, rehearses):
         """In the child: everything up to the program."""
         os = self.os
-        channel = self.native.wardian_enter(0)
+        channel = self.enter(0)
         if channel < 0:
             os._exit(127)
         self.renew()
-        self.rehearse()
+        if rehearses:
+            self.rehearse()
         self.new_main()
         os.write(channel, READY)
         mode, target, unbuffered, result, args, environment = strings(self.receive(channel))
@@ -358,7 +386,11 @@ class Harness:
         """What must not be the same in two children; `random` does it by itself."""
         modules, urandom = sys.modules, self.os.urandom
         if "numpy.random" in modules:
-            modules["numpy.random"].seed()
+            if self.twister:
+                words, position = self.twister
+                words.raw, position.value = urandom(len(words)), TWISTER_WORDS
+            else:
+                modules["numpy.random"].seed()
         if "ssl" in modules:
             modules["ssl"].RAND_add(urandom(32), 32.0)
         if "tempfile" in modules:

@@ -117,7 +117,7 @@ impl Pool {
             wanted: Condvar::new(),
         });
         let zygote = shared.new_zygote()?;
-        let first = ReadySlot::make(&zygote)?;
+        let first = ReadySlot::make(&zygote, true)?;
         {
             let mut state = shared.lock();
             state.adopt(zygote);
@@ -332,9 +332,9 @@ impl Shared {
         while let Some(order) = self.next_order() {
             let made = match &order {
                 Order::Zygote => self.new_zygote().map(Made::Zygote),
-                Order::Slot(zygote) => {
-                    ReadySlot::make(zygote).map(|slot| Made::Slot(Box::new(slot))).map_err(WarmError::from)
-                }
+                Order::Slot { zygote, rehearses } => ReadySlot::make(zygote, *rehearses)
+                    .map(|slot| Made::Slot(Box::new(slot)))
+                    .map_err(WarmError::from),
             };
             let mut state = self.lock();
             state.fulfil(&order);
@@ -401,13 +401,13 @@ impl Shared {
 /// What a maker is to make.
 enum Order {
     Zygote,
-    Slot(Arc<Zygote>),
+    Slot { zygote: Arc<Zygote>, rehearses: bool },
 }
 
 impl Order {
     /// Whether it cannot be carried out any more, by whomever.
     fn is_void(&self) -> bool {
-        matches!(self, Order::Slot(zygote) if !zygote.is_alive())
+        matches!(self, Order::Slot { zygote, .. } if !zygote.is_alive())
     }
 }
 
@@ -447,14 +447,14 @@ impl State {
         let zygote = Arc::clone(zygote);
         self.made += 1;
         self.making += 1;
-        Some(Order::Slot(zygote))
+        Some(Order::Slot { zygote, rehearses: self.takers.is_empty() })
     }
 
     /// A maker has done what it could.
     fn fulfil(&mut self, order: &Order) {
         match order {
             Order::Zygote => self.renewing = false,
-            Order::Slot(_) => self.making -= 1,
+            Order::Slot { .. } => self.making -= 1,
         }
     }
 

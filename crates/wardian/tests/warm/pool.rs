@@ -88,6 +88,42 @@ print(seen, os.readlink('/proc/self/ns/net'))
     assert!(namespaces.len() < RUNS, "each had a namespace of its own: {namespaces:?}");
 }
 
+/// Its cgroup may have been another's.
+#[test]
+fn a_report_tells_of_its_own_run_only() {
+    let pool = pool(&preset("python"), 1, 1);
+    let small = |after: &str| {
+        for _ in 0..3 {
+            let usage = code("print('hello')").warm(&pool).usage;
+            let (memory, processes) =
+                (usage.memory_peak_bytes.unwrap_or(0), usage.processes_peak.unwrap_or(1));
+            let cpu = usage.cpu_user_us.unwrap_or(0) + usage.cpu_system_us.unwrap_or(0);
+            assert!(memory < 40 << 20 && processes == 1 && cpu < 200_000, "after {after}: {usage:?}");
+        }
+    };
+    small("nothing");
+    for (text, processes, memory, cpu) in [
+        ("kept = bytearray(100 << 20)", 1, 100 << 20, 0),
+        ("import time\nwhile time.process_time() < 0.3: pass", 1, 0, 300_000),
+        (
+            "import threading, time\nfor _ in range(5): threading.Thread(target=time.sleep, args=(0.1,)).start()",
+            6,
+            0,
+            0,
+        ),
+        ("open('file', 'wb').write(bytes(30 << 20))", 1, 30 << 20, 0),
+    ] {
+        let usage = code(text).warm(&pool).usage;
+        assert!(usage.processes_peak.is_none_or(|peak| peak == processes), "{text}: {usage:?}");
+        assert!(usage.memory_peak_bytes.is_none_or(|peak| peak >= memory), "{text}: {usage:?}");
+        assert!(
+            usage.cpu_user_us.unwrap_or(cpu) + usage.cpu_system_us.unwrap_or(0) >= cpu,
+            "{text}: {usage:?}"
+        );
+        small(text);
+    }
+}
+
 #[test]
 fn nothing_of_a_run_is_left_for_the_next() {
     let pool = pool(&preset("python"), 1, 1);

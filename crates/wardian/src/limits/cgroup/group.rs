@@ -2,7 +2,7 @@
 
 use super::dir::Place;
 use super::oom::OomWatch;
-use super::{CgroupLimits, CpuThrottled, CpuUsage, Swap};
+use super::{CgroupLimits, CpuThrottled, CpuUsage, LEFT_BYTES, Swap};
 use crate::limits::CgroupError;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -37,6 +37,8 @@ pub(super) trait Group: Debug + Send + Sync {
     fn process_limit_hits(&self) -> Result<u64, CgroupError>;
     fn is_populated(&self) -> Result<bool, CgroupError>;
     fn kill(&self) -> Result<(), CgroupError>;
+    /// Makes it what a new one would be; false where that cannot be.
+    fn renew(&mut self) -> Result<bool, CgroupError>;
     fn rmdir(&mut self) -> Result<(), CgroupError>;
 }
 
@@ -46,6 +48,16 @@ pub(super) fn lock(place: Place<'_>) -> Result<OwnedFd, CgroupError> {
     flock(&fd, FlockOperation::NonBlockingLockExclusive)
         .map_err(|error| CgroupError::Lock { path: place.path(), source: error.into() })?;
     Ok(fd)
+}
+
+/// Whether a group shows nothing of what was in it, and its counters can be those of another run.
+pub(super) fn is_spotless(group: &dyn Group) -> Result<bool, CgroupError> {
+    Ok(!group.is_populated()?
+        && group.processes_peak()?.is_none_or(|peak| peak <= 1)
+        && group.process_limit_hits()? == 0
+        && group.oom_kills()? == 0
+        && group.cpu_throttled()?.is_none_or(|throttled| throttled.periods == 0)
+        && group.memory_current_bytes()? <= LEFT_BYTES)
 }
 
 /// Removes a directory; what lives there is killed at the first refusal. A directory that is gone is well.

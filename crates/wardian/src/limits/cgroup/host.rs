@@ -11,6 +11,7 @@ use rustix::fs::{Access, AtFlags, accessat};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// How often a group is made anew after [`gc`](super::gc()) of another process took it for abandoned.
 const ATTEMPTS: usize = 3;
@@ -180,7 +181,7 @@ impl CgroupHost {
             Kind::V1(hierarchies) => Box::new(hierarchies.create(name, limits, quota)?),
             Kind::None(reason) => return Err(CgroupError::Unusable(Arc::clone(reason))),
         };
-        Ok(Cgroup { group, removed: false })
+        Ok(Cgroup { group, removed: false, altered: AtomicBool::new(false) })
     }
 }
 

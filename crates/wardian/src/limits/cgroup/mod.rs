@@ -30,6 +30,7 @@ use super::CgroupError;
 use group::Group;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// CPU time of all processes that are or were in a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +42,10 @@ pub struct CpuUsage {
     /// Both; exact, while its division may be an estimate.
     pub total_us: u64,
 }
+
+/// The most that may be left in a group that is used again. The kernel charges 256 KiB in advance on each core where a
+/// group runs, and gives them back when memory is short (`MEMCG_CHARGE_BATCH`); some is freed a moment after its process.
+pub const LEFT_BYTES: u64 = 1 << 20;
 
 /// How much a quota of cores held a group up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,6 +63,8 @@ pub struct CpuThrottled {
 pub struct Cgroup {
     group: Box<dyn Group>,
     removed: bool,
+    /// Whether its limits are those that it was made with.
+    altered: AtomicBool,
 }
 
 impl Cgroup {
@@ -73,7 +80,18 @@ impl Cgroup {
 
     /// Limits it anew. Fails when any limit that is asked for cannot be set.
     pub fn limit(&mut self, limits: &CgroupLimits) -> Result<(), CgroupError> {
+        self.altered.store(true, Ordering::Relaxed);
         self.group.limit(limits, limits.quota_us()?)
+    }
+
+    /// Makes it what a new group would be, if it is empty and nothing that was in it can be told from its counters or
+    /// would be taken for what the next is: no process but one at a time, none killed or refused, no memory left beyond
+    /// [`LEFT_BYTES`], its limits never changed. Otherwise it goes.
+    ///
+    /// Saves most of the 400 µs that a new group and the kernel's removal of an old one take.
+    pub fn renew(mut self) -> Option<Cgroup> {
+        let renewed = !self.altered.load(Ordering::Relaxed) && matches!(self.group.renew(), Ok(true));
+        renewed.then_some(self)
     }
 
     /// Whether the limit on swap holds.
@@ -155,6 +173,7 @@ impl Cgroup {
     /// Kills every process in it, and lets none start a new one (version 1 forever, version 2 during the call).
     /// Returns before they have ended.
     pub fn kill(&self) -> Result<(), CgroupError> {
+        self.altered.store(true, Ordering::Relaxed);
         self.group.kill()
     }
 

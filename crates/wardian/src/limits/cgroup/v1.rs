@@ -3,7 +3,7 @@
 //! Kernel documentation: `Documentation/admin-guide/cgroup-v1/{memory,cpuacct,pids}.rst`, `sched-bwc.rst`.
 
 use super::dir::{Counters, Dir, Place};
-use super::group::{Group, lock};
+use super::group::{Group, is_spotless, lock};
 use super::limits::PERIOD_US;
 use super::locate::Map;
 use super::oom::OomWatch;
@@ -77,7 +77,7 @@ impl Hierarchies {
             host: Arc::clone(self),
             name,
             made: Vec::with_capacity(4),
-            join: Vec::with_capacity(4),
+            join: Vec::new(),
             cpu_total: None,
             swap: Swap::Unavailable,
             lock: None,
@@ -134,13 +134,20 @@ impl V1Group {
             if index == 0 {
                 self.lock = Some(lock(place)?);
             }
-            self.join.push(place.open_file("tasks", OFlags::WRONLY)?);
         }
+        self.open_join_files()?;
         self.limit(limits, quota_us)?;
         if host.cpuacct.is_some() {
             self.cpu_total =
                 Some(self.at(host.cpuacct, "cpuacct")?.open_file("cpuacct.usage", OFlags::RDONLY)?);
         }
+        Ok(())
+    }
+
+    fn open_join_files(&mut self) -> Result<(), CgroupError> {
+        let open =
+            |index: &usize| self.host.dirs[*index].group(&self.name).open_file("tasks", OFlags::WRONLY);
+        self.join = self.made.iter().map(open).collect::<Result<_, _>>()?;
         Ok(())
     }
 
@@ -290,6 +297,18 @@ impl Group for V1Group {
         place.write("pids.max", "0")?;
         kill_members(place);
         Ok(())
+    }
+
+    fn renew(&mut self) -> Result<bool, CgroupError> {
+        if !is_spotless(self)? {
+            return Ok(false);
+        }
+        self.memory()?.write("memory.max_usage_in_bytes", "0")?;
+        if self.host.cpuacct.is_some() {
+            self.at(self.host.cpuacct, "cpuacct")?.write("cpuacct.usage", "0")?;
+        }
+        self.open_join_files()?;
+        Ok(true)
     }
 
     fn rmdir(&mut self) -> Result<(), CgroupError> {

@@ -4,7 +4,7 @@
 
 use super::delegated::{self, LEAF, PASSES};
 use super::dir::{Counters, Dir, Place};
-use super::group::{Group, lock, remove};
+use super::group::{Group, is_spotless, lock, remove};
 use super::limits::PERIOD_US;
 use super::locate::Map;
 use super::oom::OomWatch;
@@ -117,7 +117,7 @@ impl Hierarchy {
         let filled = lock(place).and_then(|lock| {
             let cpu = place.open_file("cpu.stat", OFlags::RDONLY)?;
             let (host, name) = (Arc::clone(self), name.clone());
-            let mut group = V2Group { host, name, lock, cpu, swap: Swap::Unavailable };
+            let mut group = V2Group { host, name, lock, cpu, peak: None, swap: Swap::Unavailable };
             group.limit(limits, quota_us)?;
             Ok(group)
         });
@@ -159,6 +159,8 @@ pub(super) struct V2Group {
     /// The group's directory: proves whose it is, and is what `CLONE_INTO_CGROUP` takes.
     lock: OwnedFd,
     cpu: OwnedFd,
+    /// Tells the peak since the group was renewed.
+    peak: Option<OwnedFd>,
     swap: Swap,
 }
 
@@ -248,6 +250,10 @@ impl Group for V2Group {
     }
 
     fn memory_peak_bytes(&self) -> Result<Option<u64>, CgroupError> {
+        if let Some(peak) = &self.peak {
+            return Counters::read(peak, || self.place().path().join("memory.peak"))
+                .map(|peak| peak.number());
+        }
         Ok(self.place().read_if_there("memory.peak")?.and_then(|peak| peak.number()))
     }
 
@@ -279,6 +285,20 @@ impl Group for V2Group {
         self.place().write("cgroup.kill", "1")
     }
 
+    fn renew(&mut self) -> Result<bool, CgroupError> {
+        if !is_spotless(self)? {
+            return Ok(false);
+        }
+        // Since Linux 6.12 a descriptor of it can be told to begin anew, whatever is written.
+        let peak = match self.place().open_file("memory.peak", OFlags::RDWR) {
+            Err(CgroupError::Open { source, .. }) if source.kind() == ErrorKind::NotFound => return Ok(true),
+            peak => peak?,
+        };
+        let renewed = rustix::io::write(&peak, b"renew").is_ok();
+        self.peak = Some(peak).filter(|_| renewed);
+        Ok(renewed)
+    }
+
     fn rmdir(&mut self) -> Result<(), CgroupError> {
         let place = self.place();
         remove(|| place.rmdir(), || drop(self.kill()))
@@ -302,7 +322,14 @@ mod tests {
     fn group(host: Arc<Hierarchy>, name: &str) -> V2Group {
         let place = host.dir.group(name);
         let (lock, cpu) = (lock(place).unwrap(), place.open_file("cpu.stat", OFlags::RDONLY).unwrap());
-        V2Group { host: Arc::clone(&host), name: name.to_owned(), lock, cpu, swap: Swap::Enforced }
+        V2Group {
+            host: Arc::clone(&host),
+            name: name.to_owned(),
+            lock,
+            cpu,
+            peak: None,
+            swap: Swap::Enforced,
+        }
     }
 
     #[test]
