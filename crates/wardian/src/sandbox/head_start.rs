@@ -11,8 +11,8 @@ use crate::limits::cgroup::{self, Cgroup, CgroupHost, CgroupLimits, Oom, Version
 use crate::plan;
 use crate::policy::{OnOom, Policy};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::thread::{sched_getaffinity, sched_getcpu, sched_setaffinity, sched_yield};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Barrier};
 use std::thread::JoinHandle;
 use wardian_sys::caps;
 use wardian_sys::spawn::{self, InitSpec};
@@ -36,23 +36,18 @@ impl HeadStart {
         /// Enough for reading what cgroups there are.
         const STACK_BYTES: usize = 256 << 10;
         let host = host.clone();
-        let running = Arc::new(Barrier::new(2));
-        let begin = {
-            let running = Arc::clone(&running);
-            move || {
-                running.wait();
-                // Where init is not born into a group, it need not wait until groups are found.
-                let cgroups = cgroup::may_be_unified().then(|| host.cgroups());
-                Begun::now(plan::NAMESPACES, cgroups)
-            }
+        let core = sched_getcpu();
+        let begin = move || {
+            leave(core);
+            // Where init is not born into a group, it need not wait until groups are found.
+            let cgroups = cgroup::may_be_unified().then(|| host.cgroups());
+            Begun::now(plan::NAMESPACES, cgroups)
         };
         let thread = std::thread::Builder::new().name("wardian-start".into()).stack_size(STACK_BYTES);
         // Without a thread there is no head start; the run then begins by itself.
         let thread = thread.spawn(begin).ok();
-        if thread.is_some() {
-            // A new thread is queued behind us on our core while another is idle; who is woken goes to an idle one.
-            running.wait();
-        }
+        // It may be queued behind us: then it is its turn to leave.
+        sched_yield();
         HeadStart(thread)
     }
 
@@ -70,6 +65,20 @@ impl HeadStart {
             Err(_) if namespaces != plan::NAMESPACES => None,
             other => Some(other),
         }
+    }
+}
+
+/// Goes to another core than this one, if there is any: the kernel may well have two threads take turns on one core while
+/// another is idle. Whatever cannot be done leaves everything as it is.
+fn leave(core: usize) {
+    if sched_getcpu() != core {
+        return;
+    }
+    let Ok(allowed) = sched_getaffinity(None) else { return };
+    let mut others = allowed;
+    others.unset(core);
+    if others.count() > 0 && sched_setaffinity(None, &others).is_ok() {
+        let _ = sched_setaffinity(None, &allowed);
     }
 }
 
