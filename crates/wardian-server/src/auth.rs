@@ -77,7 +77,8 @@ type Sha = [u8; 32];
 pub(crate) struct Keys(HashMap<Sha, Arc<Caller>>);
 
 impl Keys {
-    pub(crate) fn new(keys: &[KeyConfig]) -> Result<Keys, ConfigError> {
+    /// What a key has left of its rate is what it had `before`.
+    pub(crate) fn new(keys: &[KeyConfig], before: Option<&Keys>) -> Result<Keys, ConfigError> {
         let mut all = HashMap::new();
         for key in keys {
             let at = |field: &str| format!("keys.{}.{field}", key.name);
@@ -87,7 +88,9 @@ impl Keys {
                 None => None,
                 Some(rate) if rate.is_finite() && rate > 0.0 => {
                     let burst = key.burst.map_or(rate.max(1.0), f64::from).max(1.0);
-                    Some(Mutex::new(Bucket { rate, burst, level: burst, at: Instant::now() }))
+                    let (level, at) =
+                        before.and_then(|keys| keys.left(&key.name)).unwrap_or((burst, Instant::now()));
+                    Some(Mutex::new(Bucket { rate, burst, level: level.min(burst), at }))
                 }
                 Some(_) => return Err(ConfigError::invalid(at("rate"), "must be above 0")),
             };
@@ -106,6 +109,13 @@ impl Keys {
             }
         }
         Ok(Keys(all))
+    }
+
+    /// What a bucket holds, and since when.
+    fn left(&self, name: &str) -> Option<(f64, Instant)> {
+        let caller = self.0.values().find(|caller| &*caller.id == name)?;
+        let bucket = caller.bucket.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        Some((bucket.level, bucket.at))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -172,12 +182,13 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    #[derive(serde::Deserialize)]
+    struct File {
+        keys: Vec<KeyConfig>,
+    }
+
     fn keys(entry: &str) -> Keys {
-        #[derive(serde::Deserialize)]
-        struct File {
-            keys: Vec<KeyConfig>,
-        }
-        Keys::new(&toml::from_str::<File>(entry).unwrap().keys).unwrap()
+        Keys::new(&toml::from_str::<File>(entry).unwrap().keys, None).unwrap()
     }
 
     #[test]
@@ -195,6 +206,21 @@ mod tests {
         assert_eq!(with(format!("Bearer {key}0")).unwrap_err().status, StatusCode::UNAUTHORIZED);
         assert_eq!(with(key).unwrap_err().status, StatusCode::UNAUTHORIZED);
         assert_eq!(keys.find(&HeaderMap::new()).unwrap_err().status, StatusCode::UNAUTHORIZED);
+    }
+
+    #[test]
+    fn a_new_configuration_gives_nobody_a_new_burst() {
+        let (_, entry) = new_key("bot").unwrap();
+        let with = |rate: &str, before: Option<&Keys>| {
+            let file: File = toml::from_str(&format!("{entry}\n{rate}")).unwrap();
+            Keys::new(&file.keys, before).unwrap()
+        };
+        let take = |keys: &Keys| keys.0.values().next().unwrap().take().is_ok();
+        let first = with("rate = 0.001\nburst = 2", None);
+        assert!(take(&first) && take(&first) && !take(&first));
+        let second = with("rate = 0.001\nburst = 5", Some(&first));
+        assert!(!take(&second));
+        assert!(take(&with("", Some(&second))), "it has no limit now");
     }
 
     #[test]

@@ -81,7 +81,11 @@ impl Metrics {
         registry.register("denials", "System calls that were refused", denials.clone());
         registry.register("requests", "Requests by route and status", requests.clone());
         registry.register("gate", "Runs under way and requests waiting for their turn", levels.clone());
-        registry.register("pool", "Sandboxes ready ahead of demand, and in use", pools.clone());
+        registry.register(
+            "pool",
+            "Sandboxes ready ahead of demand, and in use; whether their zygote is older than it should be",
+            pools.clone(),
+        );
         registry.register("connections", "Open connections", connections.clone());
         registry.register_with_unit(
             "memory",
@@ -156,7 +160,10 @@ impl Metrics {
         for environment in &setup.environments {
             for ready in &environment.ready {
                 let levels = ready.levels();
-                for (state, value) in [("ready", levels.ready), ("running", levels.running)] {
+                let overdue = usize::from(ready.is_overdue());
+                for (state, value) in
+                    [("ready", levels.ready), ("running", levels.running), ("overdue", overdue)]
+                {
                     let (environment, policy) = (environment.config.name.clone(), ready.policy().to_owned());
                     let labels = PoolLabels { environment, policy, state };
                     self.pools.get_or_create(&labels).set(number(value));

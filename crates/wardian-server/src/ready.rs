@@ -3,6 +3,7 @@
 use crate::config::EnvironmentConfig;
 use crate::engine::{self, Job, RunError, Start};
 use std::ffi::OsString;
+use std::sync::atomic::{AtomicBool, Ordering};
 use wardian::host::Host;
 use wardian::policy::{Limits, Policy};
 use wardian::python;
@@ -15,6 +16,8 @@ pub(crate) struct Ready {
     policy: Policy,
     running: usize,
     pool: Pool,
+    /// Whether it has been said that its zygote is older than it should be.
+    told_overdue: AtomicBool,
 }
 
 /// What a job changes of the pool's policy: as much as a pool lets it.
@@ -43,7 +46,8 @@ impl Ready {
             queue: QUEUE,
             rotation: Rotation::default(),
         };
-        Ok(Ready { policy: policy.clone(), running, pool: Pool::start(options, host)? })
+        let pool = Pool::start(options, host)?;
+        Ok(Ready { policy: policy.clone(), running, pool, told_overdue: AtomicBool::new(false) })
     }
 
     /// Whether it is what would be started now.
@@ -58,6 +62,11 @@ impl Ready {
 
     pub(crate) fn levels(&self) -> Levels {
         self.pool.levels()
+    }
+
+    /// Whether its zygote goes on because the next cannot be started.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.pool.overdue().is_some()
     }
 
     /// What the job changes, if it can be run here.
@@ -117,6 +126,21 @@ impl Ready {
             unbuffered: job.unbuffered,
             ..warm::Job::new(program)
         };
-        Ok(self.pool.run(&job, connections)?)
+        let report = self.pool.run(&job, connections)?;
+        self.tell_overdue();
+        Ok(report)
+    }
+
+    /// Says once that rotation does not work, and once that it does again.
+    fn tell_overdue(&self) {
+        let why = self.pool.overdue();
+        let told = self.told_overdue.swap(why.is_some(), Ordering::Relaxed);
+        match why {
+            Some(why) if !told => {
+                tracing::warn!(policy = %self.policy.name, %why, "an old zygote goes on: its successor cannot be started");
+            }
+            None if told => tracing::info!(policy = %self.policy.name, "the old zygote has been replaced"),
+            _ => {}
+        }
     }
 }

@@ -19,11 +19,12 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// Puts a configuration into effect; environments that stay the same are taken over from `before`.
+    /// Puts a configuration into effect; environments that stay the same are taken over from `before`, and what
+    /// keys have used of their rates.
     pub(crate) fn new(config: Config, before: Option<&Setup>, host: &Host) -> Result<Setup, ConfigError> {
         config.check()?;
         check_interfaces(&config)?;
-        let keys = Keys::new(&config.keys)?;
+        let keys = Keys::new(&config.keys, before.map(|setup| &setup.keys))?;
         let policies = config.policies.iter().map(|name| load(name)).collect::<Result<Vec<_>, _>>()?;
         if let Some((name, _)) = policies.iter().enumerate().find_map(|(at, policy)| {
             let again = policies.iter().skip(at + 1).any(|other| other.name == policy.name);

@@ -24,6 +24,8 @@ const HARNESS: [(&str, &[u8]); 2] = [
 ];
 /// How long the maker of sandboxes waits after a failure, at first and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// How long an old zygote goes on before its successor is tried again.
+const OVERDUE: Duration = Duration::from_secs(1);
 /// Most threads that make sandboxes: a zygote forks one child after the other.
 const MOST_MAKERS: usize = 4;
 /// Most sandboxes of a pool.
@@ -68,6 +70,8 @@ struct State {
     making: usize,
     /// Whether a zygote is being made.
     renewing: bool,
+    /// Why the old zygote is still there, and until when nothing is done about it.
+    overdue: Option<(String, Instant)>,
     /// Of runs that have ended: the next maker removes it, so that no report waits for that.
     remains: Vec<Remains>,
     /// Sandboxes made from this zygote.
@@ -101,6 +105,7 @@ impl Pool {
             takers: Line::default(),
             making: 0,
             renewing: false,
+            overdue: None,
             remains: Vec::new(),
             made: 0,
             born: Instant::now(),
@@ -183,6 +188,11 @@ impl Pool {
             generation: state.generation,
             zygote_bytes: state.zygote.as_ref().and_then(|zygote| zygote.memory_bytes()),
         }
+    }
+
+    /// Why an old zygote goes on, if its successor cannot be made; that is tried again and again.
+    pub fn overdue(&self) -> Option<String> {
+        self.shared.lock().overdue.as_ref().map(|(why, _)| why.clone())
     }
 
     /// Takes no more jobs, and waits until those that there are have ended.
@@ -345,6 +355,9 @@ impl Shared {
                     state.takers.call_first();
                     pause = PAUSES.0;
                 }
+                Err(error) if matches!(order, Order::Zygote) && state.live_zygote().is_some() => {
+                    state.overdue = Some((error.to_string(), Instant::now() + OVERDUE));
+                }
                 Err(error) => {
                     state = self.pause(state, pause);
                     // That a zygote has ended is nobody's failure: the next order replaces it.
@@ -431,12 +444,17 @@ impl State {
         Some(SandboxError::Zygote { reason }.into())
     }
 
+    fn live_zygote(&self) -> Option<&Arc<Zygote>> {
+        self.zygote.as_ref().filter(|zygote| zygote.is_alive())
+    }
+
     /// What is missing and nobody makes yet.
     fn order(&mut self, options: &PoolOptions) -> Option<Order> {
         let rotation = options.rotation;
         let old = self.made >= rotation.sandboxes || self.born.elapsed() >= rotation.age;
-        let alive = self.zygote.as_ref().filter(|zygote| zygote.is_alive());
-        if (old || alive.is_none()) && !std::mem::replace(&mut self.renewing, true) {
+        let due = old && self.overdue.as_ref().is_none_or(|(_, until)| Instant::now() >= *until);
+        let alive = self.live_zygote().cloned();
+        if (due || alive.is_none()) && !std::mem::replace(&mut self.renewing, true) {
             return Some(Order::Zygote);
         }
         // One that is old goes on until the next is there.
@@ -444,7 +462,6 @@ impl State {
         if self.ready.len() + self.making >= options.ready.max(self.takers.len()) {
             return None;
         }
-        let zygote = Arc::clone(zygote);
         self.made += 1;
         self.making += 1;
         Some(Order::Slot { zygote, rehearses: self.takers.is_empty() })
@@ -461,6 +478,7 @@ impl State {
     fn adopt(&mut self, zygote: Arc<Zygote>) {
         self.zygote = Some(zygote);
         self.generation += 1;
+        self.overdue = None;
         self.made = 0;
         self.born = Instant::now();
     }

@@ -285,6 +285,35 @@ fn a_zygote_is_replaced_when_it_is_old() {
     assert!(runs >= 4);
 }
 
+/// What makes its successor impossible may be over soon; runs need not fail meanwhile.
+#[test]
+fn an_old_zygote_goes_on_if_the_next_cannot_be_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let python = directory.path().join("python3");
+    let link = || std::os::unix::fs::symlink(std::fs::canonicalize("/usr/bin/python3").unwrap(), &python);
+    link().unwrap();
+    let rotation = Rotation { sandboxes: 2, ..Rotation::default() };
+    let pool = Pool::start(PoolOptions { rotation, ..options(&preset("python"), &python) }, &Host::detect());
+    let pool = pool.unwrap();
+    std::fs::remove_file(&python).unwrap();
+    let mut first = None;
+    for _ in 0..20 {
+        assert_eq!(code("print(1)").warm(&pool).stdout.text, "1\n");
+        // One that had been begun may have come yet.
+        first = first.or_else(|| pool.overdue().map(|_| pool.levels().generation));
+    }
+    let (why, first) = (pool.overdue().unwrap(), first.unwrap());
+    assert!(why.contains("python3"), "{why}");
+    assert_eq!(pool.levels().generation, first);
+    link().unwrap();
+    let started = std::time::Instant::now();
+    while pool.overdue().is_some() {
+        assert!(started.elapsed().as_secs() < 20);
+        code("").warm(&pool);
+    }
+    assert!(pool.levels().generation > first);
+}
+
 /// Not a test: a process for `a_killed_supervisor_leaves_nothing` to kill.
 #[test]
 #[ignore = "started by another test"]
