@@ -99,6 +99,39 @@ fn a_kill_in_any_phase_leaves_nothing() {
     }
 }
 
+/// An interpreter is asked where its files are outside any sandbox.
+#[test]
+fn a_kill_while_an_interpreter_is_asked_leaves_nothing() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let real = fs::canonicalize("/usr/bin/python3").unwrap();
+    let python = home.path().join("bin/python3");
+    let library = home.path().join("lib").join(real.file_name().unwrap());
+    for directory in [python.parent().unwrap(), &library.join("encodings")] {
+        fs::create_dir_all(directory).unwrap();
+    }
+    fs::copy(&real, &python).unwrap();
+    // By this file it knows its library; the other it needs before anything else.
+    fs::write(library.join("os.py"), "").unwrap();
+    fs::write(library.join("encodings/__init__.py"), "while True: pass\n").unwrap();
+    let what: &[&str] = &["run", "--python", python.to_str().unwrap(), "-c", "0"];
+    let mut child = wardian(what).spawn().unwrap();
+    let own = |pid: u32| fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let started = Instant::now();
+    while !own(child.id())
+        .split(' ')
+        .any(|pid| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == python))
+    {
+        assert!(started.elapsed().as_secs() < 5, "it is not asked");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let _ = child.kill();
+    let at = Instant::now();
+    let _ = child.wait();
+    adopt_the_end(what, at);
+}
+
 /// Waits until no adopted process lives; the promise is 100 ms.
 fn adopt_the_end(what: &[&str], killed: Instant) {
     const PROMISE: Duration = Duration::from_millis(100);

@@ -8,11 +8,25 @@ use crate::process::StringList;
 use crate::signal::SignalSet;
 use crate::{Errno, Fd, NewFd, Result, caps, file, process, signal};
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 /// The number that the first of `InitSpec::fds` has inside.
 pub const FIRST_SLOT: i32 = 3;
 const STACK_BYTES: usize = 32 * 1024;
 const NOT_EXECUTED: u8 = 127;
+
+/// Has what a command starts killed when the thread that starts it ends, however that comes.
+pub fn end_with_this_thread(command: &mut Command) -> &mut Command {
+    let parent = process::getpid();
+    let bind = move || {
+        process::die_with_parent()?;
+        // It may have ended before.
+        if process::getppid() == parent { Ok(()) } else { Err(Errno::SRCH.into()) }
+    };
+    // SAFETY: between fork and exec it makes two system calls; it neither allocates nor locks.
+    unsafe { command.pre_exec(bind) }
+}
 
 /// What `start_init` needs.
 pub struct InitSpec<'a> {

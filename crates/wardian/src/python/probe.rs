@@ -54,7 +54,9 @@ pub(super) fn run(
     if let Some((uid, gid)) = somebody_else(executable) {
         command.uid(uid).gid(gid);
     }
-    let mut child = command.spawn().map_err(|error| format!("cannot be started: {error}"))?;
+    let mut child = wardian_sys::spawn::end_with_this_thread(&mut command)
+        .spawn()
+        .map_err(|error| format!("cannot be started: {error}"))?;
     let answered = answer_in_time(&mut child);
     // Dead or alive, it has had its time; a group of its own so that its children go with it.
     if let Some(group) = rustix::process::Pid::from_raw(child.id().cast_signed()) {
