@@ -148,6 +148,7 @@ fn working_directory(options: &Options, policy: &mut Policy) -> Result<Option<St
         size: None,
         content: None,
         optional: false,
+        as_owner: true,
     });
     Ok(Some(path))
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -73,6 +73,86 @@ except OSError as error:
     print(sys.prefix, error.errno)";
     let expected = format!("{} 30\n", venv.display());
     answers(wardian().arg("--venv").arg(&venv).args(["-c", try_it]), 0, &expected);
+}
+
+#[test]
+fn a_writable_mount_is_written_as_its_owner() {
+    if skip("a_writable_mount_is_written_as_its_owner") {
+        return;
+    }
+    let is_root = rustix::process::geteuid().is_root();
+    // Whose it is, if we may choose.
+    let owners = if is_root { vec![(0, 0), (1500, 1600)] } else { vec![own_ids()] };
+    for (uid, gid) in owners {
+        let directory = directory();
+        let give = |name: &str, uid: u32, mode: u32| {
+            let path = directory.path().join(name);
+            if !path.exists() {
+                std::fs::write(&path, "was here").unwrap();
+            }
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            if is_root {
+                std::os::unix::fs::chown(&path, Some(uid), Some(gid)).unwrap();
+            }
+        };
+        give("", uid, 0o755);
+        give("own", uid, 0o600);
+        give("others", uid + 77, 0o600);
+        let code = "import os
+print(open('/data/own').read(), os.stat('/data').st_uid == os.getuid())
+open('/data/own', 'a').write('!')
+os.mkdir('/data/made')
+open('/data/made/file', 'w').write('new')
+for name, attempt in [
+    ('others', lambda: open('/data/others')),
+    ('set-id', lambda: os.chmod('/data/own', 0o4755)),
+    ('set-id', lambda: os.open('/data/tool', os.O_CREAT | os.O_WRONLY, 0o2755)),
+    ('given away', lambda: os.chown('/data/own', 0, 0)),
+]:
+    try:
+        attempt()
+        print(name, 'worked')
+    except OSError:
+        pass";
+        let mount = format!("src={},dst=/data,rw", directory.path().display());
+        // Our own files are all there is, as an ordinary user.
+        let expected = if is_root { "was here True\n" } else { "was here True\nothers worked\n" };
+        answers(wardian().args(["--mount", &mount, "-c", code]), 0, expected);
+        for (name, content) in [("own", "was here!"), ("made/file", "new")] {
+            let path = directory.path().join(name);
+            let (owner, mode) = {
+                let metadata = std::fs::metadata(&path).unwrap();
+                ((metadata.uid(), metadata.gid()), metadata.mode())
+            };
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
+            assert_eq!((owner, mode & 0o6000), ((uid, gid), 0), "{name}");
+        }
+        let read_only = format!("src={},dst=/data", directory.path().display());
+        let write = "open('/data/made/file', 'w')";
+        let output = wardian().args(["--mount", &read_only, "-c", write]).output().unwrap();
+        assert!(String::from_utf8_lossy(&output.stderr).contains("Read-only file system"), "{output:?}");
+    }
+}
+
+fn own_ids() -> (u32, u32) {
+    (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
+}
+
+/// As root the program would have no rights at all there.
+#[test]
+fn a_file_system_whose_owner_nobody_can_be_is_refused() {
+    if skip("a_file_system_whose_owner_nobody_can_be_is_refused") || !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let run = |mount: &str| wardian().args(["--mount", mount, "-c", "0"]).output().unwrap();
+    let output = run("src=/sys/kernel,dst=/data,rw");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(125), "{said}");
+    assert!(
+        said.contains("write in /sys/kernel as its owner") && said.contains("as_owner = false"),
+        "{said}"
+    );
+    assert_eq!(run("src=/sys/kernel,dst=/data").status.code(), Some(0));
 }
 
 #[test]

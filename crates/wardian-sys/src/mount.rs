@@ -17,6 +17,7 @@ pub const ATTR_NOSYMFOLLOW: u64 = 0x0020_0000;
 /// `MNT_DETACH`
 pub const MNT_DETACH: u32 = 2;
 
+const ATTR_IDMAP: u64 = 0x0010_0000;
 const OPEN_TREE_CLONE: u32 = 1;
 const OPEN_TREE_CLOEXEC: u32 = crate::file::O_CLOEXEC;
 const AT_RECURSIVE: u32 = 0x8000;
@@ -77,8 +78,18 @@ pub fn set_attributes_at(dir: Fd, path: &CStr, set: u64) -> Result<()> {
     setattr(dir, path, 0, set)
 }
 
+/// Maps the ids of a detached tree's files by the maps of a user namespace: an id inside it, on disk, is the id outside.
+pub fn map_ids(tree: Fd, user_namespace: Fd) -> Result<()> {
+    let userns_fd = u64::from(user_namespace.number().cast_unsigned());
+    let attr = MountAttr { attr_set: ATTR_IDMAP, attr_clr: 0, propagation: 0, userns_fd };
+    set_all(tree, c"", AT_EMPTY_PATH | AT_RECURSIVE, &attr)
+}
+
 fn setattr(dir: Fd, path: &CStr, flags: u32, set: u64) -> Result<()> {
-    let attr = MountAttr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    set_all(dir, path, flags, &MountAttr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: 0 })
+}
+
+fn set_all(dir: Fd, path: &CStr, flags: u32, attr: &MountAttr) -> Result<()> {
     // SAFETY: the path is NUL-terminated; `attr` is the kernel's `struct mount_attr` of the stated size.
     unsafe {
         syscall!(
@@ -86,7 +97,7 @@ fn setattr(dir: Fd, path: &CStr, flags: u32, set: u64) -> Result<()> {
             dir.number(),
             path.as_ptr(),
             flags,
-            &raw const attr,
+            &raw const *attr,
             size_of::<MountAttr>()
         )
     }

@@ -26,6 +26,14 @@ pub(super) const FIRST_INPUT: u32 = FIRST_FREE + 4;
 pub(crate) struct HostTree {
     pub(crate) source: PathBuf,
     pub(crate) attributes: u64,
+    /// Whether what belongs to its owner belongs to the program.
+    pub(crate) as_owner: bool,
+}
+
+impl HostTree {
+    fn new(source: &Path, attributes: u64) -> HostTree {
+        HostTree { source: source.into(), attributes, as_owner: false }
+    }
 }
 
 /// What the root consists of, beside its steps.
@@ -155,10 +163,10 @@ impl Builder<'_> {
             self.steps.note_directory(text(link)?);
         }
         for directory in program.directories.iter().filter(|path| shown(path)) {
-            self.host_tree(directory, text(directory)?, READ_ONLY, true, false)?;
+            self.host_tree(HostTree::new(directory, READ_ONLY), text(directory)?, true, false)?;
         }
         for file in program.files.iter().filter(|path| shown(path)) {
-            self.host_tree(file, text(file)?, READ_ONLY, false, false)?;
+            self.host_tree(HostTree::new(file, READ_ONLY), text(file)?, false, false)?;
         }
         for (slot, file) in (self.first_copy..).zip(copies) {
             self.steps.parents(text(file)?)?;
@@ -184,22 +192,22 @@ impl Builder<'_> {
     /// A tree of the host: opened by the supervisor where it has the rights, else by init.
     fn host_tree(
         &mut self,
-        source: &Path,
+        tree: HostTree,
         path: &str,
-        attributes: u64,
         directory: bool,
         optional: bool,
     ) -> Result<(), PlanError> {
         self.mount_point(path, directory)?;
         let path_c = c_string(path)?;
+        let HostTree { source, attributes, .. } = tree.clone();
         match self.privilege {
             Privilege::Root => {
                 let index = u32::try_from(self.root.trees.len()).unwrap_or(u32::MAX);
-                self.root.trees.push(HostTree { source: source.into(), attributes });
+                self.root.trees.push(tree);
                 self.steps.push(&Step::Attach { slot: Slot(self.first_tree + index), path: &path_c });
             }
             Privilege::User => {
-                let source = c_string(text(source)?)?;
+                let source = c_string(text(&source)?)?;
                 self.steps.push(&Step::Bind { source: &source, path: &path_c, attributes, optional });
             }
         }
@@ -207,7 +215,7 @@ impl Builder<'_> {
             if attributes & ATTR_RDONLY == 0 { &mut self.root.writable } else { &mut self.root.readable };
         list.push(path.to_owned());
         self.steps.hide_below(path);
-        self.covers.add(path, Cover::Host(source.into()));
+        self.covers.add(path, Cover::Host(source));
         if !directory {
             self.root.plain_files.insert(path.to_owned());
         }
@@ -233,7 +241,8 @@ impl Builder<'_> {
     fn devices(&mut self) -> Result<(), PlanError> {
         for device in DEVICES {
             let path = format!("/dev/{device}");
-            self.host_tree(Path::new(&path), &path, ATTR_NOSUID | ATTR_NOEXEC, false, false)?;
+            let tree = HostTree::new(Path::new(&path), ATTR_NOSUID | ATTR_NOEXEC);
+            self.host_tree(tree, &path, false, false)?;
         }
         for (link, target) in [
             ("/dev/fd", "/proc/self/fd"),
@@ -418,7 +427,9 @@ impl Builder<'_> {
         }
         let is_device = is_given_device(source, &metadata, &mount.dst)?;
         let attributes = if is_device { attributes & !ATTR_NODEV } else { attributes };
-        self.host_tree(source, &mount.dst, attributes, metadata.is_dir(), mount.optional)
+        let as_owner = mount.is_as_owner() && (metadata.is_dir() || metadata.is_file());
+        let tree = HostTree { source: source.into(), attributes, as_owner };
+        self.host_tree(tree, &mount.dst, metadata.is_dir(), mount.optional)
     }
 
     /// A directory as the root: what is in it appears one by one, so that the root itself stays ours.
@@ -440,7 +451,7 @@ impl Builder<'_> {
                 self.covers.add(text(&path)?, Cover::Link);
                 self.steps.symlink(text(&path)?, text(&target)?)?;
             } else if kind.is_dir() || kind.is_file() {
-                self.host_tree(&host, text(&path)?, attributes, kind.is_dir(), false)?;
+                self.host_tree(HostTree::new(&host, attributes), text(&path)?, kind.is_dir(), false)?;
             }
         }
         Ok(())

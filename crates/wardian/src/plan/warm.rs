@@ -64,6 +64,12 @@ impl WarmPlan {
                 "the interpreter needs `{path}`, which lies in a place that is new in each run"
             ));
         }
+        if let Some(tree) = zygote.trees.iter().find(|tree| tree.as_owner) {
+            let path = tree.source.display();
+            return unfit(format!(
+                "each run would need the mount of `{path}` for itself, to write in it as its owner"
+            ));
+        }
         let (steps, seal) = slot_steps(&zygote)?;
         let mut run = zygote.clone();
         run.steps = Arc::new(steps);

@@ -63,6 +63,14 @@ pub enum SandboxError {
     /// An input can no longer be read.
     #[error(transparent)]
     Input(crate::files::InputError),
+    /// Root's program cannot have the rights of a writable mount's owner, and would not have those of everybody either.
+    #[error("cannot let the program write in {} as its owner (mount_setattr, MOUNT_ATTR_IDMAP): {}", path.display(), std::io::Error::from(*errno))]
+    NotOwned {
+        /// What was to be mounted.
+        path: std::path::PathBuf,
+        /// Why not.
+        errno: Errno,
+    },
     /// Every host id of the policy's range is in use.
     #[error("no two free host ids in {first}..{end}, the policy's `identity.uid_range`")]
     NoIds {
@@ -124,6 +132,10 @@ impl SandboxError {
             }
             SandboxError::Supervisor { source, .. } if source.kind() == std::io::ErrorKind::InvalidInput => {
                 "as root in a container: the policy's `identity.uid_range` must lie within /proc/self/uid_map"
+            }
+            SandboxError::NotOwned { .. } => {
+                "the kernel (before Linux 5.12) or this file system has no idmapped mounts: run wardian as the owner, \
+                 or let everybody write there; or, in a policy, set `as_owner = false` for the mount"
             }
             SandboxError::NoIds { .. } => "a wider `identity.uid_range` allows more sandboxes at once",
             SandboxError::Supervisor { source, .. } => return refused::remedy(source),

@@ -9,7 +9,7 @@ use super::remains::Remains;
 use super::slot::GuestLease;
 use super::streams::{self, Taker, guest_pipe};
 use super::supervise::{Parts, Supervision};
-use super::{Collect, Connections, SandboxError, Streams, init};
+use super::{Collect, Connections, SandboxError, Streams, init, owner};
 use crate::files::Input;
 use crate::limits::cgroup::{Cgroup, Version};
 use crate::plan::{HostTree, Plan};
@@ -95,21 +95,24 @@ fn launch_connected(
     } else {
         None
     };
-    let owner = ids.as_ref().map(|ids| ids.guest);
+    let guest_id = ids.as_ref().map(|ids| ids.guest);
     let Connections { streams, cancel, result, collect } = connections;
     let terminal = matches!(streams, Streams::Terminal(_));
     let of_streams = |error: io::Error| SandboxError::at("make its standard streams")(error);
     let limit = plan.policy.limits.output.0;
-    let (ends, stdio) = streams::make(streams, plan.policy.stderr, owner, limit).map_err(of_streams)?;
+    let (ends, stdio) = streams::make(streams, plan.policy.stderr, guest_id, limit).map_err(of_streams)?;
     let result = match result {
-        Some(limit) => Some((guest_pipe(false, owner).map_err(of_streams)?, limit.0)),
+        Some(limit) => Some((guest_pipe(false, guest_id).map_err(of_streams)?, limit.0)),
         None => None,
     };
     let (channel, guest_channel) = packet_pair()?;
     let trees = plan.trees.iter().map(open_tree).collect::<Result<Vec<_>, _>>()?;
+    if let Some(guest) = guest_id {
+        plan.trees.iter().zip(&trees).try_for_each(|(tree, mount)| owner::give(tree, mount, guest))?;
+    }
     // Each with an offset of its own: the same input may be on its way into another sandbox.
     let private = match &plan.in_place {
-        Some(in_place) => Some(Private::make(in_place, &plan.inputs, owner)?),
+        Some(in_place) => Some(Private::make(in_place, &plan.inputs, guest_id)?),
         None => None,
     };
     let inputs = plan.inputs.iter().map(Input::reopen).collect::<Result<Vec<_>, _>>();

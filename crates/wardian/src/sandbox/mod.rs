@@ -18,6 +18,7 @@ mod live;
 mod message;
 mod outcome;
 mod output;
+mod owner;
 mod pass;
 mod private;
 mod refusals;

@@ -180,6 +180,24 @@ fn what_cannot_be_preloaded_is_an_error_at_once() {
     assert!(start("antigravity_").starts_with("cannot preload"));
 }
 
+/// As root each run would need the mount for itself.
+#[test]
+fn a_mount_that_is_written_as_its_owner_is_for_cold_runs() {
+    let directory = tempfile::tempdir().unwrap();
+    let start = |more: &str| {
+        let mount =
+            format!("src = \"{}\"\ndst = \"/data\"\nwritable = true\n{more}", directory.path().display());
+        let text = format!("extends = \"python\"\nname = \"t\"\n[[files.mounts]]\n{mount}");
+        let policy = policy::parse(&text, "test").unwrap();
+        Pool::start(options(&policy, Path::new("/usr/bin/python3")), &Host::detect()).map(drop)
+    };
+    match start("") {
+        Ok(()) => assert!(!rustix::process::geteuid().is_root()),
+        Err(error) => assert!(error.to_string().contains("as its owner"), "{error}"),
+    }
+    start("as_owner = false\n").unwrap();
+}
+
 #[test]
 fn files_of_the_host_are_modules_that_are_loaded() {
     let directory = tempfile::tempdir().unwrap();

@@ -223,12 +223,12 @@ pub const FIELDS: &[Field] = &[
     ),
     honoured_if(
         "uidmap",
-        "one map of one id; outside, wardian takes an id that no other process has, or the caller's own",
+        "one map of one id; outside, wardian takes an id that no other process has, or the caller's own: as root, `rw` mounts are written with everybody's rights",
         |config| id_map_problem(&config.uidmap),
     ),
     honoured_if(
         "gidmap",
-        "one map of one id; outside, wardian takes an id that no other process has, or the caller's own",
+        "one map of one id; outside, wardian takes an id that no other process has, or the caller's own: as root, `rw` mounts are written with everybody's rights",
         |config| id_map_problem(&config.gidmap),
     ),
     honoured("mount_proc", "files.proc"),

@@ -136,6 +136,8 @@ pub(super) fn translate(mount: &MountPt, environment: &dyn Fn(&str) -> Option<St
         size,
         content: if kind == MountKind::File { content(mount).map(str::to_owned) } else { None },
         optional: kind == MountKind::Bind && !mount.mandatory(),
+        // nsjail's program has the rights of its id outside, whosever the mount is.
+        as_owner: !(kind == MountKind::Bind && mount.rw()),
     })
 }
 

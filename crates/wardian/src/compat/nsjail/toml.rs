@@ -167,6 +167,9 @@ impl Writer {
         }
         self.maybe("size", mount.size, "options")?;
         self.maybe("content", mount.content.as_ref(), "src_content")?;
+        if !mount.as_owner {
+            self.line("as_owner", false, "uidmap")?;
+        }
         if mount.optional {
             self.line("optional", true, "mandatory")?;
         }

@@ -150,6 +150,7 @@ mod tests {
             size: None,
             content: None,
             optional: false,
+            as_owner: true,
         }
     }
 

@@ -56,6 +56,7 @@ pub fn to_policy(options: &Options, pid: u32) -> Result<Policy, PolicyError> {
             size: None,
             content: None,
             optional: false,
+            as_owner: true,
         }];
     }
     policy::check(&policy, "safeexec's options")?;
