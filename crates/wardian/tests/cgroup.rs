@@ -155,13 +155,18 @@ fn a_group_is_used_again_only_if_it_tells_nothing_of_its_past() {
     wait_until("it leaves", || !again.is_populated().unwrap());
     again = again.renew().unwrap();
     let peak = again.memory_peak_bytes().unwrap().unwrap();
-    assert!(peak <= wardian::limits::cgroup::LEFT_BYTES, "{peak}");
+    assert!(peak <= wardian::limits::cgroup::CHARGED_BYTES, "{peak}");
     let (_, said) = end(start(&again, &format!("/bin/sh -c '{EAT}'; echo")));
     assert!(!said.contains("whole") && again.oom_kills().unwrap() > 0, "its limit holds: {said}");
     assert!(again.renew().is_none(), "one was killed");
 
     assert!(lived("/bin/true & wait").renew().is_none() || host_counts_no_peak(&host), "there were two");
     assert!(lived("i=0; while [ $i -lt 30 ]; do sleep 0.1 & i=$((i+1)); done; wait").renew().is_none());
+    // The kernel remembers what is not there, and charges for it.
+    let in_vain = "i=0; while [ $i -lt 3000 ]; do [ -e /usr/$$-$i ]; i=$((i+1)); done";
+    let searched = lived(in_vain);
+    assert!(searched.memory_left_bytes().unwrap() > wardian::limits::cgroup::LEFT_BYTES);
+    assert!(searched.renew().is_none(), "it has less room");
     let limited = lived(":");
     limited.kill().unwrap();
     assert!(limited.renew().is_none(), "it lets nobody fork");

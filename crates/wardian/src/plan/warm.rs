@@ -139,10 +139,6 @@ fn zygote_guest(guest: &GuestPlan) -> Result<GuestPlan, PlanError> {
         }
     }
     env.push(c_string(format!("PYTHONPATH={path}"))?);
-    if !env.iter().any(|variable| variable.to_bytes().starts_with(b"LD_BIND_NOW=")) {
-        // Any value does; the harness knows by this one that it is ours, and takes it away.
-        env.push(c_string(format!("LD_BIND_NOW={HOOK_DIRECTORY}"))?);
-    }
     Ok(GuestPlan {
         rlimits: guest.rlimits.iter().filter(kept).copied().collect(),
         open_files: 0,

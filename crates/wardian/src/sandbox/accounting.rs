@@ -4,7 +4,7 @@ use super::SandboxError;
 use super::disk_watch::DiskWatch;
 use super::head_start;
 use super::outcome::Killed;
-use crate::limits::cgroup::{Cgroup, Controllers, CpuUsage, OomWatch, Version};
+use crate::limits::cgroup::{CHARGED_BYTES, Cgroup, Controllers, CpuUsage, OomWatch, Version};
 use crate::limits::watched::{Memory, WatchLimits, WatchSample, Watcher, tmpfs_bytes};
 use crate::plan::Plan;
 use crate::policy::OnOom;
@@ -32,6 +32,8 @@ pub(super) struct Accounting {
     inits: u64,
     /// What was used before the program began.
     before: CpuUsage,
+    /// Its group may have been another's, of which less than that may still be charged: nobody is told by the figure.
+    memory_step: u64,
     limits: WatchLimits,
     /// Bytes and files.
     disk_limits: Option<(u64, u64)>,
@@ -66,6 +68,7 @@ impl Accounting {
             // Version 2: init was born into the group.
             inits: u64::from(plan.cgroups.version() == Some(Version::V2)),
             before: CpuUsage::default(),
+            memory_step: 1,
             cgroup,
             limits: WatchLimits {
                 memory_bytes: limits.memory.0,
@@ -83,7 +86,7 @@ impl Accounting {
     /// For a slot that waits for its program: its init is not in its group, and making it is nobody's use.
     pub(super) fn of_slot(cgroup: Option<Cgroup>, plan: &Plan) -> Accounting {
         let before = cgroup.as_ref().and_then(|cgroup| cgroup.cpu_usage().ok()).unwrap_or_default();
-        Accounting { inits: 0, before, ..Accounting::new(cgroup, plan) }
+        Accounting { inits: 0, before, memory_step: CHARGED_BYTES, ..Accounting::new(cgroup, plan) }
     }
 
     /// The guest of a slot is its zygote's child; what it loses becomes its init's.
@@ -270,22 +273,13 @@ impl Accounting {
             set("processes_peak", &mut usage.processes_peak, Some(tasks), Source::Sampled);
         }
         let Some(cgroup) = &self.cgroup else { return };
-        let cpu = cgroup.cpu_usage().ok();
+        let cpu = cgroup.cpu_usage().ok().map(|cpu| cpu.since(self.before));
         let peak = cgroup.processes_peak().ok().flatten();
         let peak = peak.map(|peak| peak.saturating_sub(self.inits));
         let memory = cgroup.memory_peak_bytes().ok().flatten();
-        set(
-            "cpu_user_us",
-            &mut usage.cpu_user_us,
-            cpu.map(|cpu| cpu.user_us.saturating_sub(self.before.user_us)),
-            Source::Kernel,
-        );
-        set(
-            "cpu_system_us",
-            &mut usage.cpu_system_us,
-            cpu.map(|cpu| cpu.system_us.saturating_sub(self.before.system_us)),
-            Source::Kernel,
-        );
+        let memory = memory.map(|peak| peak.next_multiple_of(self.memory_step));
+        set("cpu_user_us", &mut usage.cpu_user_us, cpu.map(|cpu| cpu.user_us), Source::Kernel);
+        set("cpu_system_us", &mut usage.cpu_system_us, cpu.map(|cpu| cpu.system_us), Source::Kernel);
         set("memory_peak_bytes", &mut usage.memory_peak_bytes, memory, Source::Kernel);
         set("processes_peak", &mut usage.processes_peak, peak, Source::Kernel);
     }

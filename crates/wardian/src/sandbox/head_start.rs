@@ -11,7 +11,7 @@ use crate::limits::cgroup::{self, Cgroup, CgroupHost, CgroupLimits, Oom, Version
 use crate::plan;
 use crate::policy::{OnOom, Policy};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::thread::{sched_getaffinity, sched_getcpu, sched_setaffinity, sched_yield};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity, sched_yield};
 use std::os::fd::{AsFd, OwnedFd};
 use std::thread::JoinHandle;
 use wardian_sys::caps;
@@ -77,8 +77,14 @@ fn leave(core: usize) {
     let Ok(allowed) = sched_getaffinity(None) else { return };
     let mut others = allowed;
     others.unset(core);
-    if others.count() > 0 && sched_setaffinity(None, &others).is_ok() {
-        let _ = sched_setaffinity(None, &allowed);
+    if others.count() > 0
+        && sched_setaffinity(None, &others).is_ok()
+        && sched_setaffinity(None, &allowed).is_err()
+    {
+        // What is allowed has changed meanwhile; of all cores the kernel takes those that are.
+        let mut all = CpuSet::new();
+        (0..CpuSet::MAX_CPU).for_each(|core| all.set(core));
+        let _ = sched_setaffinity(None, &all);
     }
 }
 

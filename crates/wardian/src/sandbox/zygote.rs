@@ -13,6 +13,7 @@ use crate::limits::cgroup::{Cgroup, CgroupLimits, Version};
 use crate::plan::{GuestPlan, Plan, WarmPlan};
 use crate::policy::{Identity, Network};
 use rustix::event::{PollFd, PollFlags, poll};
+use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -24,6 +25,8 @@ use wardian_init::{FIRST_FREE, GuestSpec, Message, Slot, SlotsSpec};
 const LOAD_LIMIT: Duration = Duration::from_secs(120);
 /// Most of a zygote's complaint that is kept.
 const MOST_WORDS: usize = 4096;
+/// Most cgroups that are kept for later runs.
+const MOST_KEPT: usize = 16;
 /// The first id of guests in the zygote's user namespace.
 const FIRST_GUEST: u32 = 1 << 30;
 
@@ -37,8 +40,8 @@ pub(crate) struct Zygote {
     init: Live,
     cgroup: Option<Cgroup>,
     guests: Mutex<Guests>,
-    /// Of runs that have ended.
-    used_cgroups: Mutex<Vec<Cgroup>>,
+    /// Of runs that have ended; as good as new.
+    cgroups: Mutex<VecDeque<Cgroup>>,
     /// Nobody reads them any more, but a library may write.
     _streams: [OwnedFd; 2],
     _ids: Option<IdLease>,
@@ -105,7 +108,7 @@ impl Zygote {
             init,
             cgroup: born_into.or(joined),
             guests,
-            used_cgroups: Mutex::default(),
+            cgroups: Mutex::default(),
             _streams: [stdout.ours, stderr.ours],
             _ids: ids,
         };
@@ -183,15 +186,21 @@ impl Zygote {
         if plan.cgroups.version().is_none() {
             return Ok(None);
         }
-        let used = self.used_cgroups.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        match used.and_then(Cgroup::renew) {
+        let renewed = self.cgroups.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        match renewed {
             Some(renewed) => Ok(Some(renewed)),
             None => Ok(Some(plan.cgroups.create(&head_start::limits(&plan.policy))?)),
         }
     }
 
+    /// Keeps the cgroup of a run that has ended for another one, if it can be renewed and there are few of them.
     pub(super) fn keep_cgroup(&self, used: Cgroup) {
-        self.used_cgroups.lock().unwrap_or_else(PoisonError::into_inner).push(used);
+        if let Some(renewed) = used.renew() {
+            let mut kept = self.cgroups.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.len() < MOST_KEPT {
+                kept.push_back(renewed);
+            }
+        }
     }
 
     /// Whether its init is still there, and has not said that the zygote has ended: it says nothing else.

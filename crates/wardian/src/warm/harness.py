@@ -83,9 +83,6 @@ class Harness:
             del self.os.environ["PYTHONPATH"]
         sys.path[:] = [path for path in sys.path if path != DIRECTORY]
         sys.path_importer_cache.pop(DIRECTORY, None)
-        # It was for the zygote: what the first call of a function resolves, each child would.
-        if self.os.environ.get("LD_BIND_NOW") == DIRECTORY:
-            del self.os.environ["LD_BIND_NOW"]
         for name in ("runpy", "sitecustomize"):
             sys.modules.pop(name, None)
         try:
@@ -188,10 +185,13 @@ class Harness:
                 rehearsal()
             self.rehearsals.append(rehearsal)
 
-    def find_twister(self):
+    def find_twister(self, names):
         """Where numpy's global generator keeps its words, and how many of them it has given out. Any words will do, and
         writing them costs a child a tenth of what a call of `seed` does."""
         self.twister = None
+        if any(name.endswith(".py") for name in names):
+            # It may draw numbers in a handler of the fork, and leave half of a pair.
+            return
         try:
             random = sys.modules["numpy.random"]
             # Of normal numbers two are made at a time: none is kept for later.
@@ -314,7 +314,7 @@ class Harness:
         self.check()
         self.find_depth()
         self.rehearse()
-        self.find_twister()
+        self.find_twister(names)
         for name in harness_only:
             del sys.modules[name]
         places = ("/box", "/tmp", "/home/guest", "/dev/shm")

@@ -98,7 +98,9 @@ fn a_report_tells_of_its_own_run_only() {
             let (memory, processes) =
                 (usage.memory_peak_bytes.unwrap_or(0), usage.processes_peak.unwrap_or(1));
             let cpu = usage.cpu_user_us.unwrap_or(0) + usage.cpu_system_us.unwrap_or(0);
-            assert!(memory < 40 << 20 && processes == 1 && cpu < 200_000, "after {after}: {usage:?}");
+            assert!(processes == 1 && cpu < 200_000, "after {after}: {usage:?}");
+            // A small program, and what the kernel charges in advance.
+            assert!(memory <= 4 << 20 && memory.is_multiple_of(1 << 20), "after {after}: {usage:?}");
         }
     };
     small("nothing");

@@ -2,7 +2,7 @@
 
 use super::dir::Place;
 use super::oom::OomWatch;
-use super::{CgroupLimits, CpuThrottled, CpuUsage, LEFT_BYTES, Swap};
+use super::{CHARGED_BYTES, CgroupLimits, CpuThrottled, CpuUsage, LEFT_BYTES, Swap};
 use crate::limits::CgroupError;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -30,6 +30,7 @@ pub(super) trait Group: Debug + Send + Sync {
     fn cpu_usage(&self) -> Result<CpuUsage, CgroupError>;
     fn cpu_throttled(&self) -> Result<Option<CpuThrottled>, CgroupError>;
     fn memory_current_bytes(&self) -> Result<u64, CgroupError>;
+    fn memory_left_bytes(&self) -> Result<u64, CgroupError>;
     fn memory_peak_bytes(&self) -> Result<Option<u64>, CgroupError>;
     fn oom_kills(&self) -> Result<u64, CgroupError>;
     fn oom_watch(&self) -> Result<OomWatch, CgroupError>;
@@ -57,7 +58,8 @@ pub(super) fn is_spotless(group: &dyn Group) -> Result<bool, CgroupError> {
         && group.process_limit_hits()? == 0
         && group.oom_kills()? == 0
         && group.cpu_throttled()?.is_none_or(|throttled| throttled.periods == 0)
-        && group.memory_current_bytes()? <= LEFT_BYTES)
+        && group.memory_current_bytes()? <= CHARGED_BYTES
+        && group.memory_left_bytes()? <= LEFT_BYTES)
 }
 
 /// Removes a directory; what lives there is killed at the first refusal. A directory that is gone is well.

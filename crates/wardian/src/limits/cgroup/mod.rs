@@ -43,9 +43,31 @@ pub struct CpuUsage {
     pub total_us: u64,
 }
 
-/// The most that may be left in a group that is used again. The kernel charges 256 KiB in advance on each core where a
-/// group runs, and gives them back when memory is short (`MEMCG_CHARGE_BATCH`); some is freed a moment after its process.
-pub const LEFT_BYTES: u64 = 1 << 20;
+impl CpuUsage {
+    /// What has been used since an earlier reading. The total is exact; each reading's division is an estimate of its own.
+    #[must_use]
+    pub fn since(self, before: CpuUsage) -> CpuUsage {
+        let user = self.user_us.saturating_sub(before.user_us);
+        let system = self.system_us.saturating_sub(before.system_us);
+        CpuUsage::divided(self.total_us.saturating_sub(before.total_us), user, system)
+    }
+
+    /// A total, divided as these two are to each other.
+    fn divided(total_us: u64, user: u64, system: u64) -> CpuUsage {
+        let sum = u128::from(user) + u128::from(system);
+        let share = (u128::from(total_us) * u128::from(user)).checked_div(sum);
+        let user_us = share.map_or(total_us, |share| u64::try_from(share).unwrap_or(total_us));
+        CpuUsage { user_us, system_us: total_us - user_us, total_us }
+    }
+}
+
+/// The most that may be left in a group that is used again: what the kernel keeps for any process for a while (an empty
+/// Python program leaves half of it), and what the next one would not notice.
+pub const LEFT_BYTES: u64 = 128 << 10;
+
+/// The most that may be charged to it, with what the kernel charges in advance, 256 KiB on each core where a group runs, and
+/// gives back when memory is short (`MEMCG_CHARGE_BATCH`): how far a peak may be from the truth.
+pub const CHARGED_BYTES: u64 = 1 << 20;
 
 /// How much a quota of cores held a group up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,7 +108,8 @@ impl Cgroup {
 
     /// Makes it what a new group would be, if it is empty and nothing that was in it can be told from its counters or
     /// would be taken for what the next is: no process but one at a time, none killed or refused, no memory left beyond
-    /// [`LEFT_BYTES`], its limits never changed. Otherwise it goes.
+    /// [`LEFT_BYTES`] (the names of files that were looked for in vain stay charged), its limits never changed. Otherwise
+    /// it goes.
     ///
     /// Saves most of the 400 µs that a new group and the kernel's removal of an old one take.
     pub fn renew(mut self) -> Option<Cgroup> {
@@ -140,6 +163,11 @@ impl Cgroup {
         self.group.memory_current_bytes()
     }
 
+    /// Memory in use, without what the kernel has charged in advance.
+    pub fn memory_left_bytes(&self) -> Result<u64, CgroupError> {
+        self.group.memory_left_bytes()
+    }
+
     /// Most memory ever in use; `None` on version 2 before Linux 5.19.
     pub fn memory_peak_bytes(&self) -> Result<Option<u64>, CgroupError> {
         self.group.memory_peak_bytes()
@@ -191,5 +219,32 @@ impl Drop for Cgroup {
             // Nobody is left to tell: the next start's sweep finds what stays.
             let _ = self.group.rmdir();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_total_is_divided_as_the_ticks_say() {
+        assert_eq!(CpuUsage::divided(1000, 3, 1), CpuUsage { user_us: 750, system_us: 250, total_us: 1000 });
+        assert_eq!(CpuUsage::divided(1000, 0, 0), CpuUsage { user_us: 1000, system_us: 0, total_us: 1000 });
+        assert_eq!(CpuUsage::divided(0, 5, 5), CpuUsage { user_us: 0, system_us: 0, total_us: 0 });
+        let most = CpuUsage::divided(u64::MAX, u64::MAX, u64::MAX);
+        assert_eq!(most.user_us + most.system_us, u64::MAX);
+    }
+
+    #[test]
+    fn a_difference_is_of_totals() {
+        let usage = |user_us, system_us| CpuUsage { user_us, system_us, total_us: user_us + system_us };
+        assert_eq!(usage(30, 30).since(usage(10, 20)), CpuUsage { user_us: 20, system_us: 10, total_us: 30 });
+        // The estimate has changed its mind.
+        assert_eq!(
+            usage(0, 1100).since(usage(1000, 0)),
+            CpuUsage { user_us: 0, system_us: 100, total_us: 100 }
+        );
+        assert_eq!(usage(5, 5).since(usage(5, 5)), usage(0, 0));
+        assert_eq!(usage(0, 0).since(usage(5, 5)), usage(0, 0));
     }
 }

@@ -238,7 +238,7 @@ impl Group for V1Group {
         let place = self.at(self.host.cpuacct, "cpuacct")?;
         let user = place.number("cpuacct.usage_user")?;
         let system = place.number("cpuacct.usage_sys")?;
-        Ok(divide(self.cpu_total_us()?, user, system))
+        Ok(CpuUsage::divided(self.cpu_total_us()?, user, system))
     }
 
     fn cpu_throttled(&self) -> Result<Option<CpuThrottled>, CgroupError> {
@@ -254,6 +254,18 @@ impl Group for V1Group {
 
     fn memory_current_bytes(&self) -> Result<u64, CgroupError> {
         self.memory()?.number("memory.usage_in_bytes")
+    }
+
+    fn memory_left_bytes(&self) -> Result<u64, CgroupError> {
+        let place = self.memory()?;
+        let Some(kernel) = place.read_if_there("memory.kmem.usage_in_bytes")?.and_then(|kmem| kmem.number())
+        else {
+            return self.memory_current_bytes();
+        };
+        let stat = place.read("memory.stat")?;
+        // Without swap accounting there is no such line.
+        let user = ["cache", "rss", "swap"].iter().filter_map(|name| stat.field(name)).sum::<u64>();
+        Ok(kernel + user)
     }
 
     fn memory_peak_bytes(&self) -> Result<Option<u64>, CgroupError> {
@@ -322,13 +334,6 @@ impl Group for V1Group {
     }
 }
 
-fn divide(total_us: u64, user: u64, system: u64) -> CpuUsage {
-    let sum = u128::from(user) + u128::from(system);
-    let share = (u128::from(total_us) * u128::from(user)).checked_div(sum);
-    let user_us = share.map_or(total_us, |share| u64::try_from(share).unwrap_or(total_us));
-    CpuUsage { user_us, system_us: total_us - user_us, total_us }
-}
-
 /// Sends SIGKILL to each process of a group. A pid that was read may be another process by now: the pidfd
 /// pins one, and only then it is asked which group it is in.
 fn kill_members(place: Place<'_>) {
@@ -345,19 +350,5 @@ fn kill_members(place: Place<'_>) {
             // ESRCH: it has ended by itself.
             let _ = pidfd_send_signal(&pidfd, Signal::KILL);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_total_is_divided_as_the_ticks_say() {
-        assert_eq!(divide(1000, 3, 1), CpuUsage { user_us: 750, system_us: 250, total_us: 1000 });
-        assert_eq!(divide(1000, 0, 0), CpuUsage { user_us: 1000, system_us: 0, total_us: 1000 });
-        assert_eq!(divide(0, 5, 5), CpuUsage { user_us: 0, system_us: 0, total_us: 0 });
-        let most = divide(u64::MAX, u64::MAX, u64::MAX);
-        assert_eq!(most.user_us + most.system_us, u64::MAX);
     }
 }

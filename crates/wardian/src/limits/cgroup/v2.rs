@@ -249,6 +249,13 @@ impl Group for V2Group {
         self.place().number("memory.current")
     }
 
+    fn memory_left_bytes(&self) -> Result<u64, CgroupError> {
+        let stat = self.place().read("memory.stat")?;
+        let field = |name| self.field(&stat, "memory.stat", name);
+        let swap = self.place().read_if_there("memory.swap.current")?.and_then(|swap| swap.number());
+        Ok(field("anon")? + field("file")? + field("kernel")? + swap.unwrap_or(0))
+    }
+
     fn memory_peak_bytes(&self) -> Result<Option<u64>, CgroupError> {
         if let Some(peak) = &self.peak {
             return Counters::read(peak, || self.place().path().join("memory.peak"))
