@@ -148,7 +148,7 @@ fn working_directory(options: &Options, policy: &mut Policy) -> Result<Option<St
         size: None,
         content: None,
         optional: false,
-        as_owner: true,
+        as_owner: None,
     });
     Ok(Some(path))
 }

@@ -82,7 +82,7 @@ fn a_writable_mount_is_written_as_its_owner() {
     }
     let is_root = rustix::process::geteuid().is_root();
     // Whose it is, if we may choose.
-    let owners = if is_root { vec![(0, 0), (1500, 1600)] } else { vec![own_ids()] };
+    let owners = if is_root { vec![(1500, 1600), (1500, 1500)] } else { vec![own_ids()] };
     for (uid, gid) in owners {
         let directory = directory();
         let give = |name: &str, uid: u32, mode: u32| {
@@ -138,21 +138,116 @@ fn own_ids() -> (u32, u32) {
     (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
 }
 
-/// As root the program would have no rights at all there.
+/// Writes in a mount of this directory, and tells how that went.
+fn written(mount: &Path) -> (Option<i32>, String) {
+    let mount = format!("src={},dst=/data,rw", mount.display());
+    let write = "open('/data/new', 'w').write('x')";
+    let output = wardian().args(["--mount", &mount, "-c", write]).output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+fn give(path: &Path, uid: u32, mode: u32) {
+    std::os::unix::fs::chown(path, Some(uid), Some(uid)).unwrap();
+    std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+}
+
+/// What root runs or reads later may lie in a directory of root's.
+#[test]
+fn roots_rights_are_nobodys_unless_a_policy_gives_them() {
+    if skip("roots_rights_are_nobodys_unless_a_policy_gives_them") || !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let (directory, policy) = (directory(), directory().keep());
+    let (place, file) = (directory.path(), policy.join("policy.toml"));
+    let text = |more: &str| {
+        format!(
+            "extends = \"python\"\nname = \"t\"\n[[files.mounts]]\nsrc = \"{}\"\ndst = \"/data\"\nwritable = true\n{more}\n",
+            place.display()
+        )
+    };
+    let by_policy = |more: &str| {
+        std::fs::write(&file, text(more)).unwrap();
+        let write = "open('/data/new', 'w').write('x')";
+        let output = wardian().arg("--policy").arg(&file).args(["-c", write]).output().unwrap();
+        output.status.code()
+    };
+    give(place, 0, 0o755);
+    assert!(written(place).1.contains("PermissionError"));
+    assert_eq!(by_policy(""), Some(1));
+    assert_eq!(by_policy("as_owner = true"), Some(0));
+    give(place, 1500, 0o755);
+    std::fs::remove_file(place.join("new")).unwrap();
+    assert_eq!(by_policy("as_owner = false"), Some(1));
+    assert_eq!(written(place), (Some(0), String::new()));
+    // Where everybody may write, a program of root's does so as nobody in particular.
+    std::fs::remove_file(place.join("new")).unwrap();
+    give(place, 1500, 0o777);
+    assert_eq!(written(place), (Some(0), String::new()));
+    assert!(std::fs::metadata(place.join("new")).unwrap().uid() >= 2_000_000_000);
+    std::fs::remove_dir_all(policy).unwrap();
+}
+
+/// One that may write above the place can have made it.
+#[test]
+fn no_link_is_followed_to_a_place_that_is_written_as_its_owner() {
+    if skip("no_link_is_followed_to_a_place_that_is_written_as_its_owner")
+        || !rustix::process::geteuid().is_root()
+    {
+        return;
+    }
+    let (above, other) = (directory(), directory());
+    give(other.path(), 1600, 0o755);
+    let link = above.path().join("out");
+    std::os::unix::fs::symlink(other.path(), &link).unwrap();
+    let (code, said) = written(&link);
+    assert!(code == Some(125) && said.contains("symbolic link") && said.contains("realpath"), "{said}");
+    assert_eq!(written(other.path()), (Some(0), String::new()));
+}
+
 #[test]
 fn a_file_system_whose_owner_nobody_can_be_is_refused() {
     if skip("a_file_system_whose_owner_nobody_can_be_is_refused") || !rustix::process::geteuid().is_root() {
         return;
     }
-    let run = |mount: &str| wardian().args(["--mount", mount, "-c", "0"]).output().unwrap();
-    let output = run("src=/sys/kernel,dst=/data,rw");
+    let policy = directory();
+    let file = policy.path().join("policy.toml");
+    let mount = "src = \"/sys/kernel\"\ndst = \"/data\"\nwritable = true\nas_owner = true\n";
+    std::fs::write(&file, format!("extends = \"python\"\nname = \"t\"\n[[files.mounts]]\n{mount}")).unwrap();
+    let output = wardian().arg("--policy").arg(&file).args(["-c", "0"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(125), "{said}");
     assert!(
         said.contains("write in /sys/kernel as its owner") && said.contains("as_owner = false"),
         "{said}"
     );
-    assert_eq!(run("src=/sys/kernel,dst=/data").status.code(), Some(0));
+}
+
+/// Root asks an interpreter where its files are as whoever can change what that runs.
+#[test]
+fn an_environment_of_which_a_part_is_somebody_elses_is_not_asked_as_root() {
+    if skip("an_environment_of_which_a_part_is_somebody_elses_is_not_asked_as_root")
+        || !rustix::process::geteuid().is_root()
+    {
+        return;
+    }
+    let directory = directory();
+    let venv = directory.path().join("venv");
+    let made = Command::new(PYTHON).args(["-m", "venv", "--without-pip"]).arg(&venv).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let versions = std::fs::read_dir(venv.join("lib")).unwrap();
+    let packages = versions.last().unwrap().unwrap().path().join("site-packages");
+    let seen = directory.path().join("seen");
+    std::fs::write(&seen, "").unwrap();
+    give(&seen, 1500, 0o666);
+    let line = format!("import os; open({seen:?}, 'a').write(str(os.getuid()) + ' ')\n");
+    std::fs::write(packages.join("x.pth"), line).unwrap();
+    for changed in [packages.join("x.pth"), packages] {
+        give(&changed, 1500, 0o755);
+        wardian().arg("--venv").arg(&venv).args(["-c", "0"]).env("HOME", directory.path()).output().unwrap();
+        let said = std::fs::read_to_string(&seen).unwrap();
+        assert!(said.split_whitespace().all(|uid| uid != "0"), "{said}");
+    }
+    assert!(std::fs::read_to_string(&seen).unwrap().contains("1500"));
 }
 
 #[test]

@@ -78,11 +78,12 @@ pub fn set_attributes_at(dir: Fd, path: &CStr, set: u64) -> Result<()> {
     setattr(dir, path, 0, set)
 }
 
-/// Maps the ids of a detached tree's files by the maps of a user namespace: an id inside it, on disk, is the id outside.
+/// Maps the ids of the files of a detached mount, not of those below it, by the maps of a user namespace: an id inside
+/// that, on disk, is the id outside.
 pub fn map_ids(tree: Fd, user_namespace: Fd) -> Result<()> {
     let userns_fd = u64::from(user_namespace.number().cast_unsigned());
     let attr = MountAttr { attr_set: ATTR_IDMAP, attr_clr: 0, propagation: 0, userns_fd };
-    set_all(tree, c"", AT_EMPTY_PATH | AT_RECURSIVE, &attr)
+    set_all(tree, c"", AT_EMPTY_PATH, &attr)
 }
 
 fn setattr(dir: Fd, path: &CStr, flags: u32, set: u64) -> Result<()> {

@@ -203,7 +203,7 @@ fn opened_outside(path: &std::ffi::OsStr) -> Result<Mount, Failure> {
         size: None,
         content: None,
         optional: false,
-        as_owner: true,
+        as_owner: None,
     })
 }
 

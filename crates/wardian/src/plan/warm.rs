@@ -64,7 +64,7 @@ impl WarmPlan {
                 "the interpreter needs `{path}`, which lies in a place that is new in each run"
             ));
         }
-        if let Some(tree) = zygote.trees.iter().find(|tree| tree.as_owner) {
+        if let Some(tree) = zygote.trees.iter().find(|tree| tree.owner.is_some()) {
             let path = tree.source.display();
             return unfit(format!(
                 "each run would need the mount of `{path}` for itself, to write in it as its owner"

@@ -297,22 +297,11 @@ pub struct Mount {
     /// Bind: a source that is not there is left out, and reported.
     #[serde(default)]
     pub optional: bool,
-    /// Bind, writable, as root: whether the program has the rights of the owner of `src` there, and what it makes becomes
-    /// the owner's. (An ordinary user's programs have that user's rights anyway.)
-    #[serde(default = "yes", skip_serializing_if = "is_yes")]
-    pub as_owner: bool,
-}
-
-impl Mount {
-    /// Whether the program, started by root, has its owner's rights there.
-    pub(crate) fn is_as_owner(&self) -> bool {
-        self.kind == MountKind::Bind && self.writable && self.as_owner
-    }
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde passes it")]
-fn is_yes(value: &bool) -> bool {
-    *value
+    /// Bind, writable, as root: whether the program has the rights of the owner and the group of `src` there, and what it
+    /// makes becomes theirs; else it has everybody's. Left out, it has them where `src` is not root's and not everybody may
+    /// write in it. (An ordinary user's programs have that user's rights anyway.)
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_owner: Option<bool>,
 }
 
 fn bind() -> MountKind {

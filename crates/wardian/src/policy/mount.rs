@@ -47,7 +47,7 @@ impl FromStr for Mount {
             size: None,
             content: None,
             optional: false,
-            as_owner: true,
+            as_owner: None,
         })
     }
 }

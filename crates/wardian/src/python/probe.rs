@@ -79,16 +79,34 @@ fn stdin(input: &[u8]) -> Result<Stdio, String> {
     Ok(file.into())
 }
 
-/// Whose interpreter it is, if we are root and it is not root's: the owner of its virtual environment, else of
-/// its executable.
+/// Whose interpreter it is, if we are root and it is not root's alone.
 fn somebody_else(executable: &Path) -> Option<(u32, u32)> {
     if !rustix::process::geteuid().is_root() {
         return None;
     }
-    let venv = executable.parent().and_then(Path::parent).map(|prefix| prefix.join("pyvenv.cfg"));
-    let owners =
-        venv.into_iter().chain([executable.to_owned()]).filter_map(|path| std::fs::metadata(path).ok());
+    let owners = executed_with(executable).into_iter().filter_map(|path| std::fs::metadata(path).ok());
     owners.map(|metadata| (metadata.uid(), metadata.gid())).find(|(uid, _)| *uid != 0)
+}
+
+/// What decides on what is executed when an interpreter starts: its virtual environment, itself, where its modules are
+/// (whose owner can put any there), and the files whose lines are executed.
+fn executed_with(executable: &Path) -> Vec<PathBuf> {
+    let mut places = vec![executable.to_owned()];
+    let Some(prefix) = executable.parent().and_then(Path::parent) else { return places };
+    places.insert(0, prefix.join("pyvenv.cfg"));
+    let is_of_python =
+        |path: &PathBuf| path.file_name().is_some_and(|it| it.as_encoded_bytes().starts_with(b"python3"));
+    for version in entries(&prefix.join("lib")).filter(is_of_python) {
+        let packages = version.join("site-packages");
+        places.extend(entries(&packages).filter(|path| path.extension().is_some_and(|it| it == "pth")));
+        places.extend([version, packages]);
+    }
+    places
+}
+
+/// What is in a directory; nothing if it cannot be read.
+fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path())
 }
 
 fn answer_in_time(child: &mut Child) -> Result<Vec<u8>, String> {

@@ -63,7 +63,13 @@ pub enum SandboxError {
     /// An input can no longer be read.
     #[error(transparent)]
     Input(crate::files::InputError),
-    /// Root's program cannot have the rights of a writable mount's owner, and would not have those of everybody either.
+    /// A mount that is written as its owner is reached through a symbolic link, which a program may have made.
+    #[error("the writable mount of {} is reached through a symbolic link", path.display())]
+    Linked {
+        /// Its path.
+        path: std::path::PathBuf,
+    },
+    /// Root's program cannot have the rights of a writable mount's owner.
     #[error("cannot let the program write in {} as its owner (mount_setattr, MOUNT_ATTR_IDMAP): {}", path.display(), std::io::Error::from(*errno))]
     NotOwned {
         /// What was to be mounted.
@@ -136,6 +142,9 @@ impl SandboxError {
             SandboxError::NotOwned { .. } => {
                 "the kernel (before Linux 5.12) or this file system has no idmapped mounts: run wardian as the owner, \
                  or let everybody write there; or, in a policy, set `as_owner = false` for the mount"
+            }
+            SandboxError::Linked { .. } => {
+                "name the directory itself (`realpath` tells its path), or, in a policy, set `as_owner = false` for the mount"
             }
             SandboxError::NoIds { .. } => "a wider `identity.uid_range` allows more sandboxes at once",
             SandboxError::Supervisor { source, .. } => return refused::remedy(source),

@@ -106,10 +106,7 @@ fn launch_connected(
         None => None,
     };
     let (channel, guest_channel) = packet_pair()?;
-    let trees = plan.trees.iter().map(open_tree).collect::<Result<Vec<_>, _>>()?;
-    if let Some(guest) = guest_id {
-        plan.trees.iter().zip(&trees).try_for_each(|(tree, mount)| owner::give(tree, mount, guest))?;
-    }
+    let trees = plan.trees.iter().map(|tree| open_tree(tree, guest_id)).collect::<Result<Vec<_>, _>>()?;
     // Each with an offset of its own: the same input may be on its way into another sandbox.
     let private = match &plan.in_place {
         Some(in_place) => Some(Private::make(in_place, &plan.inputs, guest_id)?),
@@ -207,13 +204,16 @@ pub(super) fn count(len: usize) -> u32 {
 }
 
 /// A detached copy of a host tree, with its attributes set before anybody inside can see it.
-pub(super) fn open_tree(tree: &HostTree) -> Result<OwnedFd, SandboxError> {
+pub(super) fn open_tree(tree: &HostTree, guest: Option<u32>) -> Result<OwnedFd, SandboxError> {
     let step = |call: &str| format!("open {} for mounting ({call})", tree.source.display());
     let path = CString::new(tree.source.as_os_str().as_bytes())
         .map_err(|_| SandboxError::at(step("open_tree"))(io::Error::from(io::ErrorKind::InvalidInput)))?;
-    let detached = wardian_sys::mount::clone_tree(wardian_sys::Fd::CWD, &path)
-        .map_err(|errno| SandboxError::at(step("open_tree"))(errno))?;
-    let detached = OwnedFd::from(detached);
+    let detached = match (tree.owner, guest) {
+        (Some(owner), Some(guest)) => owner::open_tree(tree, owner, guest)?,
+        _ => wardian_sys::mount::clone_tree(wardian_sys::Fd::CWD, &path)
+            .map(OwnedFd::from)
+            .map_err(|errno| SandboxError::at(step("open_tree"))(errno))?,
+    };
     wardian_sys::mount::set_attributes((&detached).into(), tree.attributes)
         .map_err(|errno| SandboxError::at(step("mount_setattr"))(errno))?;
     Ok(detached)

@@ -82,7 +82,7 @@ impl Zygote {
         let (stdin, stdout, stderr) = (pipe(true)?, pipe(false)?, pipe(false)?);
         let (channel, guest_channel) = packet_pair()?;
         let (orders, zygote_orders) = packet_pair()?;
-        let trees = base.trees.iter().map(open_tree).collect::<Result<Vec<_>, _>>()?;
+        let trees = base.trees.iter().map(|tree| open_tree(tree, None)).collect::<Result<Vec<_>, _>>()?;
         let first_join = FIRST_FREE + 4 + count(base.copies.len() + trees.len());
         let orders_slot = first_join + count(joins.len());
         let bytes = encode(&plan, first_join, joins.len(), orders_slot);

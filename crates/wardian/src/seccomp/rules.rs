@@ -145,6 +145,12 @@ pub(super) fn mode_third(_: &Profile) -> Ruling {
     no_set_id(arg(2))
 }
 
+/// `RENAME_WHITEOUT` leaves a device node (0, 0) behind, and needs no capability for that.
+pub(super) fn renameat2(_: &Profile) -> Ruling {
+    const WHITEOUT: u32 = 4;
+    Ruling::when([arg(4).has_any(WHITEOUT)], Refuse(Reason::Devices)).otherwise(Allow)
+}
+
 fn open_file(flags: Low, mode: Low) -> Ruling {
     Ruling::when([flags.has_any(O_CREATES), mode.has_any(SET_ID_BITS)], Refuse(Reason::SetId))
         .otherwise(Allow)
@@ -426,6 +432,15 @@ mod tests {
             assert_eq!(decide(&python(), call, &[3]), Allow);
             assert_eq!(decide(&unnamed, call, &[3]), Refuse(Reason::LocalSockets));
             assert_eq!(decide(&Profile { named_sockets: false, ..loopback.clone() }, call, &[3]), Allow);
+        }
+    }
+
+    #[test]
+    fn no_renaming_leaves_a_node() {
+        for (flags, expected) in
+            [(0, Allow), (1, Allow), (2, Allow), (4, Refuse(Reason::Devices)), (5, Refuse(Reason::Devices))]
+        {
+            assert_eq!(decide(&python(), "renameat2", &[0, 0, 0, 0, flags]), expected);
         }
     }
 

@@ -34,7 +34,7 @@ pub(super) const GROUPS: &[Group] = &[
     // Files by path: the mount namespace decides what is there, and Landlock again.
     (Allow, &["stat", "fstat", "lstat", "newfstatat", "statx", "statfs", "fstatfs", "access", "faccessat",
               "faccessat2", "readlink", "readlinkat", "getdents", "getdents64", "getcwd", "chdir", "fchdir",
-              "rename", "renameat", "renameat2", "rmdir", "unlink", "unlinkat", "link", "linkat", "symlink",
+              "rename", "renameat", "rmdir", "unlink", "unlinkat", "link", "linkat", "symlink",
               "symlinkat", "truncate", "umask"]),
     // Without capabilities the kernel lets nobody give files away.
     (By(surroundings::metadata), &["chown", "fchown", "lchown", "fchownat", "utime", "utimes", "utimensat",
@@ -44,6 +44,7 @@ pub(super) const GROUPS: &[Group] = &[
                             "fremovexattr", "setxattrat", "removexattrat"]),
     (By(surroundings::attributes), &["getxattr", "lgetxattr", "fgetxattr", "listxattr", "llistxattr",
                                      "flistxattr", "getxattrat", "listxattrat"]),
+    (By(rules::renameat2), &["renameat2"]),
     (By(rules::open), &["open"]),
     (By(rules::openat), &["openat"]),
     (By(rules::mode_second), &["creat", "mkdir"]),

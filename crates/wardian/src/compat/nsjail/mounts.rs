@@ -137,7 +137,7 @@ pub(super) fn translate(mount: &MountPt, environment: &dyn Fn(&str) -> Option<St
         content: if kind == MountKind::File { content(mount).map(str::to_owned) } else { None },
         optional: kind == MountKind::Bind && !mount.mandatory(),
         // nsjail's program has the rights of its id outside, whosever the mount is.
-        as_owner: !(kind == MountKind::Bind && mount.rw()),
+        as_owner: (kind == MountKind::Bind && mount.rw()).then_some(false),
     })
 }
 

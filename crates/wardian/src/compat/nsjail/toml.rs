@@ -167,8 +167,8 @@ impl Writer {
         }
         self.maybe("size", mount.size, "options")?;
         self.maybe("content", mount.content.as_ref(), "src_content")?;
-        if !mount.as_owner {
-            self.line("as_owner", false, "uidmap")?;
+        if let Some(as_owner) = mount.as_owner {
+            self.line("as_owner", as_owner, "uidmap")?;
         }
         if mount.optional {
             self.line("optional", true, "mandatory")?;

@@ -150,7 +150,7 @@ mod tests {
             size: None,
             content: None,
             optional: false,
-            as_owner: true,
+            as_owner: None,
         }
     }
 

@@ -56,7 +56,7 @@ pub fn to_policy(options: &Options, pid: u32) -> Result<Policy, PolicyError> {
             size: None,
             content: None,
             optional: false,
-            as_owner: true,
+            as_owner: None,
         }];
     }
     policy::check(&policy, "safeexec's options")?;
