@@ -35,7 +35,7 @@ pub struct Rotation {
 
 impl Default for Rotation {
     fn default() -> Rotation {
-        Rotation { sandboxes: 1000, age: Duration::from_secs(3600) }
+        Rotation { sandboxes: 5000, age: Duration::from_secs(3600) }
     }
 }
 
