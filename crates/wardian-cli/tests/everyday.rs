@@ -175,8 +175,11 @@ fn roots_rights_are_nobodys_unless_a_policy_gives_them() {
     assert!(written(place).1.contains("PermissionError"));
     assert_eq!(by_policy(""), Some(1));
     assert_eq!(by_policy("as_owner = true"), Some(0));
-    give(place, 1500, 0o755);
+    // Nor those of root's group.
     std::fs::remove_file(place.join("new")).unwrap();
+    std::os::unix::fs::chown(place, Some(1500), Some(0)).unwrap();
+    assert!(written(place).1.contains("PermissionError"));
+    give(place, 1500, 0o755);
     assert_eq!(by_policy("as_owner = false"), Some(1));
     assert_eq!(written(place), (Some(0), String::new()));
     // Where everybody may write, a program of root's does so as nobody in particular.

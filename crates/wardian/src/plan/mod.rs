@@ -11,6 +11,7 @@ mod error;
 mod etc;
 mod filter;
 mod guest;
+mod host_tree;
 mod in_place;
 mod landlock;
 mod program;
@@ -25,8 +26,8 @@ pub use program::Program;
 
 pub(crate) use digest::PolicyDigest;
 pub(crate) use guest::{GuestPlan, limits_file_size};
+pub(crate) use host_tree::HostTree;
 pub(crate) use in_place::InPlace;
-pub(crate) use root::HostTree;
 pub(crate) use warm::WarmPlan;
 
 use crate::host::{Host, Privilege};

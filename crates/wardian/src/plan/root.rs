@@ -2,6 +2,7 @@
 
 use super::covers::{Cover, Covers};
 use super::devices::{DEVICES, is_given_device};
+use super::host_tree::HostTree;
 use super::program::{HOOK_DIRECTORY, Resolved};
 use super::steps::{Steps, c_string};
 use super::{BOX, HOME, PlanError, Request, etc, refusing};
@@ -10,8 +11,7 @@ use crate::host::{Host, Privilege};
 use crate::policy::{Mount, MountKind, Outside, ProcMode, RootKind, Scratch, Work};
 use std::collections::BTreeSet;
 use std::ffi::CString;
-use std::fs::{File, Metadata};
-use std::os::unix::fs::MetadataExt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use wardian_init::{FIRST_FREE, Slot, Step};
 use wardian_sys::mount::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY};
@@ -21,21 +21,6 @@ const SCRATCH: &str = "/.scratch";
 const READ_ONLY: u64 = ATTR_RDONLY | ATTR_NOSUID | ATTR_NODEV;
 /// Slots before the plan's own: control, plan, channel, three streams.
 pub(super) const FIRST_INPUT: u32 = FIRST_FREE + 4;
-
-/// A host tree that the supervisor opens for init.
-#[derive(Clone, Debug)]
-pub(crate) struct HostTree {
-    pub(crate) source: PathBuf,
-    pub(crate) attributes: u64,
-    /// Whose files are the program's there, if anybody's.
-    pub(crate) owner: Option<u32>,
-}
-
-impl HostTree {
-    fn new(source: &Path, attributes: u64) -> HostTree {
-        HostTree { source: source.into(), attributes, owner: None }
-    }
-}
 
 /// What the root consists of, beside its steps.
 pub(super) struct Root {
@@ -428,7 +413,7 @@ impl Builder<'_> {
         }
         let is_device = is_given_device(source, &metadata, &mount.dst)?;
         let attributes = if is_device { attributes & !ATTR_NODEV } else { attributes };
-        let tree = HostTree { source: source.into(), attributes, owner: owner(mount, &metadata) };
+        let tree = HostTree::of_mount(source, attributes, mount, &metadata);
         self.host_tree(tree, &mount.dst, metadata.is_dir(), mount.optional)
     }
 
@@ -498,13 +483,4 @@ impl Builder<'_> {
 
 pub(super) fn text(path: &Path) -> Result<&str, PlanError> {
     path.to_str().ok_or_else(|| PlanError::NotUtf8 { path: path.into() })
-}
-
-/// Whose rights the program has in a mount of root's. Nobody gets root's unasked: what root runs or reads later may lie there.
-fn owner(mount: &Mount, metadata: &Metadata) -> Option<u32> {
-    const EVERYBODY_WRITES: u32 = 0o002;
-    let has_owner =
-        mount.kind == MountKind::Bind && mount.writable && (metadata.is_dir() || metadata.is_file());
-    let by_itself = metadata.uid() != 0 && metadata.mode() & EVERYBODY_WRITES == 0;
-    (has_owner && mount.as_owner.unwrap_or(by_itself)).then(|| metadata.uid())
 }

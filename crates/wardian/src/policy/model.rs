@@ -298,7 +298,7 @@ pub struct Mount {
     #[serde(default)]
     pub optional: bool,
     /// Bind, writable, as root: whether the program has the rights of the owner and the group of `src` there, and what it
-    /// makes becomes theirs; else it has everybody's. Left out, it has them where `src` is not root's and not everybody may
+    /// makes becomes theirs; else it has everybody's. Left out, it has them where neither owner nor group of `src` is root, and not everybody may
     /// write in it. (An ordinary user's programs have that user's rights anyway.)
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_owner: Option<bool>,

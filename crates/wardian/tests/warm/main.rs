@@ -4,4 +4,6 @@
 
 mod case;
 mod equal;
+mod lives;
 mod pool;
+mod preload;

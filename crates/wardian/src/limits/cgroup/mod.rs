@@ -85,7 +85,7 @@ pub struct CpuThrottled {
 pub struct Cgroup {
     group: Box<dyn Group>,
     removed: bool,
-    /// Whether its limits are those that it was made with.
+    /// Whether its limits are no longer those that it was made with.
     altered: AtomicBool,
 }
 

@@ -1,0 +1,146 @@
+//! What can be loaded ahead, and what a pool refuses.
+
+use crate::case::{code, options, preset};
+use std::path::Path;
+use wardian::host::Host;
+use wardian::policy;
+use wardian::warm::{Pool, PoolOptions, Preload};
+
+#[test]
+fn what_cannot_be_preloaded_is_an_error_at_once() {
+    let start = |module: &str| {
+        let options = PoolOptions {
+            preload: vec![module.into()],
+            ..options(&preset("python"), Path::new("/usr/bin/python3"))
+        };
+        Pool::start(options, &Host::detect()).map(drop).unwrap_err().to_string()
+    };
+    assert_eq!(
+        start("no_such_module"),
+        "cannot preload `no_such_module`: ModuleNotFoundError: No module named 'no_such_module'"
+    );
+    assert!(start("antigravity_").starts_with("cannot preload"));
+}
+
+/// As root each run would need the mount for itself.
+#[test]
+fn a_mount_that_is_written_as_its_owner_is_for_cold_runs() {
+    let directory = tempfile::tempdir().unwrap();
+    let start = |more: &str| {
+        let mount =
+            format!("src = \"{}\"\ndst = \"/data\"\nwritable = true\n{more}", directory.path().display());
+        let text = format!("extends = \"python\"\nname = \"t\"\n[[files.mounts]]\n{mount}");
+        let policy = policy::parse(&text, "test").unwrap();
+        Pool::start(options(&policy, Path::new("/usr/bin/python3")), &Host::detect()).map(drop)
+    };
+    match start("as_owner = true\n") {
+        Ok(()) => assert!(!rustix::process::geteuid().is_root()),
+        Err(error) => assert!(error.to_string().contains("as its owner"), "{error}"),
+    }
+    start("as_owner = false\n").unwrap();
+}
+
+#[test]
+fn files_of_the_host_are_modules_that_are_loaded() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("model.py");
+    std::fs::write(
+        &file,
+        "import json\nloaded = [json.loads('[1]')]\ndef answer():\n    raise KeyError(loaded)\n",
+    )
+    .unwrap();
+    let preload = vec![Preload::File(file.clone())];
+    let options = PoolOptions { preload, ..options(&preset("python"), Path::new("/usr/bin/python3")) };
+    let pool = Pool::start(options, &Host::detect()).unwrap();
+    // What it was when the pool began is what every sandbox has.
+    std::fs::write(&file, "raise SystemExit\n").unwrap();
+    let report = code(
+        "import sys; print('model' in sys.modules); import model; print(model.__file__); model.answer()",
+    )
+    .warm(&pool);
+    assert_eq!(report.stdout.text, "True\n/opt/wardian-start/model.py\n");
+    assert!(
+        report.stderr.text.contains("line 4, in answer\n    raise KeyError(loaded)\n"),
+        "{}",
+        report.stderr.text
+    );
+    let report = code("import model; model.loaded.append(2); print(model.loaded)").warm(&pool);
+    assert_eq!(report.stdout.text, "[[1], 2]\n");
+
+    std::fs::write(&file, "1 / 0\n").unwrap();
+    let preload = vec![Preload::File(file)];
+    let options = PoolOptions { preload, ..self::options(&preset("python"), Path::new("/usr/bin/python3")) };
+    let error = Pool::start(options, &Host::detect()).map(drop).unwrap_err().to_string();
+    assert_eq!(error, "cannot preload `model.py`: ZeroDivisionError: division by zero");
+}
+
+#[test]
+fn files_of_the_host_rehearse_in_every_sandbox() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("model.py");
+    let start = |content: &str| {
+        std::fs::write(&file, content).unwrap();
+        let preload = vec![Preload::File(file.clone())];
+        let python = Path::new("/usr/bin/python3");
+        Pool::start(PoolOptions { preload, ..options(&preset("python"), python) }, &Host::detect())
+    };
+    let pool = start("import os\nat = set()\ndef wardian_rehearse(): at.add(os.getpid())\n").unwrap();
+    let run =
+        || code("import model, os; print(os.getpid() in model.at, len(model.at))").warm(&pool).stdout.text;
+    // Once in the zygote, and in the sandbox itself; nothing of another.
+    assert_eq!([run(), run()], ["True 2\n", "True 2\n"]);
+    drop(pool);
+    let only_in_zygote =
+        "import os\nown = os.getpid()\ndef wardian_rehearse():\n    assert os.getpid() == own, 'elsewhere'\n";
+    let error = start(only_in_zygote).map(drop).unwrap_err().to_string();
+    assert_eq!(error, "AssertionError: elsewhere");
+}
+
+#[test]
+fn an_interpreter_that_a_sandbox_would_hide_is_refused() {
+    // Below `/tmp`, which is each program's own.
+    let directory = tempfile::Builder::new().prefix("venv").tempdir_in("/tmp").unwrap();
+    let mut make = std::process::Command::new("/usr/bin/python3");
+    let made = make.args(["-m", "venv", "--without-pip"]).arg(directory.path()).status().unwrap();
+    assert!(made.success());
+    let options = PoolOptions {
+        python: wardian::python::Request::Venv(directory.path().into()),
+        ..options(&preset("python"), Path::new("/usr/bin/python3"))
+    };
+    let error = Pool::start(options, &Host::detect()).map(drop).unwrap_err().to_string();
+    assert!(error.contains("lies in a place that is new in each run"), "{error}");
+}
+
+#[test]
+fn what_children_would_share_cannot_be_preloaded() {
+    let start = |content: &str| {
+        let mut policy = preset("python");
+        policy.environment.set.insert("PYTHONPATH".into(), "/opt/mine".into());
+        let text = format!(
+            "extends = \"python\"\nname = \"t\"\n[[files.mounts]]\ntype = \"file\"\ndst = \"/opt/mine/mine.py\"\ncontent = '''\n{content}'''\n"
+        );
+        policy.files.mounts =
+            policy::parse(&text, "test").unwrap_or_else(|error| panic!("{error}")).files.mounts;
+        let options =
+            PoolOptions { preload: vec!["mine".into()], ..options(&policy, Path::new("/usr/bin/python3")) };
+        let pool = Pool::start(options, &Host::detect());
+        let seen = pool
+            .as_ref()
+            .map(|pool| code("import mine, sys; print(mine.VALUE, sys.path[1])").warm(pool).stdout.text);
+        seen.map_err(ToString::to_string)
+    };
+    assert_eq!(start("VALUE = 5\n"), Ok("5 /opt/mine\n".into()));
+    for (content, word) in [
+        (
+            "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n",
+            "threads",
+        ),
+        ("kept = open('/etc/passwd')\n", "descriptor"),
+        ("import mmap\nkept = mmap.mmap(-1, 4096)\n", "maps memory"),
+        ("raise ValueError('no')\n", "cannot preload `mine`: ValueError: no"),
+        ("import sys\nsys.exit(3)\n", "SystemExit: 3"),
+    ] {
+        let error = start(content).unwrap_err();
+        assert!(error.contains(word), "{error}");
+    }
+}
