@@ -7,6 +7,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use wardian::limits::cgroup::{Cap, Cgroup, CgroupHost, CgroupLimits, Oom, Swap, Version, gc};
 
@@ -270,6 +271,9 @@ fn places(host: &CgroupHost, name: &str) -> Vec<PathBuf> {
     host.directories().iter().map(|dir| dir.join(name)).filter(|place| place.exists()).collect()
 }
 
+/// Held by a test that sweeps: another's sweep would hold a lock that this one needs, or remove what it looks for.
+static SWEEPING: Mutex<()> = Mutex::new(());
+
 /// What the process started by the next test does when it finds this in its environment.
 const ROLE: &str = "WARDIAN_TEST_CGROUP_OWNER";
 
@@ -279,6 +283,7 @@ fn the_groups_of_the_dead_are_removed_and_those_of_the_living_kept() {
     if std::env::var_os(ROLE).is_some() {
         return own_a_group_until_killed(&host);
     }
+    let _alone = SWEEPING.lock().unwrap();
     let mine = host.create(&tight()).unwrap();
     let mut other = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "the_groups_of_the_dead_are_removed_and_those_of_the_living_kept", "--nocapture"])
@@ -297,7 +302,6 @@ fn the_groups_of_the_dead_are_removed_and_those_of_the_living_kept() {
 
     other.kill().unwrap();
     other.wait().unwrap();
-    // Tests run at once: another test's sweep does not happen, so this one finds it.
     let report = gc(&host);
     assert!(report.failed.is_empty(), "{report:?}");
     assert!(report.removed.iter().any(|path| path.ends_with(&name)), "{report:?}");
@@ -336,6 +340,7 @@ fn told_name(child: &mut Child) -> String {
 #[test]
 fn a_lock_keeps_what_seems_dead() {
     let Some(host) = host() else { return };
+    let _alone = SWEEPING.lock().unwrap();
     let dir = host.directories()[0].to_owned();
     // Pid and start time of nobody: as an owner looks from another pid namespace.
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
@@ -346,9 +351,11 @@ fn a_lock_keeps_what_seems_dead() {
     assert!(!gc(&host).removed.contains(&place));
     assert!(place.exists());
     drop(held);
-    // Another test may be the one that removes it.
-    gc(&host);
-    assert!(!place.exists());
+    // A process that another test is starting has a copy of the lock until it executes its program.
+    wait_until("it is removed", || {
+        gc(&host);
+        !place.exists()
+    });
 }
 
 #[test]
