@@ -5,28 +5,27 @@
 //! whatever their arguments reach their verdict without loading any, so the kernel remembers them in a bitmap
 //! and skips the program (since 5.11).
 
-use super::bpf::{self, Insn, Program};
-use super::ruling::{Clause, Decision, Half, Ruling, Test};
+use super::assembler::{Assembler, Place};
+use super::bpf::{self, Program};
+use super::ruling::{Decision, Half, Ruling, Test};
 use super::{Arch, Profile, Refusal, table};
 
 /// Compiles the filter of a profile.
 pub fn compile(profile: &Profile, arch: Arch) -> Program {
-    let target = |decision| verdict(decision, profile);
-    let (ranges, answers) = ranges(table::rulings(profile, arch), &target);
-    let mut insns = vec![
-        Insn::plain(bpf::LOAD, bpf::ARCHITECTURE),
-        Insn::test(bpf::EQUAL, arch.audit(), 1, 0),
-        Insn::plain(bpf::RETURN, bpf::RET_KILL_PROCESS),
-        Insn::plain(bpf::LOAD, bpf::NUMBER),
-    ];
+    let mut code = Assembler::default();
+    let ranges = ranges(table::rulings(profile, arch), profile);
+    search(&ranges, &mut code);
     if let Some(bit) = arch.foreign_bit() {
-        insns.push(Insn::test(bpf::ANY_BIT, bit, 0, 1));
-        insns.push(Insn::plain(bpf::RETURN, bpf::RET_KILL_PROCESS));
+        let native = code.last();
+        let kill = code.verdict(bpf::RET_KILL_PROCESS);
+        code.branch(bpf::ANY_BIT, bit, kill, native);
     }
-    let mut backwards = Vec::with_capacity(answers.len() + 2 * ranges.len());
-    search(&ranges, &answers, &mut backwards);
-    insns.extend(backwards.into_iter().rev());
-    Program { insns }
+    code.plain(bpf::LOAD, bpf::NUMBER);
+    let ours = code.last();
+    let kill = code.verdict(bpf::RET_KILL_PROCESS);
+    code.branch(bpf::EQUAL, arch.audit(), ours, kill);
+    code.plain(bpf::LOAD, bpf::ARCHITECTURE);
+    code.finish()
 }
 
 /// The filter's return value for a decision.
@@ -41,103 +40,81 @@ fn verdict(decision: Decision, profile: &Profile) -> u32 {
     }
 }
 
-/// Calls from `first` up to the next range's have this answer, a part of all answers.
-struct Range {
-    first: u32,
-    answer: std::ops::Range<usize>,
+/// A ruling in the filter's terms: several reasons to refuse may have one verdict.
+#[derive(PartialEq)]
+struct Answer {
+    clauses: Vec<(Vec<Test>, u32)>,
+    otherwise: u32,
 }
 
-/// Neighbours that get the same answer become one range. Answers are backwards, last instruction first, as is all
-/// code until it is complete: how far a jump goes is known only when what it skips is there.
-fn ranges(
-    rulings: impl Iterator<Item = (u32, Ruling)>,
-    verdict: &dyn Fn(Decision) -> u32,
-) -> (Vec<Range>, Vec<Insn>) {
+/// Calls from `first` up to the next range's have this answer.
+struct Range {
+    first: u32,
+    answer: Answer,
+}
+
+/// Neighbours that get the same answer become one range.
+fn ranges(rulings: impl Iterator<Item = (u32, Ruling)>, profile: &Profile) -> Vec<Range> {
     let mut ranges: Vec<Range> = Vec::new();
-    let mut answers = Vec::new();
-    let mut add = |first, ruling: &Ruling| {
-        let start = answers.len();
-        answer(ruling, verdict, &mut answers);
-        let same = |last: &Range| answers.get(last.answer.clone()) == answers.get(start..);
-        if ranges.last().is_some_and(same) {
-            answers.truncate(start);
-        } else {
-            ranges.push(Range { first, answer: start..answers.len() });
+    let mut add = |first, ruling: Ruling| {
+        let clauses = ruling.clauses.into_iter().map(|clause| (clause.tests, verdict(clause.then, profile)));
+        let answer = Answer { clauses: clauses.collect(), otherwise: verdict(ruling.otherwise, profile) };
+        if ranges.last().is_none_or(|last| last.answer != answer) {
+            ranges.push(Range { first, answer });
         }
     };
-    let unknown = Ruling::from(Decision::ABSENT);
     let mut next = 0;
     for (number, ruling) in rulings {
         if number > next {
-            add(next, &unknown);
+            add(next, Decision::ABSENT.into());
         }
-        add(number, &ruling);
+        add(number, ruling);
         next = number + 1;
     }
-    add(next, &unknown);
-    (ranges, answers)
+    add(next, Decision::ABSENT.into());
+    ranges
 }
 
-/// A balanced tree of comparisons over the ranges, backwards.
-fn search(ranges: &[Range], answers: &[Insn], code: &mut Vec<Insn>) {
+/// A balanced tree of comparisons over the ranges, of which there is at least one.
+fn search(ranges: &[Range], code: &mut Assembler) -> Place {
     let (lower, upper) = ranges.split_at(ranges.len() / 2);
-    let (Some(_), Some(middle)) = (lower.first(), upper.first()) else {
-        let answer = upper.first().and_then(|range| answers.get(range.answer.clone()));
-        return code.extend_from_slice(answer.unwrap_or_default());
-    };
-    search(upper, answers, code);
-    let above = code.len();
-    search(lower, answers, code);
-    let skipped = code.len() - above;
-    match u8::try_from(skipped) {
-        Ok(skip) => code.push(Insn::test(bpf::AT_LEAST, middle.first, skip, 0)),
-        // Conditional jumps reach 255 instructions; this one goes on to an unconditional jump.
-        Err(_) => code.extend([
-            Insn::plain(bpf::JUMP, u32::try_from(skipped).unwrap_or(u32::MAX)),
-            Insn::test(bpf::AT_LEAST, middle.first, 0, 1),
-        ]),
+    match (lower, upper) {
+        ([], [only, ..]) => answer(&only.answer, code),
+        (_, [middle, ..]) => {
+            let above = search(upper, code);
+            let below = search(lower, code);
+            code.branch(bpf::AT_LEAST, middle.first, above, below)
+        }
+        (_, []) => code.verdict(bpf::RET_KILL_PROCESS),
     }
 }
 
-/// A ruling, backwards.
-fn answer(ruling: &Ruling, verdict: &dyn Fn(Decision) -> u32, code: &mut Vec<Insn>) {
-    code.push(Insn::plain(bpf::RETURN, verdict(ruling.otherwise)));
-    for clause in ruling.clauses.iter().rev() {
-        conditional(clause, verdict, code);
+fn answer(answer: &Answer, code: &mut Assembler) -> Place {
+    let mut next = code.verdict(answer.otherwise);
+    for (tests, then) in answer.clauses.iter().rev() {
+        let mut place = code.verdict(*then);
+        for test in tests.iter().rev() {
+            place = compare(test, place, next, code);
+        }
+        next = place;
     }
+    next
 }
 
-/// A clause, backwards: what is there of it already is what a failing test must skip.
-fn conditional(clause: &Clause, verdict: &dyn Fn(Decision) -> u32, code: &mut Vec<Insn>) {
-    let end = code.len();
-    code.push(Insn::plain(bpf::RETURN, verdict(clause.then)));
-    for test in clause.tests.iter().rev() {
-        compare(test, code.len() - end, code);
-    }
-}
-
-/// Goes on if the test holds, else skips `fail` more instructions; backwards.
-fn compare(test: &Test, fail: usize, code: &mut Vec<Insn>) {
-    for (left, &value) in test.values.iter().rev().enumerate() {
-        let (found, missed) = if test.holds_if_found { (0, fail) } else { (fail, 0) };
-        let missed = if left == 0 { missed } else { 0 };
-        code.push(Insn::test(bpf::EQUAL, value, distance(left + found), distance(missed)));
-    }
+fn compare(test: &Test, holds: Place, fails: Place, code: &mut Assembler) -> Place {
+    let (found, missed) = if test.holds_if_found { (holds, fails) } else { (fails, holds) };
+    test.values.iter().rev().fold(missed, |missed, &value| code.branch(bpf::EQUAL, value, found, missed));
     if test.mask != u32::MAX {
-        code.push(Insn::plain(bpf::AND, test.mask));
+        code.plain(bpf::AND, test.mask);
     }
     let half = if test.half == Half::High { 4 } else { 0 };
-    code.push(Insn::plain(bpf::LOAD, bpf::ARGUMENTS + 8 * u32::from(test.argument) + half));
-}
-
-/// A jump within one clause; a test walks every clause of every profile, so none is longer.
-fn distance(instructions: usize) -> u8 {
-    u8::try_from(instructions).expect("a clause has fewer than 256 instructions")
+    code.plain(bpf::LOAD, bpf::ARGUMENTS + 8 * u32::from(test.argument) + half)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seccomp::bpf::Insn;
     use crate::seccomp::interpreter::{Call, run};
     use crate::seccomp::tests::{any_profile, python};
     use crate::seccomp::{Exec, Processes, RefusedErrno, Sockets};
@@ -230,7 +207,7 @@ mod tests {
             arch in prop::sample::select(Arch::ALL.to_vec()),
         ) {
             let insns = compile(&profile, arch).insns;
-            prop_assert!(insns.len() < 1000, "{} instructions", insns.len());
+            prop_assert!(insns.len() < 600, "{} instructions", insns.len());
             prop_assert_eq!(insns.last().map(|last| last.code), Some(bpf::RETURN));
             for (at, insn) in insns.iter().enumerate().filter(|(_, insn)| insn.code != bpf::RETURN) {
                 let farthest = match insn.code {

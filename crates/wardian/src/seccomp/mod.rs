@@ -29,6 +29,7 @@
 //! that each process has one guess in nearly 2⁴⁶ (aarch64: 2³⁸).
 
 mod arch;
+mod assembler;
 mod bpf;
 mod compile;
 mod explain;

@@ -116,7 +116,7 @@ pub(super) enum Half {
 }
 
 /// One condition: half of an argument, masked, is one of some values, or none of them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Test {
     pub(super) argument: u8,
     pub(super) half: Half,
