@@ -1,7 +1,7 @@
 //! Every command and option, once: help, man page and completions are made from this.
 
 use clap::builder::styling::Styles;
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Args, FromArgMatches, Parser, Subcommand, ValueHint};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use wardian::policy::{Bytes, Duration, Layer, Level, Network, Outside};
@@ -12,6 +12,28 @@ use wardian::policy::{Bytes, Duration, Layer, Level, Network, Outside};
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// Reads a command line. That of a run, whose start somebody waits for, is read without making up what all other
+    /// commands take: that takes as long as reading it. What is wrong with one is told by the whole.
+    pub(crate) fn read(words: Vec<OsString>) -> Result<Cli, clap::Error> {
+        if let Some((run, _)) = words.get(1..).and_then(<[_]>::split_first)
+            && run == "run"
+            && let Some(options) = RunOptions::read(&words)
+        {
+            return Ok(Cli { command: Command::Run(Box::new(options)) });
+        }
+        Cli::try_parse_from(words)
+    }
+}
+
+impl RunOptions {
+    fn read(words: &[OsString]) -> Option<RunOptions> {
+        let run = RunOptions::augment_args(clap::Command::new("run"));
+        let matches = run.try_get_matches_from(words.get(1..)?).ok()?;
+        RunOptions::from_arg_matches(&matches).ok()
+    }
 }
 
 #[derive(Subcommand)]

@@ -16,7 +16,6 @@ mod say;
 mod serve;
 mod stack;
 
-use clap::Parser;
 use cli::{Cli, Command};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -30,7 +29,7 @@ fn main() -> ExitCode {
     }
     let words = run::command_line();
     let early = run::Early::begin(&words);
-    let cli = match Cli::try_parse_from(words) {
+    let cli = match Cli::read(words) {
         Ok(cli) => cli,
         Err(error) => return run::wrong_usage(&error),
     };
