@@ -1,4 +1,4 @@
-//! The supervisor's half: making the bytes that `Plan::decode` reads.
+//! The supervisor's part: making the bytes that `decode_steps` and `Plan::decode` read.
 
 use super::{Rlimit, Slot, Step};
 use crate::codec::List;
@@ -55,6 +55,13 @@ impl EncodedSteps {
         self.count += 1;
     }
 
+    /// The plan's first half.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut w = Writer::default();
+        self.encode(&mut w);
+        w.bytes
+    }
+
     /// The steps, in their order.
     pub fn iter(&self) -> impl Iterator<Item = Step<'_>> {
         List::of(self.count, &self.bytes).iter(Step::decode)
@@ -72,16 +79,14 @@ pub struct SlotsSpec<'a> {
     pub seal: CString,
 }
 
-/// Encodes a whole plan.
+/// Encodes the plan's second half.
 pub fn encode(
-    steps: &EncodedSteps,
     guest: &GuestSpec,
     init_filter: &[u8],
     in_place: bool,
     slots: Option<&SlotsSpec<'_>>,
 ) -> Vec<u8> {
     let mut w = Writer::default();
-    steps.encode(&mut w);
     guest.encode(&mut w);
     w.bytes(init_filter).flag(in_place).flag(slots.is_some());
     if let Some(slots) = slots {
@@ -167,6 +172,7 @@ impl Step<'_> {
             Step::PassDirectory { path } => w.u8(17).string(path),
             Step::Pivot => w.u8(18),
             Step::Unmount { path } => w.u8(19).string(path),
+            Step::SlotsProc => w.u8(21),
             Step::Attributes { path, attributes } => w.u8(20).string(path).u64(attributes),
         };
     }

@@ -2,9 +2,10 @@
 //!
 //! # What it does
 //! The supervisor executes it from a sealed memfd in new namespaces, with its descriptors in *slots* (slot
-//! `i` is descriptor `3 + i`): the control socket in slot 0, the plan in slot 1, whatever the plan refers
-//! to after that. Init waits for the supervisor's go (by then its ids are mapped), executes the plan's
-//! [`Step`]s in order, starts the guest, gives up all it has, and then only reaps and watches: when the
+//! `i` is descriptor `3 + i`): the control socket in slot 0. Init enters the namespaces that the supervisor's
+//! first message names. Then come the two halves of the plan, each in a memfd, with whatever it refers to in
+//! the slots after that: the [`Step`]s, by when its ids are mapped, which it executes in order, and the guest,
+//! which it starts. (Between them lies a slot for a descriptor of init's own.) It gives up all it has, and then only reaps and watches: when the
 //! guest has ended it reports how, when the supervisor's end of the control socket closes it ends. Either
 //! way its own end takes everything inside with it.
 //!
@@ -47,15 +48,15 @@ pub use life::main;
 pub use message::{MESSAGE_BYTES, Message, Usage};
 #[cfg(feature = "supervisor")]
 pub use plan::encode::{EncodedSteps, GuestSpec, SlotsSpec, encode};
-pub use plan::{Exec, Guest, LandlockRule, Plan, Rlimit, Slot, Slots, Step};
+pub use plan::{Exec, Guest, LandlockRule, Plan, Rlimit, Slot, Slots, Step, decode_steps};
 pub use stage::Stage;
 pub use wardian_sys::landlock::Handled;
 
 /// The slot of the control socket: messages to the supervisor, go from it, and the lifeline.
 pub const CONTROL: Slot = Slot(0);
-/// The slot of the sealed memfd that holds the encoded plan.
-pub const PLAN: Slot = Slot(1);
-/// The first slot that a plan may use as it likes.
+/// The slot of the sealed memfd that holds the encoded steps.
+pub const STEPS: Slot = Slot(1);
+/// The first slot that steps may use as they like.
 pub const FIRST_FREE: u32 = 2;
 
 /// The first byte of an order to a slot's init: make a directory, then 4 bytes of its mode and its path.
@@ -78,6 +79,8 @@ pub const MOST_PASSED: usize = 16;
 
 /// `step` of a failure that is none of the plan's steps: reading the plan.
 pub const STEP_PLAN: u32 = u32::MAX;
+/// `step` of a failure that is none of the plan's steps: entering new namespaces.
+pub const STEP_NAMESPACES: u32 = u32::MAX - 5;
 /// `step` of a failure that is none of the plan's steps: starting the guest.
 pub const STEP_GUEST: u32 = u32::MAX - 1;
 /// `step` of a failure that is none of the plan's steps: init's own confinement.

@@ -1,16 +1,15 @@
 //! The whole life of init, from its first instruction to its last.
 
 use crate::message::Message;
-use crate::plan::Plan;
+use crate::plan::{self, Plan, Slot};
 use crate::watch::Reach;
-use crate::{CONTROL, PLAN, STEP_CONFINE, STEP_GUEST, STEP_PLAN, guest, setup, watch, zygote_init};
+use crate::{CONTROL, STEP_CONFINE, STEP_GUEST, STEP_NAMESPACES, STEP_PLAN, STEPS};
+use crate::{guest, setup, watch, zygote_init};
 use wardian_sys::{Errno, Fd, file, memory, process, signal, socket};
 
 /// The whole life of init.
 pub fn main() -> ! {
     let control = CONTROL.fd();
-    // While the plan is still being made.
-    signal::reset_all();
     match run(control) {
         Ok(()) => process::exit(0),
         Err(Failure { step, errno }) => {
@@ -28,13 +27,19 @@ pub(crate) struct Failure {
 
 fn run(control: Fd) -> Result<(), Failure> {
     let at = |step| move |errno| Failure { step, errno };
-    let plan_len = wait_for_go(control).map_err(at(STEP_PLAN))?;
-    let bytes = memory::map_sealed(PLAN.fd(), plan_len).map_err(at(STEP_PLAN))?;
-    let plan = Plan::decode(bytes).ok_or(Errno::PROTO).map_err(at(STEP_PLAN))?;
+    // While the plan is still being made. Nobody listens yet, so a failure is told when there is one.
+    let entered = enter_namespaces(control);
+    signal::reset_all();
+    let steps = receive_half(control, STEPS).map_err(at(STEP_PLAN))?;
+    entered.map_err(at(STEP_NAMESPACES))?;
+    let list = plan::decode_steps(steps.bytes).ok_or(Errno::PROTO).map_err(at(STEP_PLAN))?;
+    let own = steps.next;
+    setup::execute(&list, control, own)?;
+    let guest = receive_half(control, own.next()).map_err(at(STEP_PLAN))?;
+    let plan = Plan::decode(guest.bytes).ok_or(Errno::PROTO).map_err(at(STEP_PLAN))?;
     if let Some(slots) = &plan.slots {
-        return zygote_init::run(&plan, slots, control);
+        return zygote_init::run(&plan, slots, own.fd(), control);
     }
-    setup::execute(&plan.steps, control)?;
     let reach = reach(&plan).map_err(at(STEP_CONFINE))?;
     let guest = guest::start(&plan.guest, plan.in_place).map_err(at(STEP_GUEST))?;
     // On one core, the guest's way to its program is what somebody waits for.
@@ -53,17 +58,53 @@ fn reach(plan: &Plan<'_>) -> Result<Reach, Errno> {
     Ok(if plan.guest.change_ids { Reach::Nobody } else { Reach::Everybody })
 }
 
-/// Messages from the supervisor bring the descriptors of the slots after the control socket, in order. Each is
-/// eight bytes, little-endian: 0 when more follow, in the last one the plan's length, which is the go.
-pub(crate) fn wait_for_go(control: Fd) -> Result<usize, Errno> {
-    let mut slot = PLAN.fd().number();
+/// The first message, eight bytes, says which namespaces to leave for new ones: those that take long, and that the
+/// supervisor has not waited for.
+fn enter_namespaces(control: Fd) -> Result<(), Errno> {
+    let mut word = [0u8; 8];
+    loop {
+        match file::read(control, &mut word) {
+            Ok(8) => break,
+            Err(Errno::INTR) => {}
+            // The supervisor is gone: so are we.
+            Ok(0) => process::exit(0),
+            Ok(_) => return Err(Errno::PROTO),
+            Err(errno) => return Err(errno),
+        }
+    }
+    match usize::try_from(u64::from_le_bytes(word)).map_err(|_| Errno::PROTO)? {
+        0 => Ok(()),
+        namespaces => process::unshare(namespaces),
+    }
+}
+
+/// Half of the plan, as it came.
+struct Half {
+    bytes: &'static [u8],
+    /// The slot after its last one.
+    next: Slot,
+}
+
+/// Receives half of the plan; its slots begin with its memfd, at `first`.
+fn receive_half(control: Fd, first: Slot) -> Result<Half, Errno> {
+    let (len, count) = wait_for_go(control, first)?;
+    Ok(Half { bytes: memory::map_sealed(first.fd(), len)?, next: Slot(first.0 + count) })
+}
+
+/// Messages from the supervisor bring the descriptors of the slots from `first` on, in order. Each is eight bytes,
+/// little-endian: 0 when more follow, in the last one a length, which is the go. Answers that, and how many there are.
+pub(crate) fn wait_for_go(control: Fd, first: Slot) -> Result<(usize, u32), Errno> {
+    let mut next = first;
     loop {
         let mut word = [0u8; 8];
-        match socket::receive_in_order(control, &mut word, slot) {
-            Ok((8, next)) => match u64::from_le_bytes(word) {
-                0 => slot = next,
-                len => return usize::try_from(len).map_err(|_| Errno::PROTO),
-            },
+        match socket::receive_at(control, &mut word, next.fd()) {
+            Ok((8, count)) => {
+                next = Slot(next.0 + u32::try_from(count).map_err(|_| Errno::PROTO)?);
+                match usize::try_from(u64::from_le_bytes(word)).map_err(|_| Errno::PROTO)? {
+                    0 => {}
+                    len => return Ok((len, next.0 - first.0)),
+                }
+            }
             Err(Errno::INTR) => {}
             // The supervisor is gone: so are we.
             Ok((0, _)) => process::exit(0),

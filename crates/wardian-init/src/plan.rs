@@ -15,6 +15,12 @@ impl Slot {
         const FIRST: i32 = 3;
         Fd::from_number(FIRST.saturating_add(self.0.cast_signed()))
     }
+
+    /// The one after it.
+    #[must_use]
+    pub const fn next(self) -> Slot {
+        Slot(self.0 + 1)
+    }
 }
 
 /// One step of setting a sandbox up. Paths are absolute in the new root; host paths are called `source`.
@@ -55,6 +61,9 @@ pub enum Step<'a> {
     Tmpfs { path: &'a CStr, size: &'a CStr, inodes: &'a CStr, mode: &'a CStr, attributes: u64 },
     /// Mounts the pid namespace's own proc.
     Proc { path: &'a CStr, subset: bool, hidepid: &'a CStr, read_only: bool, optional: bool },
+    /// Makes a proc of this pid namespace that no path leads to, for the inits of slots to look around in: while the host's
+    /// shows that it may be made.
+    SlotsProc,
     /// Hands an open directory to the supervisor.
     PassDirectory { path: &'a CStr },
     /// Makes the new root the root, and lets go of the old one.
@@ -116,6 +125,7 @@ impl core::fmt::Display for Step<'_> {
                 let subset = if subset { ", subset=pid" } else { "" };
                 write!(f, "mount proc at {} (hidepid={}{subset})", show(path), show(hidepid))
             }
+            Step::SlotsProc => write!(f, "make a proc for slots, which no path leads to"),
             Step::PassDirectory { path } => write!(f, "hand {} to the supervisor", show(path)),
             Step::Pivot => write!(f, "make the new root the root and detach the old one"),
             Step::Unmount { path } => write!(f, "unmount {}", show(path)),
@@ -237,11 +247,9 @@ pub struct Guest<'a> {
     pub env: List<'a>,
 }
 
-/// A decoded plan; its lists are decoded as they are walked.
+/// The plan's second half, decoded; its lists are decoded as they are walked.
 #[derive(Clone)]
 pub struct Plan<'a> {
-    /// What to do first, in order.
-    pub steps: List<'a>,
     /// What to start.
     pub guest: Guest<'a>,
     /// The seccomp program of init itself.
@@ -273,17 +281,26 @@ impl<'a> Plan<'a> {
         let mut reader = Reader::new(bytes);
         let r = &mut reader;
         let plan = Plan {
-            steps: List::read(r)?,
             guest: Guest::decode(r)?,
             init_filter: r.bytes()?,
             in_place: r.flag()?,
             slots: if r.flag()? { Some(Slots::decode(r)?) } else { None },
         };
-        // A step that does not decode would end the list early: every one must be there before the first is done.
-        let whole = |steps: &List<'a>| steps.iter(Step::decode).count() == steps.len();
-        let all = whole(&plan.steps) && plan.slots.as_ref().is_none_or(|slots| whole(&slots.steps));
+        let all = plan.slots.as_ref().is_none_or(|slots| are_whole(&slots.steps));
         (reader.is_empty() && all).then_some(plan)
     }
+}
+
+/// The steps that `bytes` encode, the plan's first half; `None` if they are none, in whole or in part.
+pub fn decode_steps(bytes: &[u8]) -> Option<List<'_>> {
+    let mut reader = Reader::new(bytes);
+    let steps = List::read(&mut reader)?;
+    (reader.is_empty() && are_whole(&steps)).then_some(steps)
+}
+
+/// A step that does not decode would end the list early: every one must be there before the first is done.
+fn are_whole(steps: &List<'_>) -> bool {
+    steps.iter(Step::decode).count() == steps.len()
 }
 
 fn slot(r: &mut Reader<'_>) -> Option<Slot> {
@@ -414,6 +431,7 @@ impl<'a> Step<'a> {
             18 => Step::Pivot,
             19 => Step::Unmount { path: r.string()? },
             20 => Step::Attributes { path: r.string()?, attributes: r.u64()? },
+            21 => Step::SlotsProc,
             _ => return None,
         })
     }

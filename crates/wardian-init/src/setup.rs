@@ -3,14 +3,14 @@
 use crate::codec::List;
 use crate::life::Failure;
 use crate::message::Message;
-use crate::plan::Step;
+use crate::plan::{Slot, Step};
 use core::ffi::CStr;
 use wardian_sys::mount::{self, MNT_DETACH};
 use wardian_sys::{Errno, Fd, NewFd, Result, file, process, socket};
 
-/// Does every step in order; the first that fails ends the sandbox.
-pub(crate) fn execute(steps: &List<'_>, control: Fd) -> core::result::Result<(), Failure> {
-    let mut setup = Setup { root: None, control };
+/// Does every step in order; the first that fails ends the sandbox. `own` is a slot for what init keeps.
+pub(crate) fn execute(steps: &List<'_>, control: Fd, own: Slot) -> core::result::Result<(), Failure> {
+    let mut setup = Setup { root: None, control, own };
     for (index, step) in (0u32..).zip(steps.iter(Step::decode)) {
         match setup.step(step) {
             Ok(()) => {}
@@ -32,6 +32,7 @@ struct Setup {
     /// The mount that will be the root, while it is not yet.
     root: Option<NewFd>,
     control: Fd,
+    own: Slot,
 }
 
 impl Setup {
@@ -75,6 +76,7 @@ impl Setup {
             Step::Proc { path, subset, hidepid, read_only, .. } => {
                 mount_proc(base, path, subset, hidepid, read_only)
             }
+            Step::SlotsProc => self.make_proc_for_slots(),
             Step::PassDirectory { path } => self.pass_directory(path),
             Step::Pivot => self.pivot(),
             Step::Unmount { path } => {
@@ -95,6 +97,12 @@ impl Setup {
         file::umask(0);
         self.root = Some(root);
         Ok(())
+    }
+
+    fn make_proc_for_slots(&self) -> Result<()> {
+        let attributes = mount::ATTR_NOSUID | mount::ATTR_NODEV;
+        let proc = mount::new_filesystem(c"proc", &[(c"subset", c"pid")], attributes)?;
+        file::move_onto(proc.fd(), self.own.fd())
     }
 
     /// pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one and is detached.

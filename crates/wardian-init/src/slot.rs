@@ -39,8 +39,8 @@ fn live(context: &Context, control: Fd) -> core::result::Result<(), Failure> {
     file::close_range(number + 1, u32::MAX).map_err(at(STEP_SLOT))?;
     // Copies of the zygote's init's own control socket.
     file::close_range(0, number - 1).map_err(at(STEP_SLOT))?;
-    wait_for_go(own).map_err(at(STEP_SLOT))?;
-    setup::execute(&context.slots.steps, own)?;
+    wait_for_go(own, CONTROL.next()).map_err(at(STEP_SLOT))?;
+    setup::execute(&context.slots.steps, own, CONTROL.next())?;
     caps::lock_down().map_err(at(STEP_CONFINE))?;
     Message::Prepared.send(own, None).map_err(at(STEP_SLOT))?;
     let seal = take_orders(context, own).map_err(at(STEP_INPUT))?;

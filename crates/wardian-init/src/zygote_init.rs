@@ -18,17 +18,14 @@ use wardian_sys::{Errno, Fd, Result, file, memory, mount, process};
 
 const STACK_BYTES: usize = 16 * 1024;
 
-/// The whole life after the go.
+/// The whole life after set-up; `proc` is the one that [`Step::SlotsProc`](crate::Step::SlotsProc) made.
 pub(crate) fn run(
     plan: &Plan<'static>,
     slots: &Slots<'static>,
+    proc: Fd,
     control: Fd,
 ) -> core::result::Result<(), Failure> {
     let at = |step| move |errno| Failure { step, errno };
-    // A proc of this pid namespace that nobody can name, made while the host's shows that it may be.
-    let proc = mount::new_filesystem(c"proc", &[(c"subset", c"pid")], mount::ATTR_NOSUID | mount::ATTR_NODEV);
-    let proc = proc.map_err(at(STEP_SLOT))?.fd();
-    setup::execute(&plan.steps, control)?;
     process::set_dumpable(false).map_err(at(STEP_SLOT))?;
     skip_a_pid().map_err(at(STEP_GUEST))?;
     let zygote = guest::start(&plan.guest, false).map_err(at(STEP_GUEST))?;

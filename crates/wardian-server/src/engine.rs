@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wardian::files::{GuestName, Input, InputError, InputSet, InputSetError};
 use wardian::host::Host;
-use wardian::plan::{Plan, PlanError, Program, Request};
+use wardian::plan::{PlanError, Program, Request};
 use wardian::policy::Policy;
 use wardian::python::{self, Interpreter};
 use wardian::report::Report;
@@ -139,7 +139,7 @@ impl Environment {
     }
 
     fn run_cold(&self, job: Job, connections: Connections, host: &Host) -> Result<Report, RunError> {
-        let head_start = HeadStart::begin(host);
+        let mut head_start = HeadStart::begin(host);
         let inputs = inputs(job.files)?;
         let program = match job.start {
             Start::Script(entry) => {
@@ -157,7 +157,7 @@ impl Environment {
             unbuffered: job.unbuffered,
             ..Request::new(job.policy, program)
         };
-        let plan = Plan::build(request, host)?;
+        let plan = head_start.plan(request, host)?;
         Ok(sandbox::launch(plan, connections, Some(head_start))?.wait()?)
     }
 }

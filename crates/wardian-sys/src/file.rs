@@ -104,6 +104,12 @@ pub fn dup_onto(from: Fd, to: Fd) -> Result<()> {
     unsafe { syscall!(nr::DUP3, from.number(), to.number(), 0usize) }.map(drop)
 }
 
+/// Makes `to` what `from` is, which is no more.
+pub fn move_onto(from: Fd, to: Fd) -> Result<()> {
+    dup_onto(from, to)?;
+    if from == to { Ok(()) } else { close(from) }
+}
+
 /// Copies `fd` to the lowest free number not below `at_least`, close-on-exec.
 pub fn dup_at_least(fd: Fd, at_least: i32) -> Result<NewFd> {
     // SAFETY: no memory is passed.

@@ -1,7 +1,7 @@
 //! Messages with descriptors over Unix sockets, and the loopback interface.
 
 use crate::arch::syscall;
-use crate::{Errno, Fd, Result, nr};
+use crate::{Errno, Fd, Result, file, nr};
 
 const MSG_NOSIGNAL: usize = 0x4000;
 const SOL_SOCKET: i32 = 1;
@@ -92,15 +92,17 @@ pub fn receive<const N: usize>(socket: Fd, bytes: &mut [u8], fds: &mut [Fd; N]) 
     Ok((received, count))
 }
 
-/// As [`receive`]; the descriptors must get the numbers from `first` on. Returns the bytes received and the number
-/// after the last.
-pub fn receive_in_order(socket: Fd, bytes: &mut [u8], first: i32) -> Result<(usize, i32)> {
+/// As [`receive`]; the descriptors get the numbers from `first` on, from which on none is in use. Returns the bytes
+/// received and the number of descriptors.
+pub fn receive_at(socket: Fd, bytes: &mut [u8], first: Fd) -> Result<(usize, usize)> {
     let mut fds = [Fd::NONE; MOST_DESCRIPTORS];
     let (received, count) = receive(socket, bytes, &mut fds)?;
-    if (first..).zip(fds.iter().take(count)).any(|(expected, fd)| expected != fd.number()) {
-        return Err(Errno::PROTO);
+    // They came at the lowest free numbers, none beyond its place: from the last one on, none lies in another's way.
+    for (index, fd) in fds.iter().enumerate().take(count).rev() {
+        let place = Fd::from_number(first.number() + i32::try_from(index).map_err(|_| Errno::PROTO)?);
+        file::move_onto(*fd, place)?;
     }
-    Ok((received, first + i32::try_from(count).map_err(|_| Errno::PROTO)?))
+    Ok((received, count))
 }
 
 /// Makes the terminal behind `fd` the controlling terminal of our session.
@@ -131,6 +133,6 @@ pub fn bring_loopback_up() -> Result<()> {
         .map(crate::NewFd::from_answer)?;
     // SAFETY: `request` is the kernel's `struct ifreq` of 40 bytes.
     let answer = unsafe { syscall!(nr::IOCTL, socket.fd().number(), SIOCSIFFLAGS, &raw const request) };
-    let _ = crate::file::close(socket.fd());
+    let _ = file::close(socket.fd());
     answer.map(drop)
 }

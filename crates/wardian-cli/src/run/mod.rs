@@ -81,14 +81,18 @@ fn run(options: &RunOptions, early: Option<Early>) -> Result<Option<Report>, Fai
     {
         return Ok(Some(report));
     }
-    let (host, head_start) = match early {
+    let (host, mut head_start) = match early {
         Some(Early { host, head_start }) => (host, Some(head_start)),
         None => {
             (Host::detect_with(cap::from_environment().map_err(|error| Failure::new(error, None))?), None)
         }
     };
     let prepared = options::prepare(options)?;
-    let plan = Plan::build(prepared.request, &host).map_err(|error| Failure::of_plan(&error))?;
+    let plan = match &mut head_start {
+        Some(head_start) => head_start.plan(prepared.request, &host),
+        None => Plan::build(prepared.request, &host),
+    };
+    let plan = plan.map_err(|error| Failure::of_plan(&error))?;
     if options.explain_plan {
         say::put(&plan.explain())?;
         return Ok(None);

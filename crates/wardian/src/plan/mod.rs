@@ -28,14 +28,16 @@ pub(crate) use digest::PolicyDigest;
 pub(crate) use guest::{GuestPlan, limits_file_size};
 pub(crate) use host_tree::HostTree;
 pub(crate) use in_place::InPlace;
+pub(crate) use steps::Steps;
 pub(crate) use warm::WarmPlan;
 
 use crate::host::{Host, Privilege};
 use crate::limits::cgroup::CgroupHost;
 use crate::policy::{self, Level, Mount, MountKind, Outside, Policy, Scratch, Work};
 use program::Resolved;
+use std::mem;
 use std::sync::Arc;
-use steps::Steps;
+
 use wardian_sys::clone;
 
 /// The directory that programs start in.
@@ -80,18 +82,8 @@ pub struct Plan {
     pub(crate) accepted: std::time::Instant,
     pub(crate) policy: Policy,
     pub(crate) policy_digest: PolicyDigest,
-    /// Namespaces that init is cloned into.
-    pub(crate) namespaces: u64,
-    pub(crate) steps: Arc<Steps>,
-    /// Host trees that the supervisor opens, in the order of their slots.
-    pub(crate) trees: Vec<HostTree>,
-    /// Files that init copies in, in the order of their slots.
-    pub(crate) inputs: Vec<crate::files::Input>,
-    /// Files of the host that init copies in, in the order of their slots.
-    pub(crate) copies: Arc<Vec<std::fs::File>>,
+    pub(crate) root: RootPlan,
     pub(crate) guest: Arc<GuestPlan>,
-    /// Whether sandbox and guest have host ids of their own.
-    pub(crate) own_ids: bool,
     pub(crate) python: Option<String>,
     pub(crate) cgroups: CgroupHost,
     /// Cores that the guest may use at once.
@@ -99,6 +91,22 @@ pub struct Plan {
     pub(crate) landlock_abi: u32,
     /// Level `landlock`: the private directory.
     pub(crate) in_place: Option<InPlace>,
+}
+
+/// The half of a plan that init executes before there is a guest.
+#[derive(Clone)]
+pub(crate) struct RootPlan {
+    /// Init's namespaces.
+    pub(crate) namespaces: u64,
+    pub(crate) steps: Arc<Steps>,
+    /// Files that init copies in, in the order of their slots.
+    pub(crate) inputs: Vec<crate::files::Input>,
+    /// Files of the host that init copies in, in the order of their slots.
+    pub(crate) copies: Arc<Vec<std::fs::File>>,
+    /// Host trees that the supervisor opens, in the order of their slots.
+    pub(crate) trees: Vec<HostTree>,
+    /// Whether sandbox and guest have host ids of their own.
+    pub(crate) own_ids: bool,
 }
 
 /// What to run, and what it gets.
@@ -147,14 +155,24 @@ impl Plan {
     /// # Errors
     /// What the policy asks and this host cannot enforce, and what is wrong with the program or its files.
     pub fn build(request: Request, host: &Host) -> Result<Plan, PlanError> {
-        Plan::assemble(request, host, |_| ())
+        Plan::build_and_tell(request, host, |_, _| ())
     }
 
-    /// As `build`, of a program that is altered when all it needs is known.
+    /// As `build`; the root is told as soon as it is decided, while the guest is not yet.
+    pub(crate) fn build_and_tell(
+        request: Request,
+        host: &Host,
+        tell: impl FnOnce(&RootPlan, &Policy),
+    ) -> Result<Plan, PlanError> {
+        Plan::assemble(request, host, |_, _| (), tell)
+    }
+
+    /// As `build_and_tell`, of a program that is altered when all it needs is known, and after steps that come first.
     fn assemble(
         mut request: Request,
         host: &Host,
-        alter: impl FnOnce(&mut Resolved),
+        alter: impl FnOnce(&mut Resolved, &mut Steps),
+        tell: impl FnOnce(&RootPlan, &Policy),
     ) -> Result<Plan, PlanError> {
         let accepted = std::time::Instant::now();
         policy::check(&request.policy, "policy")?;
@@ -172,10 +190,10 @@ impl Plan {
             Some(in_place) => Places::below(in_place)?,
         };
         let mut program = program::resolve(&request, &places)?;
-        alter(&mut program);
-        covers::hide_nothing_needed(&request, &program)?;
         let mut steps = Steps::default();
-        let root = if in_place.is_none() {
+        alter(&mut program, &mut steps);
+        covers::hide_nothing_needed(&request, &program)?;
+        let mut root = if in_place.is_none() {
             root::build(&request, &program, host, &mut steps)?
         } else {
             // There is nowhere to put the file that trims the start.
@@ -183,16 +201,20 @@ impl Plan {
             let cwd = request.cwd.as_deref();
             in_place::root(&request.policy, &program, &request.inputs, cwd, &places, host)?
         };
+        let root_plan = RootPlan {
+            namespaces: if in_place.is_some() { 0 } else { NAMESPACES },
+            steps: Arc::new(steps),
+            inputs: mem::take(&mut root.inputs),
+            copies: Arc::new(mem::take(&mut root.copies)),
+            trees: mem::take(&mut root.trees),
+            own_ids: host.privilege == Privilege::Root,
+        };
+        tell(&root_plan, &request.policy);
         let guest = guest::build(&request, &program, &root, &places, host)?;
         Ok(Plan {
             accepted,
-            namespaces: if in_place.is_some() { 0 } else { NAMESPACES },
-            steps: Arc::new(steps),
-            trees: root.trees,
-            inputs: root.inputs,
-            copies: Arc::new(root.copies),
+            root: root_plan,
             guest: Arc::new(guest),
-            own_ids: host.privilege == Privilege::Root,
             python: program.python_version,
             cgroups: host.cgroups().clone(),
             cores: request.policy.limits.cpus.map_or(host.cpus.len(), guest::cores).min(host.cpus.len()),
@@ -206,7 +228,7 @@ impl Plan {
     /// The plan as text, one step a line.
     pub fn explain(&self) -> String {
         let mut text = String::from("supervisor:\n");
-        for tree in &self.trees {
+        for tree in &self.root.trees {
             text += &format!("  open {}\n", tree.source.display());
         }
         match &self.in_place {
@@ -218,12 +240,12 @@ impl Plan {
                 text += "  start wardian-init, without namespaces\n";
             }
             None => {
-                text += "  clone wardian-init into new namespaces: user, pid, mount, ipc, uts";
-                text += if self.namespaces & clone::NEWNET == 0 { "\n" } else { ", net\n" };
+                text += "  start wardian-init in new namespaces: user, pid, mount, ipc, uts";
+                text += if self.root.namespaces & clone::NEWNET == 0 { "\n" } else { ", net\n" };
             }
         }
         text += "wardian-init:\n";
-        for step in self.steps.iter() {
+        for step in self.root.steps.iter() {
             text += &format!("  {step}\n");
         }
         text += "guest:\n";

@@ -19,8 +19,6 @@ use wardian_sys::mount::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY};
 /// Where the scratch file system is while the root is being made.
 const SCRATCH: &str = "/.scratch";
 const READ_ONLY: u64 = ATTR_RDONLY | ATTR_NOSUID | ATTR_NODEV;
-/// Slots before the plan's own: control, plan, channel, three streams.
-pub(super) const FIRST_INPUT: u32 = FIRST_FREE + 4;
 
 /// What the root consists of, beside its steps.
 pub(super) struct Root {
@@ -69,7 +67,7 @@ pub(super) fn build(
 ) -> Result<Root, PlanError> {
     let inputs = request.inputs.clone();
     let (paths, copies) = open_copies(program, request.policy.outside);
-    let first_copy = FIRST_INPUT + u32::try_from(inputs.len()).unwrap_or(u32::MAX);
+    let first_copy = FIRST_FREE + u32::try_from(inputs.len()).unwrap_or(u32::MAX);
     let first_tree = first_copy + u32::try_from(copies.len()).unwrap_or(u32::MAX);
     let root = Root {
         trees: Vec::new(),
@@ -323,7 +321,7 @@ impl Builder<'_> {
             let (name, mode) = (input.name().to_string(), if input.executable() { 0o755 } else { 0o644 });
             let path = format!("{directory}/{name}");
             self.own_parents(directory, &name, own)?;
-            let slot = Slot(FIRST_INPUT + u32::try_from(index).unwrap_or(u32::MAX));
+            let slot = Slot(FIRST_FREE + u32::try_from(index).unwrap_or(u32::MAX));
             self.steps.push(&Step::Copy { slot, path: &c_string(path.as_str())?, mode });
             if own {
                 self.own(&path)?;

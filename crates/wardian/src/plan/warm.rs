@@ -3,7 +3,7 @@
 //! A zygote's root is the one of a cold run. A slot is a copy of it, with everything that a run can change mounted
 //! anew on top: scratch space, the policy's temporary file systems, `/proc`.
 
-use super::program::HOOK_DIRECTORY;
+use super::program::{HOOK_DIRECTORY, Resolved};
 use super::steps::{Steps, c_string};
 use super::{BOX, GuestPlan, HOME, Plan, PlanError, Program, Request};
 use crate::host::Host;
@@ -54,17 +54,19 @@ impl WarmPlan {
             unbuffered: false,
         };
         let mut hidden = None;
-        let mut zygote = Plan::assemble(request, host, |program| {
+        let alter = |program: &mut Resolved, steps: &mut Steps| {
+            steps.push(&Step::SlotsProc);
             program.start_files = files;
             let needed = program.directories.iter().chain(&program.files).chain(&program.copies);
             hidden = needed.map(|path| path.display().to_string()).find(|path| is_fresh(&policy, path));
-        })?;
+        };
+        let mut zygote = Plan::assemble(request, host, alter, |_, _| ())?;
         if let Some(path) = hidden {
             return unfit(format!(
                 "the interpreter needs `{path}`, which lies in a place that is new in each run"
             ));
         }
-        if let Some(tree) = zygote.trees.iter().find(|tree| tree.owner.is_some()) {
+        if let Some(tree) = zygote.root.trees.iter().find(|tree| tree.owner.is_some()) {
             let path = tree.source.display();
             return unfit(format!(
                 "each run would need the mount of `{path}` for itself, to write in it as its owner"
@@ -72,7 +74,7 @@ impl WarmPlan {
         }
         let (steps, seal) = slot_steps(&zygote)?;
         let mut run = zygote.clone();
-        run.steps = Arc::new(steps);
+        run.root.steps = Arc::new(steps);
         run.guest = Arc::new(slot_guest(&zygote.guest, &zygote.policy));
         zygote.guest = Arc::new(zygote_guest(&zygote.guest)?);
         Ok(WarmPlan { zygote, run, seal })
@@ -166,7 +168,7 @@ fn slot_guest(guest: &GuestPlan, policy: &Policy) -> GuestPlan {
 fn slot_steps(plan: &Plan) -> Result<(Steps, CString), PlanError> {
     let policy = &plan.policy;
     let mut steps = Steps::default();
-    if plan.own_ids {
+    if plan.root.own_ids {
         steps.push(&Step::Identity { uid: 0, gid: 0, clear_groups: true });
     }
     steps.push(&Step::Hostname { name: &c_string(policy.identity.hostname.as_str())? });
@@ -234,7 +236,7 @@ fn scratch(plan: &Plan, steps: &mut Steps) -> Result<CString, PlanError> {
     for (name, _, mode) in places() {
         steps.push(&Step::Directory { path: &inside(name)?, mode });
         let stays_ours = name == "box" && policy.files.work == Work::ReadOnly;
-        if plan.own_ids && !stays_ours {
+        if plan.root.own_ids && !stays_ours {
             let (uid, gid) = (policy.identity.uid, policy.identity.gid);
             steps.push(&Step::Owner { path: &inside(name)?, uid, gid });
         }

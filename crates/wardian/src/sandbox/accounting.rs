@@ -1,9 +1,10 @@
 //! What the sandbox consumes: asked of its cgroup, or watched where there is none.
 
 use super::SandboxError;
+use super::begun;
 use super::disk_watch::DiskWatch;
-use super::head_start;
 use super::outcome::Killed;
+use super::reading::Reading;
 use crate::limits::cgroup::{CHARGED_BYTES, Cgroup, Controllers, CpuUsage, OomWatch, Version};
 use crate::limits::watched::{Memory, WatchLimits, WatchSample, Watcher, tmpfs_bytes};
 use crate::plan::Plan;
@@ -42,6 +43,8 @@ pub(super) struct Accounting {
     beside: Option<u32>,
     oom: Option<OomWatch>,
     next_look: Option<Instant>,
+    /// What the group counted, if it has gone before init.
+    last: Option<Reading>,
     /// How often a process was refused before everything was killed: on version 1 killing refuses too.
     hits_before_kill: Option<u64>,
 }
@@ -54,7 +57,7 @@ impl Accounting {
         let oom = cgroup.as_ref().filter(|_| wanted).and_then(|cgroup| cgroup.oom_watch().ok());
         let controllers = if cgroup.is_some() { plan.cgroups.controllers() } else { Controllers::default() };
         // As root the guest has an id of its own, whose processes the kernel counts.
-        let watches_tasks = plan.in_place.is_some() && !plan.own_ids && !controllers.pids;
+        let watches_tasks = plan.in_place.is_some() && !plan.root.own_ids && !controllers.pids;
         Accounting {
             disk: None,
             most_tasks: watches_tasks.then(|| u64::from(limits.processes) + 1),
@@ -79,6 +82,7 @@ impl Accounting {
             beside: None,
             oom,
             next_look: None,
+            last: None,
             hits_before_kill: None,
         }
     }
@@ -106,7 +110,7 @@ impl Accounting {
         self.limits.memory_bytes = limits.memory.0;
         let same = before.memory_bytes == limits.memory.0 && processes == limits.processes;
         match &mut self.cgroup {
-            Some(cgroup) if !same => Ok(cgroup.limit(&head_start::limits(&plan.policy))?),
+            Some(cgroup) if !same => Ok(cgroup.limit(&begun::limits(&plan.policy))?),
             _ => Ok(()),
         }
     }
@@ -216,32 +220,45 @@ impl Accounting {
         Duration::from_micros(left_us / u64::from(self.limits.cores)).max(SHORTEST_LOOK)
     }
 
-    /// Whether the kernel has killed for want of memory.
-    pub(super) fn oom_kills(&self) -> u64 {
-        self.cgroup.as_ref().and_then(|cgroup| cgroup.oom_kills().ok()).unwrap_or(0)
+    /// The guest has ended. If nobody else is left in its group, what that counted stays as it is, and it goes while init
+    /// ends. (On version 2 init itself is in it.)
+    pub(super) fn settle(&mut self) {
+        let is_over = |cgroup: &mut Cgroup| matches!(cgroup.is_populated(), Ok(false));
+        if self.version != Some(Version::V1) {
+            return;
+        }
+        let Some(cgroup) = self.cgroup.take_if(is_over) else { return };
+        self.last = Some(Reading::of(&cgroup));
+        // That it goes would be news, too.
+        self.oom = None;
+        self.next_look = self.next_look.filter(|_| self.watcher.is_some());
+    }
+
+    /// What the group counted; everything inside must have ended.
+    pub(super) fn reading(&self) -> Reading {
+        let reading = self.last.or_else(|| self.cgroup.as_ref().map(Reading::of)).unwrap_or_default();
+        let hits = self.hits_before_kill.unwrap_or(reading.process_limit_hits);
+        Reading { process_limit_hits: hits, ..reading }
     }
 
     /// Kills everything in the group, or all that can be seen where there is none. Init finds whom this missed.
     pub(super) fn kill(&mut self) {
-        let hits = self.process_limit_hits();
         if let Some(cgroup) = &self.cgroup {
-            self.hits_before_kill = Some(hits);
+            self.hits_before_kill = self.hits_before_kill.or_else(|| cgroup.process_limit_hits().ok());
             let _ = cgroup.kill();
         } else if let Some(watcher) = &self.watcher {
             watcher.kill();
         }
     }
 
-    /// How often a process or thread was refused because of the limit.
-    pub(super) fn process_limit_hits(&self) -> u64 {
-        if let Some(hits) = self.hits_before_kill {
-            return hits;
-        }
-        self.cgroup.as_ref().and_then(|cgroup| cgroup.process_limit_hits().ok()).unwrap_or(0)
-    }
-
-    /// The figures; everything inside must have ended. `max_rss_bytes` is the largest of any reaped process.
-    pub(super) fn fill(&self, usage: &mut Usage, sources: &mut BTreeMap<String, Source>, max_rss_bytes: u64) {
+    /// The figures. `max_rss_bytes` is the largest of any reaped process.
+    pub(super) fn fill(
+        &self,
+        reading: &Reading,
+        usage: &mut Usage,
+        sources: &mut BTreeMap<String, Source>,
+        max_rss_bytes: u64,
+    ) {
         let mut set = |name: &str, field: &mut Option<u64>, value: Option<u64>, source| {
             if value.is_some() {
                 *field = value;
@@ -272,12 +289,9 @@ impl Accounting {
             let tasks = peaks.tasks.saturating_sub(1);
             set("processes_peak", &mut usage.processes_peak, Some(tasks), Source::Sampled);
         }
-        let Some(cgroup) = &self.cgroup else { return };
-        let cpu = cgroup.cpu_usage().ok().map(|cpu| cpu.since(self.before));
-        let peak = cgroup.processes_peak().ok().flatten();
-        let peak = peak.map(|peak| peak.saturating_sub(self.inits));
-        let memory = cgroup.memory_peak_bytes().ok().flatten();
-        let memory = memory.map(|peak| peak.next_multiple_of(self.memory_step));
+        let cpu = reading.cpu.map(|cpu| cpu.since(self.before));
+        let peak = reading.processes_peak.map(|peak| peak.saturating_sub(self.inits));
+        let memory = reading.memory_peak_bytes.map(|peak| peak.next_multiple_of(self.memory_step));
         set("cpu_user_us", &mut usage.cpu_user_us, cpu.map(|cpu| cpu.user_us), Source::Kernel);
         set("cpu_system_us", &mut usage.cpu_system_us, cpu.map(|cpu| cpu.system_us), Source::Kernel);
         set("memory_peak_bytes", &mut usage.memory_peak_bytes, memory, Source::Kernel);

@@ -21,12 +21,13 @@ pub(super) fn collect(held: &mut Held, facts: &Facts) -> (Vec<FileEntry>, Vec<Om
     };
     let (collected, entries) = match out {
         Some(mut out) => {
-            let collected = collect_files(scratch.as_fd(), &globs, &limits, &held.plan.inputs, &mut out);
+            let collected = collect_files(scratch.as_fd(), &globs, &limits, &held.plan.root.inputs, &mut out);
             (collected, out.into_entries())
         }
         None => {
             let mut sink = ReportSink::new(limits.report_bytes);
-            let collected = collect_files(scratch.as_fd(), &globs, &limits, &held.plan.inputs, &mut sink);
+            let collected =
+                collect_files(scratch.as_fd(), &globs, &limits, &held.plan.root.inputs, &mut sink);
             (collected, sink.into_entries())
         }
     };

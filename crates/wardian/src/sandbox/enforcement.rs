@@ -60,7 +60,7 @@ fn in_place(held: &Held, facts: &Facts, accounting: &Accounting) -> BTreeMap<Str
         note: Some(note.to_owned()),
         ..kernel("none")
     };
-    let identity = if held.plan.own_ids {
+    let identity = if held.plan.root.own_ids {
         "an id of its own, without a user namespace"
     } else {
         "identity: caller; host files are refused by Landlock, not by id"
@@ -113,7 +113,7 @@ fn landlock(held: &Held) -> Option<String> {
 }
 
 fn identity_note(held: &Held) -> Option<String> {
-    (!held.plan.own_ids)
+    (!held.plan.root.own_ids)
         .then(|| "identity: caller; host files are refused by the mount namespace, not by id".into())
 }
 
@@ -140,7 +140,7 @@ fn counted(accounting: &Accounting) -> [(&'static str, Enforcement); 3] {
 
 /// Whether an optional /proc is there.
 fn proc(held: &Held, facts: &Facts) -> Option<Enforcement> {
-    let step = held.plan.steps.iter().position(|step| matches!(step, Step::Proc { .. }))?;
+    let step = held.plan.root.steps.iter().position(|step| matches!(step, Step::Proc { .. }))?;
     let failed = facts.degraded.iter().find(|(index, _)| usize::try_from(*index) == Ok(step));
     Some(match failed {
         None => Enforcement { abi: Some("subset=pid, hidepid".into()), ..kernel("pid-ns") },

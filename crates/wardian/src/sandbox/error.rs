@@ -3,7 +3,7 @@
 use super::message;
 use crate::host::refused;
 use crate::plan::Plan;
-use wardian_init::Stage;
+use wardian_init::{STEP_NAMESPACES, Stage};
 use wardian_sys::Errno;
 use wardian_sys::spawn::StartError;
 
@@ -96,7 +96,10 @@ impl SandboxError {
 
     /// A set-up step that failed, in the plan's words.
     pub(super) fn set_up(plan: &Plan, step: u32, errno: i32) -> SandboxError {
-        let step = usize::try_from(step).ok().and_then(|step| plan.steps.iter().nth(step));
+        if step == STEP_NAMESPACES {
+            return SandboxError::Start { step: NAMESPACES, errno: Errno(errno) };
+        }
+        let step = usize::try_from(step).ok().and_then(|step| plan.root.steps.iter().nth(step));
         SandboxError::SetUp {
             step: step.map_or_else(|| "start the program inside".into(), |step| step.to_string()),
             errno: Errno(errno),
@@ -114,10 +117,10 @@ impl SandboxError {
         let hint = match self {
             SandboxError::Cgroup(error) => return error.hint(),
             SandboxError::Input(error) => return error.hint(),
-            SandboxError::Start { errno: Errno::NOSPC, step: CLONE } => {
+            SandboxError::Start { errno: Errno::NOSPC, step: NAMESPACES } => {
                 "a limit on namespaces is reached: see the sysctls user.max_*_namespaces"
             }
-            SandboxError::Start { errno: Errno::PERM, step: CLONE } => {
+            SandboxError::Start { errno: Errno::PERM, step: NAMESPACES } => {
                 "user namespaces are refused here (sysctl kernel.unprivileged_userns_clone, or a container's seccomp \
                  profile); `wardian doctor` tells which"
             }
@@ -161,12 +164,12 @@ impl SandboxError {
 pub(super) const CHDIR: &str = "change to its working directory";
 pub(super) const LIMITS: &str = "set its resource limits";
 
-const CLONE: &str = "create the sandbox's namespaces (clone3)";
+const NAMESPACES: &str = "create the sandbox's namespaces (clone3, unshare)";
 
 impl From<StartError> for SandboxError {
     fn from(error: StartError) -> Self {
         let (step, errno) = match error {
-            StartError::Clone(errno) => (CLONE, errno),
+            StartError::Clone(errno) => (NAMESPACES, errno),
             StartError::Capabilities(errno) => ("keep wardian-init's capabilities", errno),
             StartError::Descriptors(errno) => ("place wardian-init's descriptors (dup3, close_range)", errno),
             StartError::Exec(errno) => ("execute wardian-init (execveat)", errno),

@@ -5,11 +5,13 @@
 
 mod accounting;
 mod artefacts;
+mod begun;
 mod cancel;
 mod denials;
 mod disk_watch;
 mod enforcement;
 mod error;
+mod handover;
 mod head_start;
 mod ids;
 mod init;
@@ -21,6 +23,7 @@ mod output;
 mod owner;
 mod pass;
 mod private;
+mod reading;
 mod refusals;
 mod remains;
 mod slot;

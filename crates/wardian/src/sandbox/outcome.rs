@@ -185,19 +185,20 @@ pub(super) fn report(
         return Err(SandboxError::set_up(&held.plan, step, errno));
     }
     let scratch = scratch_statistics(&facts, &held);
-    let refusals = Refusals::seen(accounting, scratch.as_ref());
+    let reading = accounting.reading();
+    let refusals = Refusals::seen(&reading, scratch.as_ref());
     let mut usage = usage(&facts);
     let ending = match not_started(&facts) {
         Some(ending) => ending?,
         None => {
-            let ending = ending(&facts, accounting.oom_kills(), init_status)?;
+            let ending = ending(&facts, reading.oom_kills, init_status)?;
             let cpu_time_is_spent = cpu_time_is_spent(&usage, &held.plan.policy);
             ending.blamed_on(refusals, limits_file_size(&held.plan.policy), cpu_time_is_spent)
         }
     };
     let mut usage_source = sources(&usage);
     let max_rss = facts.exited.map_or(0, |(_, seen)| seen.max_rss_bytes);
-    accounting.fill(&mut usage, &mut usage_source, max_rss);
+    accounting.fill(&reading, &mut usage, &mut usage_source, max_rss);
     let (files, files_omitted) = artefacts::collect(&mut held, &facts);
     if let Some(scratch) = &scratch {
         fill_disk(scratch, &mut usage, &mut usage_source);

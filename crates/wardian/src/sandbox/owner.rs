@@ -5,7 +5,7 @@
 //! goes for the group. Files of others stay others', and so does what is mounted below.
 
 use super::SandboxError;
-use super::head_start::Begun;
+use super::begun::Begun;
 use crate::plan::HostTree;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstat, openat2};
 use std::fs::{self, File};

@@ -3,8 +3,8 @@
 use super::Connections;
 use super::accounting::Accounting;
 use super::error::SandboxError;
-use super::head_start::packet_pair;
-use super::launch::{self, Held, Running};
+use super::handover::{self, packet_pair};
+use super::launch::{Held, Running};
 use super::live::{Live, pid_of};
 use super::outcome::Facts;
 use super::remains::Mounts;
@@ -401,5 +401,5 @@ pub(super) fn frame<'a>(strings: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
 
 /// Sends a message with copies of descriptors.
 pub(super) fn pass(socket: &OwnedFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), SandboxError> {
-    launch::send(socket, bytes, fds).map_err(SandboxError::at("pass descriptors to the zygote"))
+    handover::send(socket, bytes, fds).map_err(SandboxError::at("pass descriptors to the zygote"))
 }

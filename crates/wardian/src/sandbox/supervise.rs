@@ -378,6 +378,8 @@ impl Supervision {
                 if self.held.slot.is_some() {
                     // A zygote's child is not its init's: that goes on until it is told to end.
                     self.end();
+                } else {
+                    self.accounting.settle();
                 }
             }
             (Message::Reaped { usage }, _) => self.facts.reaped = Some(usage),

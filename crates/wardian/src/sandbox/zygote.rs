@@ -1,14 +1,14 @@
 //! A live zygote: a warmed interpreter in a sandbox of its own, from which slots are filled.
 
+use super::begun::{self, Begun};
 use super::error::SandboxError;
-use super::head_start::{self, Begun, packet_pair};
+use super::handover::{Half, packet_pair};
 use super::ids::{self, IdLease};
-use super::launch::{count, open_tree};
+use super::launch::GuestSlots;
 use super::live::Live;
 use super::slot::pass;
 use super::streams::guest_pipe;
 use super::supervise::receive;
-use super::{init, launch};
 use crate::limits::cgroup::{Cgroup, CgroupLimits, Version};
 use crate::plan::{GuestPlan, Plan, WarmPlan};
 use crate::policy::{Identity, Network};
@@ -16,10 +16,10 @@ use rustix::event::{PollFd, PollFlags, poll};
 use std::collections::VecDeque;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use wardian_init::{FIRST_FREE, GuestSpec, Message, Slot, SlotsSpec};
+use wardian_init::{GuestSpec, Message, Slot, SlotsSpec};
 
 /// How long imports may take.
 const LOAD_LIMIT: Duration = Duration::from_secs(120);
@@ -67,59 +67,63 @@ impl Zygote {
         let ids = lease(&plan.zygote, slots)?;
         let base = &plan.zygote;
         // Counted, not limited: it is trusted, and what a fork costs before the child has moved is charged to it.
-        let limits = CgroupLimits {
-            memory_bytes: None,
-            processes: None,
-            cpus: None,
-            ..head_start::limits(&base.policy)
-        };
-        let joined = match base.cgroups.version() {
-            Some(Version::V1) => Some(base.cgroups.create(&limits)?),
-            _ => None,
-        };
-        let joins = joined.as_ref().map_or(&[][..], Cgroup::join_files);
+        let limits =
+            CgroupLimits { memory_bytes: None, processes: None, cpus: None, ..begun::limits(&base.policy) };
         let pipe = |reads| guest_pipe(reads, None).map_err(SandboxError::at("make the zygote's pipes"));
         let (stdin, stdout, stderr) = (pipe(true)?, pipe(false)?, pipe(false)?);
         let (channel, guest_channel) = packet_pair()?;
         let (orders, zygote_orders) = packet_pair()?;
-        let trees = base.trees.iter().map(|tree| open_tree(tree, None)).collect::<Result<Vec<_>, _>>()?;
-        let first_join = FIRST_FREE + 4 + count(base.copies.len() + trees.len());
-        let orders_slot = first_join + count(joins.len());
-        let bytes = encode(&plan, first_join, joins.len(), orders_slot);
-        let plan_file = init::sealed("wardian-plan", &bytes, false)
-            .map_err(SandboxError::at("put the zygote's plan in memory"))?;
-        let mut fds: Vec<BorrowedFd<'_>> = vec![plan_file.as_fd(), guest_channel.as_fd()];
-        fds.extend([stdin.guests.as_fd(), stdout.guests.as_fd(), stderr.guests.as_fd()]);
-        fds.extend(base.copies.iter().map(AsFd::as_fd));
-        fds.extend(trees.iter().map(AsFd::as_fd));
-        fds.extend(joins.iter().map(AsFd::as_fd));
-        fds.push(zygote_orders.as_fd());
-        let mut begun = Begun::with(&wardian_sys::caps::ZYGOTE_SET_UP, base.namespaces, Some(&base.cgroups))?;
-        let born_into = begun.take_cgroup(&limits)?;
+        let capabilities = &wardian_sys::caps::ZYGOTE_SET_UP;
+        let mut begun = Begun::with(capabilities, base.root.namespaces, Some(&base.cgroups))?;
+        let guests = Mutex::new(map_ids(begun.init.pid(), ids.as_ref(), slots, &base.policy.identity)?);
+        let next = begun.send_root(&base.root, None)?;
+        let cgroup = match begun.take_cgroup(&limits)? {
+            None if base.cgroups.version() == Some(Version::V1) => Some(base.cgroups.create(&limits)?),
+            cgroup => cgroup,
+        };
         let Begun { init, control, .. } = begun;
-        let guests = Mutex::new(map_ids(init.pid(), ids.as_ref(), slots, &base.policy.identity)?);
-        launch::go(&control, &fds, bytes.len())?;
-        drop(fds);
+        let mut half = Half::at(next);
+        let slots = GuestSlots {
+            channel: half.add(&guest_channel),
+            stdio: [&stdin, &stdout, &stderr].map(|pipe| half.add(&pipe.guests)),
+            result: Some(half.add(&zygote_orders)),
+            joins: cgroup.iter().flat_map(Cgroup::join_files).map(|file| half.add(file)).collect(),
+        };
+        let bytes = encode(&plan, slots);
+        let half = half.send(&control, "wardian-zygote", &bytes)?;
         drop((guest_channel, zygote_orders, stdout.guests, stderr.guests, stdin));
         let zygote = Zygote {
             plan,
             control,
             orders,
             init,
-            cgroup: born_into.or(joined),
+            cgroup,
             guests,
             cgroups: Mutex::default(),
             _streams: [stdout.ours, stderr.ours],
             _ids: ids,
         };
-        write(
-            &zygote.orders,
-            &super::slot::frame(preload.iter().map(String::as_bytes)),
-            "tell the zygote what to load",
-        )?;
-        pass(&zygote.orders, &Message::Plan { bytes: bytes.len() as u64 }.encode(), &[plan_file.as_fd()])?;
+        zygote.tell(preload, &half, bytes.len()).map_err(|error| zygote.last_words().unwrap_or(error))?;
         zygote.await_ready(&channel)?;
         Ok(zygote)
+    }
+
+    /// What to load, and the half of the plan that is about slots.
+    fn tell(&self, preload: &[String], half: &OwnedFd, bytes: usize) -> Result<(), SandboxError> {
+        let preload = super::slot::frame(preload.iter().map(String::as_bytes));
+        write(&self.orders, &preload, "tell the zygote what to load")?;
+        pass(&self.orders, &Message::Plan { bytes: bytes as u64 }.encode(), &[half.as_fd()])
+    }
+
+    /// Why its init has ended, if it has and has said so.
+    fn last_words(&self) -> Option<SandboxError> {
+        ready([&self.control].into_iter(), Instant::now()).ok()?;
+        match receive(&self.control).ok()?? {
+            (Message::Failed { step, errno }, _) => {
+                Some(SandboxError::set_up(&self.plan.zygote, step, errno))
+            }
+            _ => None,
+        }
     }
 
     /// Waits until everything is loaded.
@@ -189,7 +193,7 @@ impl Zygote {
         let renewed = self.cgroups.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         match renewed {
             Some(renewed) => Ok(Some(renewed)),
-            None => Ok(Some(plan.cgroups.create(&head_start::limits(&plan.policy))?)),
+            None => Ok(Some(plan.cgroups.create(&begun::limits(&plan.policy))?)),
         }
     }
 
@@ -251,7 +255,7 @@ pub(super) fn write(socket: &OwnedFd, bytes: &[u8], step: &str) -> Result<(), Sa
 
 /// One id for the zygote and all set-up, one for what is the guest's in the zygote's own root, one for each guest.
 fn lease(plan: &Plan, slots: u32) -> Result<Option<IdLease>, SandboxError> {
-    if !plan.own_ids {
+    if !plan.root.own_ids {
         return Ok(None);
     }
     let (first, range) = plan.policy.identity.uid_range;
@@ -283,16 +287,14 @@ fn map_ids(pid: i32, ids: Option<&IdLease>, slots: u32, identity: &Identity) -> 
     Ok(Guests { free: (0..slots).map(id).collect() })
 }
 
-fn encode(plan: &WarmPlan, first_join: u32, joins: usize, orders: u32) -> Vec<u8> {
+fn encode(plan: &WarmPlan, own: GuestSlots) -> Vec<u8> {
     let zygote = &plan.zygote;
-    let channel = Slot(FIRST_FREE);
-    let stdio = [Slot(FIRST_FREE + 1), Slot(FIRST_FREE + 2), Slot(FIRST_FREE + 3)];
-    let spec = |guest: &GuestPlan, joins: Vec<Slot>| GuestSpec {
-        channel,
+    let spec = |guest: &GuestPlan, slots: GuestSlots| GuestSpec {
+        channel: slots.channel,
         new_cgroup_root: true,
-        joins,
-        stdio,
-        result: None,
+        joins: slots.joins,
+        stdio: slots.stdio,
+        result: slots.result,
         terminal: false,
         nice: guest.nice,
         affinity: guest.affinity.clone(),
@@ -303,7 +305,7 @@ fn encode(plan: &WarmPlan, first_join: u32, joins: usize, orders: u32) -> Vec<u8
         landlock_rules: guest.landlock_rules.clone(),
         uid: guest.uid,
         gid: guest.gid,
-        change_ids: zygote.own_ids,
+        change_ids: zygote.root.own_ids,
         private_ids: true,
         zygote: false,
         filter: guest.filter.clone(),
@@ -315,18 +317,19 @@ fn encode(plan: &WarmPlan, first_join: u32, joins: usize, orders: u32) -> Vec<u8
         args: guest.args.clone(),
         env: guest.env.clone(),
     };
-    let own_joins = (first_join..first_join + count(joins)).map(Slot).collect();
-    let own = GuestSpec { result: Some(Slot(orders)), zygote: true, ..spec(&zygote.guest, own_joins) };
-    // A guest closes its result channel if nobody wants a result.
-    let result = Some(Slot(FIRST_FREE + 4));
-    let guest = GuestSpec { result, ..spec(&plan.run.guest, Vec::new()) };
+    let own = GuestSpec { zygote: true, ..spec(&zygote.guest, own) };
+    // Where an order to fork brings them. A guest closes its result channel if nobody wants a result.
+    let [channel, stdin, stdout, stderr, result] = [2, 3, 4, 5, 6].map(Slot);
+    let stdio = [stdin, stdout, stderr];
+    let slots = GuestSlots { channel, stdio, result: Some(result), joins: Vec::new() };
+    let guest = spec(&plan.run.guest, slots);
     let slots = SlotsSpec {
-        namespaces: zygote.namespaces,
+        namespaces: zygote.root.namespaces,
         // Then there are no sockets but local ones.
         reuses_networks: plan.run.policy.network == Network::None,
-        steps: plan.run.steps.encoded(),
+        steps: plan.run.root.steps.encoded(),
         guest,
         seal: plan.seal.clone(),
     };
-    wardian_init::encode(zygote.steps.encoded(), &own, &zygote.guest.init_filter, false, Some(&slots))
+    wardian_init::encode(&own, &zygote.guest.init_filter, false, Some(&slots))
 }

@@ -9,12 +9,24 @@ use super::assembler::{Assembler, Place};
 use super::bpf::{self, Program};
 use super::ruling::{Decision, Half, Ruling, Test};
 use super::{Arch, Profile, Refusal, table};
+use std::collections::BTreeSet;
 
 /// Compiles the filter of a profile.
 pub fn compile(profile: &Profile, arch: Arch) -> Program {
+    let answers = table::rulings(profile, arch).map(|(number, ruling)| (number, Answer::of(ruling, profile)));
+    program(&ranges(answers, || Answer::of(Decision::ABSENT.into(), profile)), arch)
+}
+
+/// The filter that allows these calls, and kills at any other.
+pub(super) fn allow_only(calls: impl IntoIterator<Item = usize>, arch: Arch) -> Program {
+    let numbers: BTreeSet<u32> = calls.into_iter().filter_map(|call| u32::try_from(call).ok()).collect();
+    let answers = numbers.into_iter().map(|number| (number, Answer::plain(bpf::RET_ALLOW)));
+    program(&ranges(answers, || Answer::plain(bpf::RET_KILL_PROCESS)), arch)
+}
+
+fn program(ranges: &[Range], arch: Arch) -> Program {
     let mut code = Assembler::default();
-    let ranges = ranges(table::rulings(profile, arch), profile);
-    search(&ranges, &mut code);
+    search(ranges, &mut code);
     if let Some(bit) = arch.foreign_bit() {
         let native = code.last();
         let kill = code.verdict(bpf::RET_KILL_PROCESS);
@@ -47,31 +59,40 @@ struct Answer {
     otherwise: u32,
 }
 
+impl Answer {
+    fn plain(otherwise: u32) -> Answer {
+        Answer { clauses: Vec::new(), otherwise }
+    }
+
+    fn of(ruling: Ruling, profile: &Profile) -> Answer {
+        let clauses = ruling.clauses.into_iter().map(|clause| (clause.tests, verdict(clause.then, profile)));
+        Answer { clauses: clauses.collect(), otherwise: verdict(ruling.otherwise, profile) }
+    }
+}
+
 /// Calls from `first` up to the next range's have this answer.
 struct Range {
     first: u32,
     answer: Answer,
 }
 
-/// Neighbours that get the same answer become one range.
-fn ranges(rulings: impl Iterator<Item = (u32, Ruling)>, profile: &Profile) -> Vec<Range> {
+/// Neighbours that get the same answer become one range; `absent` is the answer of all other numbers.
+fn ranges(answers: impl Iterator<Item = (u32, Answer)>, absent: impl Fn() -> Answer) -> Vec<Range> {
     let mut ranges: Vec<Range> = Vec::new();
-    let mut add = |first, ruling: Ruling| {
-        let clauses = ruling.clauses.into_iter().map(|clause| (clause.tests, verdict(clause.then, profile)));
-        let answer = Answer { clauses: clauses.collect(), otherwise: verdict(ruling.otherwise, profile) };
+    let mut add = |first, answer| {
         if ranges.last().is_none_or(|last| last.answer != answer) {
             ranges.push(Range { first, answer });
         }
     };
     let mut next = 0;
-    for (number, ruling) in rulings {
+    for (number, answer) in answers {
         if number > next {
-            add(next, Decision::ABSENT.into());
+            add(next, absent());
         }
-        add(number, ruling);
+        add(number, answer);
         next = number + 1;
     }
-    add(next, Decision::ABSENT.into());
+    add(next, absent());
     ranges
 }
 
@@ -215,6 +236,20 @@ mod tests {
                     _ => usize::from(insn.jt.max(insn.jf)),
                 };
                 prop_assert!(at + 1 + farthest < insns.len());
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_is_listed_is_allowed() {
+        for listed in [vec![0], vec![1, 2, 3], vec![0, 1, 7, 8, 231], vec![60]] {
+            for arch in Arch::ALL {
+                let program = allow_only(listed.iter().rev().copied(), arch);
+                for nr in 0..300u32 {
+                    let (verdict, _) = run(&program.insns, Call { nr, arch: arch.audit(), args: [0; 6] });
+                    assert_eq!(verdict == bpf::RET_ALLOW, listed.contains(&(nr as usize)), "{listed:?} {nr}");
+                    assert!([bpf::RET_ALLOW, bpf::RET_KILL_PROCESS].contains(&verdict));
+                }
             }
         }
     }

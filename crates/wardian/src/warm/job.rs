@@ -102,7 +102,7 @@ impl Job {
         if plan.policy.limits != base.policy.limits {
             plan.policy_digest = Default::default();
         }
-        plan.inputs.clone_from(&self.inputs);
+        plan.root.inputs.clone_from(&self.inputs);
         Ok(plan)
     }
 
