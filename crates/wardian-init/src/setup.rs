@@ -56,7 +56,7 @@ impl Setup {
                 with_new_file(base, path, mode, |fd| file::write_all(fd, content))
             }
             Step::Copy { slot, path, mode } => {
-                with_new_file(base, path, mode, |fd| file::copy_to_end(slot.fd(), fd).map(drop))
+                with_new_file(base, path, mode, |fd| file::copy_whole(slot.fd(), fd))
             }
             Step::Symlink { path, target } => file::symlinkat(target, base, relative(path)),
             Step::Owner { path, uid, gid } => file::chownat(base, relative(path), uid, gid),

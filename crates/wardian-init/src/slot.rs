@@ -41,7 +41,6 @@ fn live(context: &Context, control: Fd) -> core::result::Result<(), Failure> {
     file::close_range(0, number - 1).map_err(at(STEP_SLOT))?;
     wait_for_go(own, CONTROL.next()).map_err(at(STEP_SLOT))?;
     setup::execute(&context.slots.steps, own, CONTROL.next())?;
-    caps::lock_down().map_err(at(STEP_CONFINE))?;
     Message::Prepared.send(own, None).map_err(at(STEP_SLOT))?;
     let seal = take_orders(context, own).map_err(at(STEP_INPUT))?;
     if seal {
@@ -83,8 +82,7 @@ fn take_orders(context: &Context, control: Fd) -> Result<bool> {
             },
             (ORDER_FILE, 1) => {
                 let [source, ..] = passed;
-                let copied =
-                    setup::with_new_file(Fd::CWD, path, mode, |to| file::copy_to_end(source, to).map(drop));
+                let copied = setup::with_new_file(Fd::CWD, path, mode, |to| file::copy_whole(source, to));
                 file::close(source)?;
                 copied?;
             }
@@ -105,7 +103,8 @@ fn resize(order: &[u8]) -> Result<()> {
     mount::reconfigure(path, c"size", size)
 }
 
-/// From here on it can read, write, wait, poll, kill and exit.
+/// From here on it can read, write, wait, poll, kill and exit. (What an exec could bring back need not be closed: it
+/// executes nothing.)
 fn confine(context: &Context) -> Result<()> {
     caps::drop_effective()?;
     process::no_new_privs()?;

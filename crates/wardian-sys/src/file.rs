@@ -72,16 +72,15 @@ pub fn write_all(fd: Fd, mut bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Copies from the current offset of `from` to its end into `to`, within the kernel; returns the bytes copied.
-pub fn copy_to_end(from: Fd, to: Fd) -> Result<u64> {
+/// Copies all of `from` into `to`, within the kernel, whatever the offset of `from` is, which others may share.
+pub fn copy_whole(from: Fd, to: Fd) -> Result<()> {
     const CHUNK: usize = 1 << 30;
-    let mut copied = 0u64;
+    let mut offset = 0u64;
     loop {
-        // SAFETY: no memory is passed (the offset pointer is null).
-        match unsafe { syscall!(nr::SENDFILE, to.number(), from.number(), 0usize, CHUNK) } {
-            Ok(0) => return Ok(copied),
-            Ok(n) => copied = copied.saturating_add(n as u64),
-            Err(Errno::INTR) => {}
+        // SAFETY: the kernel reads the offset, and writes where it has got to.
+        match unsafe { syscall!(nr::SENDFILE, to.number(), from.number(), &raw mut offset, CHUNK) } {
+            Ok(0) => return Ok(()),
+            Ok(_) | Err(Errno::INTR) => {}
             Err(e) => return Err(e),
         }
     }

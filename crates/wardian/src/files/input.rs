@@ -1,7 +1,7 @@
 //! A file that the caller gives a run.
 
 use super::path::{GuestName, PathError};
-use rustix::fs::{FileType, MemfdFlags, Mode, OFlags, SealFlags, SeekFrom};
+use rustix::fs::{FileType, MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -13,9 +13,8 @@ use thiserror::Error;
 
 /// A regular file, open for reading, and its name in the guest's working directory.
 ///
-/// Clones share one open file and so one offset. Whoever copies from [`fd`](Input::fd) at the current offset calls
-/// [`rewind`](Input::rewind) before; runs that may go on at the same time take a [`reopen`](Input::reopen)ed
-/// descriptor each.
+/// Clones share one open file and so one offset: runs may go on at the same time. Whoever reads at the offset takes a
+/// [`reopen`](Input::reopen)ed descriptor.
 #[derive(Clone, Debug)]
 pub struct Input {
     name: GuestName,
@@ -160,16 +159,6 @@ impl Input {
         &self.fd
     }
 
-    /// Sets the offset of [`fd`](Input::fd) to the beginning, so that the next copy is of the whole file.
-    ///
-    /// # Errors
-    /// If the kernel cannot.
-    pub fn rewind(&self) -> Result<(), InputError> {
-        rustix::fs::seek(&*self.fd, SeekFrom::Start(0))
-            .map(drop)
-            .map_err(|error| self.failed("rewind", error.into()))
-    }
-
     /// The same file opened once more, with an offset of its own at the beginning.
     ///
     /// # Errors
@@ -226,7 +215,6 @@ fn memory_file(content: &[u8]) -> io::Result<OwnedFd> {
     file.write_all(content)?;
     let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
     rustix::fs::fcntl_add_seals(&file, seals)?;
-    rustix::fs::seek(&file, SeekFrom::Start(0))?;
     Ok(file.into())
 }
 
@@ -287,14 +275,10 @@ mod tests {
     }
 
     #[test]
-    fn content_in_memory_is_sealed_and_read_from_its_beginning() {
+    fn content_in_memory_is_sealed_and_read_by_everybody() {
         let input = Input::from_bytes("a/b".parse().unwrap(), b"hello").unwrap();
         assert_eq!((input.name(), input.bytes()), ("a/b", 5));
         assert_eq!(rustix::io::write(input.fd(), b"x"), Err(Errno::PERM));
-        assert_eq!(content(input.fd()), "hello");
-        assert_eq!(content(input.fd()), "", "the offset is shared");
-        input.rewind().unwrap();
-        assert_eq!(content(input.clone().fd()), "hello");
         let (one, other) = (input.reopen().unwrap(), input.reopen().unwrap());
         assert_eq!((content(&one), content(&other)), ("hello".into(), "hello".into()));
     }

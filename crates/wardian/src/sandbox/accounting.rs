@@ -4,8 +4,7 @@ use super::SandboxError;
 use super::begun;
 use super::disk_watch::DiskWatch;
 use super::outcome::Killed;
-use super::reading::Reading;
-use crate::limits::cgroup::{CHARGED_BYTES, Cgroup, Controllers, CpuUsage, OomWatch, Version};
+use crate::limits::cgroup::{CHARGED_BYTES, Cgroup, Controllers, Counts, CpuUsage, OomWatch, Version};
 use crate::limits::watched::{Memory, WatchLimits, WatchSample, Watcher, tmpfs_bytes};
 use crate::plan::Plan;
 use crate::policy::OnOom;
@@ -44,7 +43,7 @@ pub(super) struct Accounting {
     oom: Option<OomWatch>,
     next_look: Option<Instant>,
     /// What the group counted, if it has gone before init.
-    last: Option<Reading>,
+    last: Option<Counts>,
     /// How often a process was refused before everything was killed: on version 1 killing refuses too.
     hits_before_kill: Option<u64>,
 }
@@ -228,17 +227,16 @@ impl Accounting {
             return;
         }
         let Some(cgroup) = self.cgroup.take_if(is_over) else { return };
-        self.last = Some(Reading::of(&cgroup));
+        self.last = Some(Counts::of(&cgroup));
         // That it goes would be news, too.
         self.oom = None;
         self.next_look = self.next_look.filter(|_| self.watcher.is_some());
     }
 
     /// What the group counted; everything inside must have ended.
-    pub(super) fn reading(&self) -> Reading {
-        let reading = self.last.or_else(|| self.cgroup.as_ref().map(Reading::of)).unwrap_or_default();
-        let hits = self.hits_before_kill.unwrap_or(reading.process_limit_hits);
-        Reading { process_limit_hits: hits, ..reading }
+    pub(super) fn counts(&self) -> Counts {
+        let counts = self.last.or_else(|| self.cgroup.as_ref().map(Counts::of)).unwrap_or_default();
+        Counts { process_limit_hits: self.hits_before_kill.or(counts.process_limit_hits), ..counts }
     }
 
     /// Kills everything in the group, or all that can be seen where there is none. Init finds whom this missed.
@@ -254,7 +252,7 @@ impl Accounting {
     /// The figures. `max_rss_bytes` is the largest of any reaped process.
     pub(super) fn fill(
         &self,
-        reading: &Reading,
+        counts: &Counts,
         usage: &mut Usage,
         sources: &mut BTreeMap<String, Source>,
         max_rss_bytes: u64,
@@ -289,9 +287,9 @@ impl Accounting {
             let tasks = peaks.tasks.saturating_sub(1);
             set("processes_peak", &mut usage.processes_peak, Some(tasks), Source::Sampled);
         }
-        let cpu = reading.cpu.map(|cpu| cpu.since(self.before));
-        let peak = reading.processes_peak.map(|peak| peak.saturating_sub(self.inits));
-        let memory = reading.memory_peak_bytes.map(|peak| peak.next_multiple_of(self.memory_step));
+        let cpu = counts.cpu.map(|cpu| cpu.since(self.before));
+        let peak = counts.processes_peak.map(|peak| peak.saturating_sub(self.inits));
+        let memory = counts.memory_peak_bytes.map(|peak| peak.next_multiple_of(self.memory_step));
         set("cpu_user_us", &mut usage.cpu_user_us, cpu.map(|cpu| cpu.user_us), Source::Kernel);
         set("cpu_system_us", &mut usage.cpu_system_us, cpu.map(|cpu| cpu.system_us), Source::Kernel);
         set("memory_peak_bytes", &mut usage.memory_peak_bytes, memory, Source::Kernel);

@@ -4,7 +4,6 @@ use super::handover::{Half, packet_pair};
 use super::ids::{self, IdLease};
 use super::live::Live;
 use super::{SandboxError, init, owner};
-use crate::files::Input;
 use crate::limits::cgroup::{Cgroup, CgroupHost, CgroupLimits, Oom, Version};
 use crate::plan::{HostTree, RootPlan, Steps};
 use crate::policy::{Identity, OnOom, Policy};
@@ -116,13 +115,10 @@ impl Begun {
 
     /// Sends the plan's first half; answers the first slot of the second.
     pub(super) fn send_root(&self, root: &RootPlan, guest: Option<u32>) -> Result<Slot, SandboxError> {
-        // Each with an offset of its own: the same input may be on its way into another sandbox.
-        let inputs = root.inputs.iter().map(Input::reopen).collect::<Result<Vec<_>, _>>();
-        let inputs = inputs.map_err(SandboxError::Input)?;
         let trees = root.trees.iter().map(|tree| open_tree(tree, guest)).collect::<Result<Vec<_>, _>>()?;
         let mut half = Half::at(STEPS);
-        for input in &inputs {
-            half.add(input);
+        for input in &root.inputs {
+            half.add(input.fd());
         }
         for copy in root.copies.iter() {
             half.add(copy);

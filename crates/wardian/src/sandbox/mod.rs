@@ -23,7 +23,6 @@ mod output;
 mod owner;
 mod pass;
 mod private;
-mod reading;
 mod refusals;
 mod remains;
 mod slot;

@@ -9,6 +9,7 @@ use super::message;
 use super::output;
 use super::refusals::Refusals;
 use super::streams::Taker;
+use crate::limits::cgroup::Counts;
 use crate::plan::limits_file_size;
 use crate::policy::Policy;
 use crate::report::{
@@ -177,6 +178,7 @@ pub(super) fn report(
     mut held: Held,
     facts: Facts,
     accounting: &Accounting,
+    counts: &Counts,
     init_status: i32,
     taken: Taken,
     denials: Vec<Denial>,
@@ -185,20 +187,19 @@ pub(super) fn report(
         return Err(SandboxError::set_up(&held.plan, step, errno));
     }
     let scratch = scratch_statistics(&facts, &held);
-    let reading = accounting.reading();
-    let refusals = Refusals::seen(&reading, scratch.as_ref());
+    let refusals = Refusals::seen(counts, scratch.as_ref());
     let mut usage = usage(&facts);
     let ending = match not_started(&facts) {
         Some(ending) => ending?,
         None => {
-            let ending = ending(&facts, reading.oom_kills, init_status)?;
+            let ending = ending(&facts, counts.oom_kills.unwrap_or(0), init_status)?;
             let cpu_time_is_spent = cpu_time_is_spent(&usage, &held.plan.policy);
             ending.blamed_on(refusals, limits_file_size(&held.plan.policy), cpu_time_is_spent)
         }
     };
     let mut usage_source = sources(&usage);
     let max_rss = facts.exited.map_or(0, |(_, seen)| seen.max_rss_bytes);
-    accounting.fill(&reading, &mut usage, &mut usage_source, max_rss);
+    accounting.fill(counts, &mut usage, &mut usage_source, max_rss);
     let (files, files_omitted) = artefacts::collect(&mut held, &facts);
     if let Some(scratch) = &scratch {
         fill_disk(scratch, &mut usage, &mut usage_source);

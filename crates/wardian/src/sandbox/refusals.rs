@@ -1,6 +1,6 @@
 //! What limits refused while the program ran: they end no run themselves, but may be why it failed.
 
-use super::reading::Reading;
+use crate::limits::cgroup::Counts;
 use crate::policy::Limits;
 use crate::report::{Denial, Reason, Verdict};
 use rustix::fs::StatVfs;
@@ -18,8 +18,8 @@ pub(super) struct Refusals {
 
 impl Refusals {
     /// `scratch` is none where scratch space has no size of its own: a directory of the host's never refuses.
-    pub(super) fn seen(reading: &Reading, scratch: Option<&StatVfs>) -> Refusals {
-        Refusals { processes: reading.process_limit_hits, ..Refusals::of_scratch(scratch) }
+    pub(super) fn seen(counts: &Counts, scratch: Option<&StatVfs>) -> Refusals {
+        Refusals { processes: counts.process_limit_hits.unwrap_or(0), ..Refusals::of_scratch(scratch) }
     }
 
     fn of_scratch(scratch: Option<&StatVfs>) -> Refusals {

@@ -1,7 +1,7 @@
 //! What there is of a sandbox when every process of it is gone: nobody needs to wait until that goes, too.
 
 use super::zygote::Zygote;
-use crate::limits::cgroup::Cgroup;
+use crate::limits::cgroup::{Cgroup, Counts};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use std::sync::Arc;
 /// Goes when it is dropped.
 pub(crate) struct Remains {
     mounts: Option<Mounts>,
-    cgroup: Option<Cgroup>,
+    /// With what it has counted.
+    cgroup: Option<(Cgroup, Counts)>,
     /// Of a slot: its cgroup may serve another one.
     zygote: Option<Arc<Zygote>>,
 }
@@ -17,7 +18,7 @@ pub(crate) struct Remains {
 impl Remains {
     pub(super) fn new(
         mounts: Option<Mounts>,
-        cgroup: Option<Cgroup>,
+        cgroup: Option<(Cgroup, Counts)>,
         zygote: Option<Arc<Zygote>>,
     ) -> Remains {
         Remains { mounts, cgroup, zygote }
@@ -28,8 +29,8 @@ impl Drop for Remains {
     fn drop(&mut self) {
         // First, since what its files took in memory is charged to the cgroup.
         drop(self.mounts.take());
-        if let (Some(cgroup), Some(zygote)) = (self.cgroup.take(), &self.zygote) {
-            zygote.keep_cgroup(cgroup);
+        if let (Some((cgroup, counts)), Some(zygote)) = (self.cgroup.take(), &self.zygote) {
+            zygote.keep_cgroup(cgroup, &counts);
         }
     }
 }

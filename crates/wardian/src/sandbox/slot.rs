@@ -221,8 +221,7 @@ impl ReadySlot {
                     write(&self.control, &order, "bring a directory in")?;
                 }
             }
-            let source = input.reopen().map_err(SandboxError::Input)?;
-            pass(&self.control, &order(ORDER_FILE, mode, &format!("{BOX}/{name}")), &[source.as_fd()])?;
+            pass(&self.control, &order(ORDER_FILE, mode, &format!("{BOX}/{name}")), &[input.fd().as_fd()])?;
         }
         Ok(())
     }

@@ -165,15 +165,18 @@ impl Supervision {
         self.drain_channel()?;
         let denials = self.denials.into_list();
         let zygote = self.held.slot.as_ref().map(|lease| Arc::clone(&lease.zygote));
+        let counts = self.accounting.counts();
         let report = outcome::report(
             self.held,
             self.facts,
             &self.accounting,
+            &counts,
             init_status,
             outcome::Taken { stdout: self.streams.stdout, stderr: self.streams.stderr, result: self.result },
             denials,
         )?;
-        Ok((report, Remains::new(self.mounts, self.accounting.cgroup.take(), zygote)))
+        let cgroup = self.accounting.cgroup.take().map(|cgroup| (cgroup, counts));
+        Ok((report, Remains::new(self.mounts, cgroup, zygote)))
     }
 
     fn streams_are_done(&self) -> bool {

@@ -9,7 +9,7 @@ use super::live::Live;
 use super::slot::pass;
 use super::streams::guest_pipe;
 use super::supervise::receive;
-use crate::limits::cgroup::{Cgroup, CgroupLimits, Version};
+use crate::limits::cgroup::{Cgroup, CgroupLimits, Counts, Version};
 use crate::plan::{GuestPlan, Plan, WarmPlan};
 use crate::policy::{Identity, Network};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -198,8 +198,8 @@ impl Zygote {
     }
 
     /// Keeps the cgroup of a run that has ended for another one, if it can be renewed and there are few of them.
-    pub(super) fn keep_cgroup(&self, used: Cgroup) {
-        if let Some(renewed) = used.renew() {
+    pub(super) fn keep_cgroup(&self, used: Cgroup, counts: &Counts) {
+        if let Some(renewed) = used.renew(counts) {
             let mut kept = self.cgroups.lock().unwrap_or_else(PoisonError::into_inner);
             if kept.len() < MOST_KEPT {
                 kept.push_back(renewed);

@@ -2,7 +2,7 @@
 
 use super::dir::Place;
 use super::oom::OomWatch;
-use super::{CHARGED_BYTES, CgroupLimits, CpuThrottled, CpuUsage, LEFT_BYTES, Swap};
+use super::{CHARGED_BYTES, CgroupLimits, Counts, CpuThrottled, CpuUsage, LEFT_BYTES, Swap};
 use crate::limits::CgroupError;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -39,7 +39,7 @@ pub(super) trait Group: Debug + Send + Sync {
     fn is_populated(&self) -> Result<bool, CgroupError>;
     fn kill(&self) -> Result<(), CgroupError>;
     /// Makes it what a new one would be; false where that cannot be.
-    fn renew(&mut self) -> Result<bool, CgroupError>;
+    fn renew(&mut self, counts: &Counts) -> Result<bool, CgroupError>;
     fn rmdir(&mut self) -> Result<(), CgroupError>;
 }
 
@@ -52,11 +52,11 @@ pub(super) fn lock(place: Place<'_>) -> Result<OwnedFd, CgroupError> {
 }
 
 /// Whether a group shows nothing of what was in it, and its counters can be those of another run.
-pub(super) fn is_spotless(group: &dyn Group) -> Result<bool, CgroupError> {
-    Ok(!group.is_populated()?
-        && group.processes_peak()?.is_none_or(|peak| peak <= 1)
-        && group.process_limit_hits()? == 0
-        && group.oom_kills()? == 0
+pub(super) fn is_spotless(group: &dyn Group, counts: &Counts) -> Result<bool, CgroupError> {
+    Ok(counts.processes_peak.is_none_or(|peak| peak <= 1)
+        && counts.process_limit_hits == Some(0)
+        && counts.oom_kills == Some(0)
+        && !group.is_populated()?
         && group.cpu_throttled()?.is_none_or(|throttled| throttled.periods == 0)
         && group.memory_current_bytes()? <= CHARGED_BYTES
         && group.memory_left_bytes()? <= LEFT_BYTES)

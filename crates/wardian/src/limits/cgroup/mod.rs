@@ -8,6 +8,7 @@
 //! writing `0` to each of [`Cgroup::join_files`], which takes 40 µs where a pid, or `cgroup.procs`, would take
 //! milliseconds (a grace period of the kernel's).
 
+mod counts;
 mod delegated;
 mod dir;
 mod gc;
@@ -20,6 +21,7 @@ mod owner;
 mod v1;
 mod v2;
 
+pub use counts::Counts;
 pub use gc::{GcReport, gc};
 pub use host::{Cap, CgroupHost, Controllers, Version};
 pub use limits::{CgroupLimits, Oom, Swap};
@@ -109,11 +111,12 @@ impl Cgroup {
     /// Makes it what a new group would be, if it is empty and nothing that was in it can be told from its counters or
     /// would be taken for what the next is: no process but one at a time, none killed or refused, no memory left beyond
     /// [`LEFT_BYTES`] (the names of files that were looked for in vain stay charged), its limits never changed. Otherwise
-    /// it goes.
+    /// it goes. `counts` have been read since everybody ended.
     ///
     /// Saves most of the 400 µs that a new group and the kernel's removal of an old one take.
-    pub fn renew(mut self) -> Option<Cgroup> {
-        let renewed = !self.altered.load(Ordering::Relaxed) && matches!(self.group.renew(), Ok(true));
+    pub fn renew(mut self, counts: &Counts) -> Option<Cgroup> {
+        let is_as_made = !self.altered.load(Ordering::Relaxed);
+        let renewed = is_as_made && matches!(self.group.renew(counts), Ok(true));
         renewed.then_some(self)
     }
 

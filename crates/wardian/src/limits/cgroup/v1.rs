@@ -7,7 +7,7 @@ use super::group::{Group, is_spotless, lock};
 use super::limits::PERIOD_US;
 use super::locate::Map;
 use super::oom::OomWatch;
-use super::{CgroupLimits, Controllers, CpuThrottled, CpuUsage, Swap};
+use super::{CgroupLimits, Controllers, Counts, CpuThrottled, CpuUsage, Swap};
 use crate::limits::CgroupError;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::OFlags;
@@ -311,8 +311,8 @@ impl Group for V1Group {
         Ok(())
     }
 
-    fn renew(&mut self) -> Result<bool, CgroupError> {
-        if !is_spotless(self)? {
+    fn renew(&mut self, counts: &Counts) -> Result<bool, CgroupError> {
+        if !is_spotless(self, counts)? {
             return Ok(false);
         }
         self.memory()?.write("memory.max_usage_in_bytes", "0")?;

@@ -8,7 +8,7 @@ use super::group::{Group, is_spotless, lock, remove};
 use super::limits::PERIOD_US;
 use super::locate::Map;
 use super::oom::OomWatch;
-use super::{CgroupLimits, Controllers, CpuThrottled, CpuUsage, Oom, Swap};
+use super::{CgroupLimits, Controllers, Counts, CpuThrottled, CpuUsage, Oom, Swap};
 use crate::limits::CgroupError;
 use rustix::fs::OFlags;
 use std::io::ErrorKind;
@@ -292,8 +292,8 @@ impl Group for V2Group {
         self.place().write("cgroup.kill", "1")
     }
 
-    fn renew(&mut self) -> Result<bool, CgroupError> {
-        if !is_spotless(self)? {
+    fn renew(&mut self, counts: &Counts) -> Result<bool, CgroupError> {
+        if !is_spotless(self, counts)? {
             return Ok(false);
         }
         // Since Linux 6.12 a descriptor of it can be told to begin anew, whatever is written.
