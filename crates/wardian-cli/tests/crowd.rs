@@ -40,6 +40,22 @@ fn two_hundred_processes_start_one_each() {
     }
 }
 
+/// However late the supervisor gets a core, what happened first is told to have happened first.
+#[test]
+fn short_programs_start_before_they_end() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    for _ in 0..8 {
+        let run = || wardian(&["run", "--json", "--exec", "/bin/true"]).spawn().unwrap();
+        let children: Vec<Child> = (0..16).map(|_| run()).collect();
+        for child in children {
+            let output = child.wait_with_output().unwrap();
+            let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+            let at = |name: &str| report["timeline_us"][name].as_u64();
+            assert!(at("started").is_some() && at("started") < at("ended"), "{report}");
+        }
+    }
+}
+
 /// A copy of this program's memory for each sandbox would take many times the time and the memory.
 #[test]
 fn forty_threads_of_a_large_program_start_five_each() {
@@ -56,8 +72,13 @@ fn forty_threads_of_a_large_program_start_five_each() {
                         Request::new(policy::preset("python").unwrap(), Program::Exec("/bin/echo".into()));
                     request.policy.limits.wall = "120s".parse().unwrap();
                     request.args.push(word.clone().into());
-                    let head_start = (round % 2 == 0).then(|| HeadStart::begin(host));
-                    let plan = Plan::build(request, host).unwrap();
+                    // Without a head start; with namespaces that are made meanwhile; with a root, too.
+                    let mut head_start = (round % 3 > 0).then(|| HeadStart::begin(host));
+                    let plan = match &mut head_start {
+                        Some(head_start) if round % 3 == 2 => head_start.plan(request, host),
+                        _ => Plan::build(request, host),
+                    };
+                    let plan = plan.unwrap();
                     let running = sandbox::launch(plan, Connections::capture(), head_start);
                     let report = running.and_then(Running::wait).unwrap();
                     assert_eq!((report.exit_code, report.stdout.text), (Some(0), word + "\n"));

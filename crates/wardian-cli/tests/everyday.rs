@@ -292,6 +292,28 @@ fn few_open_files_are_enough_to_start() {
     }
 }
 
+/// Where one program may be executed, that has a descriptor of its own above the limit of open files: whatever else is open
+/// then, and inputs make it more, must not have that number.
+#[test]
+fn the_one_program_is_executed_however_many_files_there_are() {
+    if skip("the_one_program_is_executed_however_many_files_there_are") {
+        return;
+    }
+    let directory = directory();
+    let script = directory.path().join("a.py");
+    std::fs::write(&script, "print('it ran')").unwrap();
+    for limit in 16..24 {
+        for files in [0, 2, 5, 9] {
+            let mut command = wardian();
+            command.args(["--policy", "codejail", "--python", PYTHON, "--open-files", &limit.to_string()]);
+            for number in 0..files {
+                command.arg("--file").arg(format!("{}:file-{number}", script.display()));
+            }
+            answers(command.arg(&script), 0, "it ran\n");
+        }
+    }
+}
+
 #[test]
 fn text_is_utf8_whatever_the_locale() {
     if skip("text_is_utf8_whatever_the_locale") {

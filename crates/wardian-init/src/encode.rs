@@ -27,7 +27,7 @@ pub struct GuestSpec {
     pub uid: u32,
     pub gid: u32,
     pub change_ids: bool,
-    pub private_ids: bool,
+    pub locks_down: bool,
     pub zygote: bool,
     pub filter: Vec<u8>,
     pub listener: bool,
@@ -128,7 +128,7 @@ impl GuestSpec {
         w.list(&self.landlock_rules, |w, rule| {
             w.string(&rule.0).u64(rule.1);
         });
-        w.u32(self.uid).u32(self.gid).flag(self.change_ids).flag(self.private_ids);
+        w.u32(self.uid).u32(self.gid).flag(self.change_ids).flag(self.locks_down);
         w.flag(self.zygote);
         w.bytes(&self.filter).flag(self.listener).bytes(&self.unobserved_filter);
         let (fd, address) = self.exec_once.unwrap_or((0, 0));

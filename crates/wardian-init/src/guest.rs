@@ -3,8 +3,9 @@
 //! It shares init's memory until exec, on a stack of its own, while init goes on to its watch. Nothing of the
 //! guest has run before the exec, and after it no memory is shared.
 
+use crate::STEPS;
 use crate::message::Message;
-use crate::plan::{Exec, Guest};
+use crate::plan::{Exec, Guest, Slot};
 use crate::stage::Stage;
 use wardian_sys::process::StringList;
 use wardian_sys::signal::{SIGCHLD, SignalSet};
@@ -47,10 +48,18 @@ fn string_list(len: usize, strings: impl Iterator<Item = &'static core::ffi::CSt
     StringList::new(strings, space).ok_or(Errno::PROTO)
 }
 
+/// Where the guest's channel is moved: the steps have been executed. The number that one program is executed by is at
+/// least 16, and nothing else must be there.
+const CHANNEL: Slot = STEPS;
+
 fn in_child(prepared: &'static Prepared) -> ! {
-    let (stage, errno) = become_guest(prepared);
+    let own = prepared.guest.channel.fd();
+    let (stage, errno) = match file::move_onto(own, CHANNEL.fd()) {
+        Ok(()) => become_guest(prepared, &Guest { channel: CHANNEL, ..prepared.guest.clone() }),
+        Err(errno) => (Stage::Streams, errno),
+    };
     let failure = Message::NotStarted { stage: stage as u32, errno: errno.0 };
-    let _ = failure.send(prepared.guest.channel.fd(), None);
+    let _ = failure.send(CHANNEL.fd(), None);
     process::exit(NOT_EXECUTED)
 }
 
@@ -58,10 +67,12 @@ fn in_child(prepared: &'static Prepared) -> ! {
 type Act = fn(&Guest<'static>) -> Result<()>;
 
 /// The privileged sequence, one stage a line; returns only with the stage that failed.
-fn become_guest(prepared: &Prepared) -> (Stage, Errno) {
-    let guest = &prepared.guest;
+fn become_guest(prepared: &Prepared, guest: &Guest<'static>) -> (Stage, Errno) {
     let exec = || match prepare(guest) {
-        Ok(ruleset) => {
+        Ok(()) => {
+            let above = CHANNEL.next().fd().number().unsigned_abs();
+            file::close_range(above, u32::MAX).map_err(|errno| (Stage::Streams, errno))?;
+            let ruleset = ruleset(guest)?;
             let opened = open_program(guest).and_then(|fd| Ok((fd, empty_path(guest)?)));
             let (program, empty_path) = opened.map_err(|errno| (Stage::OpenProgram, errno))?;
             restrict(guest, ruleset)?;
@@ -88,8 +99,8 @@ fn become_guest(prepared: &Prepared) -> (Stage, Errno) {
     (Stage::Exec, errno)
 }
 
-/// What is done while all rights are there; answers the Landlock ruleset, if there is to be one.
-pub(crate) fn prepare(guest: &Guest<'static>) -> core::result::Result<Option<Fd>, (Stage, Errno)> {
+/// What is done while all rights are there.
+pub(crate) fn prepare(guest: &Guest<'static>) -> core::result::Result<(), (Stage, Errno)> {
     let stages: [(Stage, Act); 6] = [
         (Stage::Join, join_cgroups),
         (Stage::Streams, take_streams),
@@ -101,7 +112,11 @@ pub(crate) fn prepare(guest: &Guest<'static>) -> core::result::Result<Option<Fd>
     for (stage, act) in stages {
         act(guest).map_err(|errno| (stage, errno))?;
     }
-    // The ruleset needs the rights to open what it grants; it binds only later.
+    Ok(())
+}
+
+/// The Landlock ruleset, if there is to be one. It needs the rights to open what it grants, and binds only later.
+pub(crate) fn ruleset(guest: &Guest<'static>) -> core::result::Result<Option<Fd>, (Stage, Errno)> {
     landlock_ruleset(guest).map_err(|errno| (Stage::Landlock, errno))
 }
 
@@ -211,7 +226,7 @@ fn take_identity(guest: &Guest<'static>) -> Result<()> {
     if guest.zygote {
         return caps::keep_through_exec(&caps::ZYGOTE);
     }
-    if guest.private_ids {
+    if guest.locks_down {
         caps::lock_down()?;
     }
     if guest.change_ids {

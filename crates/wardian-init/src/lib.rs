@@ -2,8 +2,8 @@
 //!
 //! # What it does
 //! The supervisor executes it from a sealed memfd in new namespaces, with its descriptors in *slots* (slot
-//! `i` is descriptor `3 + i`): the control socket in slot 0. Init enters the namespaces that the supervisor's
-//! first message names. Then come the two halves of the plan, each in a memfd, with whatever it refers to in
+//! `i` is descriptor `3 + i`): the control socket in slot 0. Init does what the supervisor's first message, the
+//! [`Opening`], says. Then come the two halves of the plan, each in a memfd, with whatever it refers to in
 //! the slots after that: the [`Step`]s, by when its ids are mapped, which it executes in order, and the guest,
 //! which it starts. (Between them lies a slot for a descriptor of init's own.) It gives up all it has, and then only reaps and watches: when the
 //! guest has ended it reports how, when the supervisor's end of the control socket closes it ends. Either
@@ -21,6 +21,7 @@ extern crate alloc;
 
 mod codec;
 mod message;
+mod opening;
 mod plan;
 mod stage;
 
@@ -46,6 +47,7 @@ pub use codec::List;
 #[cfg(not(feature = "supervisor"))]
 pub use life::main;
 pub use message::{MESSAGE_BYTES, Message, Usage};
+pub use opening::Opening;
 #[cfg(feature = "supervisor")]
 pub use plan::encode::{EncodedSteps, GuestSpec, SlotsSpec, encode};
 pub use plan::{Exec, Guest, LandlockRule, Plan, Rlimit, Slot, Slots, Step, decode_steps};

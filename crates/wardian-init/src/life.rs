@@ -3,9 +3,9 @@
 use crate::message::Message;
 use crate::plan::{self, Plan, Slot};
 use crate::watch::Reach;
-use crate::{CONTROL, STEP_CONFINE, STEP_GUEST, STEP_NAMESPACES, STEP_PLAN, STEPS};
+use crate::{CONTROL, Opening, STEP_CONFINE, STEP_GUEST, STEP_NAMESPACES, STEP_PLAN, STEPS};
 use crate::{guest, setup, watch, zygote_init};
-use wardian_sys::{Errno, Fd, file, memory, process, signal, socket};
+use wardian_sys::{Errno, Fd, caps, file, memory, process, signal, socket};
 
 /// The whole life of init.
 pub fn main() -> ! {
@@ -28,10 +28,12 @@ pub(crate) struct Failure {
 fn run(control: Fd) -> Result<(), Failure> {
     let at = |step| move |errno| Failure { step, errno };
     // While the plan is still being made. Nobody listens yet, so a failure is told when there is one.
-    let entered = enter_namespaces(control);
+    let opened = open(control);
     signal::reset_all();
-    let steps = receive_half(control, STEPS).map_err(at(STEP_PLAN))?;
-    entered.map_err(at(STEP_NAMESPACES))?;
+    let steps = receive_half(control, STEPS);
+    // What failed first is why.
+    opened.map_err(at(STEP_NAMESPACES))?;
+    let steps = steps.map_err(at(STEP_PLAN))?;
     let list = plan::decode_steps(steps.bytes).ok_or(Errno::PROTO).map_err(at(STEP_PLAN))?;
     let own = steps.next;
     setup::execute(&list, control, own)?;
@@ -58,24 +60,23 @@ fn reach(plan: &Plan<'_>) -> Result<Reach, Errno> {
     Ok(if plan.guest.change_ids { Reach::Nobody } else { Reach::Everybody })
 }
 
-/// The first message, eight bytes, says which namespaces to leave for new ones: those that take long, and that the
-/// supervisor has not waited for.
-fn enter_namespaces(control: Fd) -> Result<(), Errno> {
-    let mut word = [0u8; 8];
-    loop {
-        match file::read(control, &mut word) {
-            Ok(8) => break,
-            Err(Errno::INTR) => {}
+/// Does what the supervisor's first message says.
+fn open(control: Fd) -> Result<(), Errno> {
+    let mut bytes = [0u8; 16];
+    let len = loop {
+        match file::read(control, &mut bytes) {
             // The supervisor is gone: so are we.
             Ok(0) => process::exit(0),
-            Ok(_) => return Err(Errno::PROTO),
+            Ok(len) => break len,
+            Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
+    };
+    let opening = bytes.get(..len).and_then(Opening::decode).ok_or(Errno::PROTO)?;
+    if opening.namespaces != 0 {
+        process::unshare(usize::try_from(opening.namespaces).map_err(|_| Errno::PROTO)?)?;
     }
-    match usize::try_from(u64::from_le_bytes(word)).map_err(|_| Errno::PROTO)? {
-        0 => Ok(()),
-        namespaces => process::unshare(namespaces),
-    }
+    if opening.locks_down { caps::lock_down() } else { Ok(()) }
 }
 
 /// Half of the plan, as it came.
@@ -121,7 +122,7 @@ fn confine(plan: &Plan<'_>) -> Result<(), Errno> {
         process::become_user(plan.guest.uid, plan.guest.gid, true)?;
         process::set_dumpable(false)?;
     }
-    wardian_sys::caps::drop_effective()?;
+    caps::drop_effective()?;
     process::no_new_privs()?;
     wardian_sys::seccomp::install_filter(plan.init_filter)
 }

@@ -229,8 +229,8 @@ pub struct Guest<'a> {
     pub gid: u32,
     /// Whether there are other ids to leave (as an ordinary user there is only one).
     pub change_ids: bool,
-    /// Whether there are rights over the bounding set.
-    pub private_ids: bool,
+    /// Whether it closes what an exec could bring back of capabilities: where init has not done that, and there are rights to.
+    pub locks_down: bool,
     /// A zygote: it keeps what its children need to enter their slots, and is neither filtered nor restricted.
     pub zygote: bool,
     /// The seccomp program.
@@ -342,7 +342,7 @@ impl<'a> Guest<'a> {
             uid: r.u32()?,
             gid: r.u32()?,
             change_ids: r.flag()?,
-            private_ids: r.flag()?,
+            locks_down: r.flag()?,
             zygote: r.flag()?,
             filter: r.bytes()?,
             listener: r.flag()?,

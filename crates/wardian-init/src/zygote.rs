@@ -199,7 +199,8 @@ fn become_guest() -> core::result::Result<Fd, (Stage, Errno)> {
     process::setns(INIT.fd(), namespaces & !process::NEWPID).map_err(at(Stage::Enter))?;
     join().map_err(at(Stage::Join))?;
     let guest = &slots.guest;
-    let ruleset = guest::prepare(guest)?;
+    guest::prepare(guest)?;
+    let ruleset = guest::ruleset(guest)?;
     guest::restrict(guest, ruleset)?;
     // A change of ids takes it away, and an exec, which does not come here, would give it back.
     process::set_dumpable(true).map_err(at(Stage::Identity))?;

@@ -31,6 +31,7 @@ pub const O_PATH: u32 = 0o10000000;
 
 const F_DUPFD_CLOEXEC: usize = 1030;
 const F_SETFD: usize = 2;
+const FD_CLOEXEC: usize = 1;
 const AT_REMOVEDIR: usize = 0x200;
 const AT_SYMLINK_NOFOLLOW: usize = 0x100;
 const CLOSE_RANGE_CLOEXEC: usize = 4;
@@ -103,10 +104,15 @@ pub fn dup_onto(from: Fd, to: Fd) -> Result<()> {
     unsafe { syscall!(nr::DUP3, from.number(), to.number(), 0usize) }.map(drop)
 }
 
-/// Makes `to` what `from` is, which is no more.
+/// Makes `to` what `from` is, which is no more; the next exec closes it.
 pub fn move_onto(from: Fd, to: Fd) -> Result<()> {
-    dup_onto(from, to)?;
-    if from == to { Ok(()) } else { close(from) }
+    if from == to {
+        // SAFETY: no memory is passed.
+        return unsafe { syscall!(nr::FCNTL, from.number(), F_SETFD, FD_CLOEXEC) }.map(drop);
+    }
+    // SAFETY: no memory is passed.
+    unsafe { syscall!(nr::DUP3, from.number(), to.number(), O_CLOEXEC) }?;
+    close(from)
 }
 
 /// Copies `fd` to the lowest free number not below `at_least`, close-on-exec.

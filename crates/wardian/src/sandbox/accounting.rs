@@ -162,7 +162,7 @@ impl Accounting {
             }
             self.watcher = Some(watcher);
             self.next_look = Some(now);
-        } else {
+        } else if self.cgroup.is_some() {
             self.next_look = Some(now + self.at_the_earliest(self.limits.cpu_us));
         }
         Ok(())

@@ -13,7 +13,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
-use wardian_init::{STEPS, Slot};
+use wardian_init::{Opening, STEPS, Slot};
 use wardian_sys::spawn::{self, InitSpec};
 use wardian_sys::{caps, clone};
 
@@ -40,12 +40,14 @@ impl Begun {
     /// Starts init, in a group of its own where that is version 2; returns when it has been executed, while it may still be
     /// entering its namespaces.
     pub(super) fn now(namespaces: u64, cgroups: Option<&CgroupHost>) -> Result<Begun, SandboxError> {
-        Begun::with(&caps::SET_UP, namespaces, cgroups)
+        let own_rights = namespaces & clone::NEWUSER != 0;
+        Begun::with(&caps::SET_UP, own_rights, namespaces, cgroups)
     }
 
-    /// As `now`; init keeps these capabilities in its user namespace.
+    /// As `now`; init keeps these capabilities in its user namespace, and may close what could bring back more.
     pub(super) fn with(
         capabilities: &[u32],
+        locks_down: bool,
         namespaces: u64,
         cgroups: Option<&CgroupHost>,
     ) -> Result<Begun, SandboxError> {
@@ -53,8 +55,8 @@ impl Begun {
         let cgroup = unified.map(|cgroups| cgroups.create(&NO_LIMITS)).transpose()?;
         let (control, inits) = packet_pair()?;
         let born_into = namespaces & (clone::NEWUSER | clone::NEWPID);
-        let entered = namespaces & !born_into;
-        rustix::io::write(&control, &entered.to_le_bytes())
+        let opening = Opening { namespaces: namespaces & !born_into, locks_down };
+        rustix::io::write(&control, &opening.encode())
             .map_err(SandboxError::at("tell wardian-init its namespaces"))?;
         let spec = InitSpec {
             executable: init::executable()?,

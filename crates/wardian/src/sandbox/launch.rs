@@ -147,8 +147,6 @@ pub(super) struct GuestSlots {
 fn encode(plan: &Plan, ids: Option<&IdLease>, slots: GuestSlots, terminal: bool) -> Vec<u8> {
     let guest = &plan.guest;
     let in_place = plan.in_place.is_some();
-    // Without a user namespace ids are the host's, and an ordinary user has no rights over the bounding set.
-    let private_ids = !in_place || ids.is_some();
     let own_id = ids.filter(|_| in_place).map(|ids| ids.guest);
     let spec = GuestSpec {
         channel: slots.channel,
@@ -167,7 +165,8 @@ fn encode(plan: &Plan, ids: Option<&IdLease>, slots: GuestSlots, terminal: bool)
         uid: own_id.unwrap_or(guest.uid),
         gid: own_id.unwrap_or(guest.gid),
         change_ids: plan.root.own_ids,
-        private_ids,
+        // In a user namespace init has done that; without one an ordinary user has no rights to.
+        locks_down: in_place && ids.is_some(),
         zygote: false,
         filter: guest.filter.clone(),
         listener: guest.listener,

@@ -36,6 +36,9 @@ pub(super) enum Killed {
     SetUpTimeout,
 }
 
+/// What init was doing since set-up.
+const STARTING: &str = "start or watch the program";
+
 /// What the supervisor saw.
 pub(super) struct Facts {
     pub(super) accepted: Instant,
@@ -137,7 +140,8 @@ fn ending(facts: &Facts, oom_kills: u64, init_status: i32) -> Result<Ending, San
             }
         };
     }
-    let during = if facts.started.is_some() { "watch the program" } else { "set the sandbox up" };
+    // A guest that dies before its program closes its channel, too.
+    let during = if facts.started.is_some() { STARTING } else { "set the sandbox up" };
     let Some((status, _)) = facts.exited else {
         return Err(SandboxError::InitDied { during, status: init_status });
     };
@@ -155,11 +159,16 @@ fn ending(facts: &Facts, oom_kills: u64, init_status: i32) -> Result<Ending, San
 }
 
 /// A guest that never became the program: its own fault only if there is no such program.
-fn not_started(facts: &Facts) -> Option<Result<Ending, SandboxError>> {
+fn not_started(facts: &Facts, init_status: i32) -> Option<Result<Ending, SandboxError>> {
     const EXEC: u32 = Stage::Exec as u32;
     const OPEN_PROGRAM: u32 = Stage::OpenProgram as u32;
     let (stage, errno) = facts.not_started?;
+    let init_was_killed = init_status & 0x7f != 0;
     Some(match (stage, Errno(errno)) {
+        // The guest only noticed.
+        (_, Errno::SRCH) if init_was_killed => {
+            Err(SandboxError::InitDied { during: STARTING, status: init_status })
+        }
         (EXEC | OPEN_PROGRAM, Errno::NOENT) => Ok(Ending::of(Verdict::NotExecutable, Reason::NotFound)),
         (EXEC | OPEN_PROGRAM, _) => Ok(Ending::of(Verdict::NotExecutable, Reason::NotExecutable)),
         (stage, errno) => Err(SandboxError::guest(stage, errno.0)),
@@ -189,7 +198,7 @@ pub(super) fn report(
     let scratch = scratch_statistics(&facts, &held);
     let refusals = Refusals::seen(counts, scratch.as_ref());
     let mut usage = usage(&facts);
-    let ending = match not_started(&facts) {
+    let ending = match not_started(&facts, init_status) {
         Some(ending) => ending?,
         None => {
             let ending = ending(&facts, counts.oom_kills.unwrap_or(0), init_status)?;

@@ -145,6 +145,7 @@ impl Supervision {
         while init_is_alive || !self.streams_are_done() {
             let deadline = self.deadline(init_is_alive);
             let events = self.wait(init_is_alive, deadline)?;
+            let had_exited = self.facts.exited.is_some();
             for (role, flags) in events {
                 match role {
                     Role::Init => {
@@ -154,6 +155,9 @@ impl Supervision {
                     }
                     _ => self.handle(role, flags)?,
                 }
+            }
+            if self.facts.exited.is_some() && !had_exited && self.held.slot.is_none() {
+                self.accounting.settle();
             }
             if init_is_alive {
                 self.enforce();
@@ -281,10 +285,11 @@ impl Supervision {
         let write = PollFlags::OUT;
         let oom = self.accounting.oom_interest().filter(|_| self.facts.killed.is_none());
         let (oom, oom_flags) = oom.map_or((None, read), |(fd, flags)| (Some(fd), flags));
+        // Several may be ready at once, when this thread had to wait for a core: what happened first comes first.
         let candidates = [
-            (Role::Init, Some(self.init.pidfd()).filter(|_| init_is_alive), read),
-            (Role::Control, Some(self.control.as_fd()).filter(|_| self.control_is_open), read),
             (Role::Channel, self.channel.as_ref().map(AsFd::as_fd), read),
+            (Role::Control, Some(self.control.as_fd()).filter(|_| self.control_is_open), read),
+            (Role::Init, Some(self.init.pidfd()).filter(|_| init_is_alive), read),
             (Role::Listener, self.denials.wants_read(), read),
             (
                 Role::Cancel,
@@ -350,14 +355,10 @@ impl Supervision {
         Ok(())
     }
 
-    /// A guest that could not become its program said why after its other message; both may be unread.
+    /// All of it may be unread when init is gone.
     fn drain_channel(&mut self) -> Result<(), SandboxError> {
-        while let Some(channel) = &self.channel
-            && let Some((message, _)) = receive(channel)?
-        {
-            if let Message::NotStarted { stage, errno } = message {
-                self.facts.not_started = Some((stage, errno));
-            }
+        while self.channel.is_some() {
+            self.receive_channel_once()?;
         }
         Ok(())
     }
@@ -381,8 +382,6 @@ impl Supervision {
                 if self.held.slot.is_some() {
                     // A zygote's child is not its init's: that goes on until it is told to end.
                     self.end();
-                } else {
-                    self.accounting.settle();
                 }
             }
             (Message::Reaped { usage }, _) => self.facts.reaped = Some(usage),
@@ -391,7 +390,16 @@ impl Supervision {
         Ok(true)
     }
 
+    /// Reads what there is: the listener's message and the end may have come together.
     fn receive_channel(&mut self) -> Result<(), SandboxError> {
+        self.receive_channel_once()?;
+        while self.channel.as_ref().is_some_and(is_readable) {
+            self.receive_channel_once()?;
+        }
+        Ok(())
+    }
+
+    fn receive_channel_once(&mut self) -> Result<(), SandboxError> {
         let Some(channel) = &self.channel else { return Ok(()) };
         match receive(channel)? {
             Some((Message::NotStarted { stage, errno }, _)) => self.facts.not_started = Some((stage, errno)),
@@ -403,7 +411,7 @@ impl Supervision {
                 self.channel = None;
                 if self.facts.not_started.is_none() {
                     let now = Instant::now();
-                    self.facts.started = Some(now);
+                    self.facts.started = Some(self.facts.ended.map_or(now, |ended| now.min(ended)));
                     sweep_once(&self.held.plan);
                     // A short program may have come and gone while we waited for a core.
                     if self.facts.gone.is_none() {
@@ -416,6 +424,11 @@ impl Supervision {
         }
         Ok(())
     }
+}
+
+fn is_readable(socket: &OwnedFd) -> bool {
+    let mut set = [PollFd::new(socket, PollFlags::IN)];
+    matches!(poll(&mut set, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1))
 }
 
 /// Removes the cgroups of killed supervisors, and the private directories if we use one: once in a process, and while

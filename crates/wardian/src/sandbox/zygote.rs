@@ -74,7 +74,7 @@ impl Zygote {
         let (channel, guest_channel) = packet_pair()?;
         let (orders, zygote_orders) = packet_pair()?;
         let capabilities = &wardian_sys::caps::ZYGOTE_SET_UP;
-        let mut begun = Begun::with(capabilities, base.root.namespaces, Some(&base.cgroups))?;
+        let mut begun = Begun::with(capabilities, false, base.root.namespaces, Some(&base.cgroups))?;
         let guests = Mutex::new(map_ids(begun.init.pid(), ids.as_ref(), slots, &base.policy.identity)?);
         let next = begun.send_root(&base.root, None)?;
         let cgroup = match begun.take_cgroup(&limits)? {
@@ -117,12 +117,11 @@ impl Zygote {
 
     /// Why its init has ended, if it has and has said so.
     fn last_words(&self) -> Option<SandboxError> {
-        ready([&self.control].into_iter(), Instant::now()).ok()?;
-        match receive(&self.control).ok()?? {
-            (Message::Failed { step, errno }, _) => {
-                Some(SandboxError::set_up(&self.plan.zygote, step, errno))
+        loop {
+            ready([&self.control].into_iter(), Instant::now()).ok()?;
+            if let (Message::Failed { step, errno }, _) = receive(&self.control).ok()?? {
+                return Some(SandboxError::set_up(&self.plan.zygote, step, errno));
             }
-            _ => None,
         }
     }
 
@@ -306,7 +305,7 @@ fn encode(plan: &WarmPlan, own: GuestSlots) -> Vec<u8> {
         uid: guest.uid,
         gid: guest.gid,
         change_ids: zygote.root.own_ids,
-        private_ids: true,
+        locks_down: true,
         zygote: false,
         filter: guest.filter.clone(),
         listener: guest.listener,

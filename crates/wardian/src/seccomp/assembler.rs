@@ -18,13 +18,11 @@ pub(super) struct Assembler {
 }
 
 impl Assembler {
-    /// Where the instruction is that was written last.
-    pub(super) fn last(&self) -> Place {
-        Place(self.backwards.len().saturating_sub(1))
-    }
-
-    /// An instruction that goes on to the one that was written last.
-    pub(super) fn plain(&mut self, code: u16, k: u32) -> Place {
+    /// An instruction, and where to go on after it.
+    pub(super) fn plain(&mut self, code: u16, k: u32, then: Place) -> Place {
+        if self.distance(then) > 0 {
+            self.jump(then);
+        }
         self.write(Insn::plain(code, k))
     }
 
@@ -39,7 +37,7 @@ impl Assembler {
         if let Some(place) = known.filter(|place| self.distance(*place) + more <= REACH) {
             return place;
         }
-        let place = self.plain(bpf::RETURN, k);
+        let place = self.write(Insn::plain(bpf::RETURN, k));
         self.verdicts.retain(|(verdict, _)| *verdict != k);
         self.verdicts.push((k, place));
         place
@@ -56,8 +54,11 @@ impl Assembler {
         self.write(Insn::test(code, k, jt, jf))
     }
 
-    /// The program.
-    pub(super) fn finish(self) -> Program {
+    /// The program that starts there.
+    pub(super) fn finish(mut self, start: Place) -> Program {
+        if self.distance(start) > 0 {
+            self.jump(start);
+        }
         Program { insns: self.backwards.into_iter().rev().collect() }
     }
 
@@ -69,11 +70,7 @@ impl Assembler {
         }
         match self.backwards.get(place.0) {
             Some(&Insn { code: bpf::RETURN, k, .. }) => self.verdict_within_reach(k, more),
-            _ => {
-                // This jump reaches any distance.
-                let distance = u32::try_from(self.distance(place)).unwrap_or(u32::MAX);
-                self.plain(bpf::JUMP, distance)
-            }
+            _ => self.jump(place),
         }
     }
 
@@ -82,9 +79,15 @@ impl Assembler {
         self.backwards.len() - to.0 - 1
     }
 
+    /// Reaches any distance.
+    fn jump(&mut self, to: Place) -> Place {
+        let distance = u32::try_from(self.distance(to)).unwrap_or(u32::MAX);
+        self.write(Insn::plain(bpf::JUMP, distance))
+    }
+
     fn write(&mut self, insn: Insn) -> Place {
         self.backwards.push(insn);
-        self.last()
+        Place(self.backwards.len() - 1)
     }
 }
 
@@ -104,8 +107,8 @@ mod tests {
             let to = if number % 350 == 0 { far } else { found };
             next = code.branch(bpf::EQUAL, number, to, next);
         }
-        code.plain(bpf::LOAD, bpf::NUMBER);
-        let insns = code.finish().insns;
+        let start = code.plain(bpf::LOAD, bpf::NUMBER, next);
+        let insns = code.finish(start).insns;
         assert!(insns.len() < 720, "{}", insns.len());
         let verdict = |nr| run(&insns, Call { nr, arch: 0, args: [0; 6] }).0;
         assert_eq!([0, 1, 349, 350, 351, 699, 700, 1_000].map(verdict), [2, 1, 1, 2, 1, 1, 3, 3]);
@@ -116,9 +119,9 @@ mod tests {
         let mut code = Assembler::default();
         let (one, two) = (code.verdict(1), code.verdict(2));
         assert_eq!((code.verdict(1), code.verdict(2)), (one, two));
-        for _ in 0..REACH {
-            code.plain(bpf::AND, 0);
-        }
+        let far = (0..REACH).fold(one, |place, _| code.plain(bpf::AND, 0, place));
         assert_ne!(code.verdict(1), one);
+        // Whatever was written last, it begins where it is told to.
+        assert_eq!(run(&code.finish(far).insns, Call { nr: 0, arch: 0, args: [0; 6] }).0, 1);
     }
 }

@@ -26,18 +26,16 @@ pub(super) fn allow_only(calls: impl IntoIterator<Item = usize>, arch: Arch) -> 
 
 fn program(ranges: &[Range], arch: Arch) -> Program {
     let mut code = Assembler::default();
-    search(ranges, &mut code);
+    let mut place = search(ranges, &mut code);
     if let Some(bit) = arch.foreign_bit() {
-        let native = code.last();
         let kill = code.verdict(bpf::RET_KILL_PROCESS);
-        code.branch(bpf::ANY_BIT, bit, kill, native);
+        place = code.branch(bpf::ANY_BIT, bit, kill, place);
     }
-    code.plain(bpf::LOAD, bpf::NUMBER);
-    let ours = code.last();
+    let ours = code.plain(bpf::LOAD, bpf::NUMBER, place);
     let kill = code.verdict(bpf::RET_KILL_PROCESS);
-    code.branch(bpf::EQUAL, arch.audit(), ours, kill);
-    code.plain(bpf::LOAD, bpf::ARCHITECTURE);
-    code.finish()
+    let check = code.branch(bpf::EQUAL, arch.audit(), ours, kill);
+    let start = code.plain(bpf::LOAD, bpf::ARCHITECTURE, check);
+    code.finish(start)
 }
 
 /// The filter's return value for a decision.
@@ -124,12 +122,13 @@ fn answer(answer: &Answer, code: &mut Assembler) -> Place {
 
 fn compare(test: &Test, holds: Place, fails: Place, code: &mut Assembler) -> Place {
     let (found, missed) = if test.holds_if_found { (holds, fails) } else { (fails, holds) };
-    test.values.iter().rev().fold(missed, |missed, &value| code.branch(bpf::EQUAL, value, found, missed));
+    let values = test.values.iter().rev();
+    let mut place = values.fold(missed, |missed, &value| code.branch(bpf::EQUAL, value, found, missed));
     if test.mask != u32::MAX {
-        code.plain(bpf::AND, test.mask);
+        place = code.plain(bpf::AND, test.mask, place);
     }
     let half = if test.half == Half::High { 4 } else { 0 };
-    code.plain(bpf::LOAD, bpf::ARGUMENTS + 8 * u32::from(test.argument) + half)
+    code.plain(bpf::LOAD, bpf::ARGUMENTS + 8 * u32::from(test.argument) + half, place)
 }
 
 #[cfg(test)]
