@@ -60,6 +60,10 @@ fn processes_are_limited() {
     let report = run(&["--processes", "16"], code, &["200"]);
     let refused = report["stdout"]["text"] == "11\n" && report["verdict"] == "ok";
     assert!(refused || report["verdict"] == "process_limit", "{report:#}");
+    // What a cgroup refuses it counts: no other limit may come first.
+    if report["enforced_by"]["processes"]["layer"] == "cgroup" {
+        assert_eq!(report["denials"][0]["syscall"], "limit", "{report:#}");
+    }
     let single = run(&["--processes", "1"], "attempt('fork', os.fork)", &[]);
     assert!(single["stdout"]["text"].as_str().unwrap().contains("EAGAIN"), "{single:#}");
 }

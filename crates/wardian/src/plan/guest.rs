@@ -167,10 +167,12 @@ pub(crate) fn limits_file_size(policy: &Policy) -> bool {
 /// backstop against what is faster.
 fn others_of_its_id(policy: &Policy, host: &Host) -> u64 {
     const ROOM: u64 = 1024;
-    if host.privilege == Privilege::Root && policy.identity.uid != 0 {
+    let is_root = host.privilege == Privilege::Root;
+    if is_root && policy.level == Level::Namespaces && policy.identity.uid != 0 {
         return 0;
     }
-    if policy.level == Level::Namespaces || host.privilege == Privilege::Root {
+    // Init has the guest's id.
+    if policy.level == Level::Namespaces || is_root {
         return 1;
     }
     ROOM + crate::limits::watched::tasks_of(rustix::process::geteuid().as_raw())
