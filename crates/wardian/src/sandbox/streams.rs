@@ -6,11 +6,11 @@
 use super::terminal::{Resizer, Terminal, master_and_slave};
 use super::{Pipes, Streams};
 use crate::policy::Stderr;
+use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::collections::VecDeque;
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Most that is read ahead of whoever takes it.
@@ -183,10 +183,10 @@ impl Feeder {
     /// The guest's pipe as such: its error state says that nobody reads any more.
     pub(super) fn read(&mut self) {
         let Source::Fd(fd) = &self.source else { return };
-        let mut chunk = vec![0; CHUNK];
-        match rustix::io::read(fd, &mut chunk) {
+        let mut chunk = Vec::with_capacity(CHUNK);
+        match rustix::io::read(fd, spare_capacity(&mut chunk)) {
             Ok(0) => self.source = Source::Done,
-            Ok(n) => self.buffer.extend(chunk.get(..n).unwrap_or(&[])),
+            Ok(_) => self.buffer.extend(chunk),
             Err(Errno::INTR | Errno::AGAIN) => {}
             // A caller's stdin that cannot be read (closed, a directory) is at its end.
             Err(_) => self.source = Source::Done,
@@ -302,11 +302,12 @@ impl Taker {
 
     pub(super) fn read(&mut self) {
         let Some(pipe) = &self.pipe else { return };
-        // Not filled with zeros first: most output is a line, and each page touched is a fault.
-        let mut chunk = [MaybeUninit::uninit(); CHUNK];
-        match rustix::io::read(pipe, &mut chunk) {
-            Ok(([], _)) => self.pipe = None,
-            Ok((bytes, _)) => self.take(bytes),
+        // Neither filled with zeros nor on the stack, which is probed page by page: most output is a line, and each page
+        // touched is a fault.
+        let mut chunk = Vec::with_capacity(CHUNK);
+        match rustix::io::read(pipe, spare_capacity(&mut chunk)) {
+            Ok(0) => self.pipe = None,
+            Ok(_) => self.take(&chunk),
             Err(Errno::INTR | Errno::AGAIN) => {}
             // EIO: of a terminal that nobody inside has open any more.
             Err(_) => self.pipe = None,

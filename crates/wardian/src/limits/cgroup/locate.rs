@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 const CGROUP_MAGIC: u64 = 0x0027_e0eb;
 const CGROUP2_MAGIC: u64 = 0x6367_7270;
 /// The list of mounts of an ordinary machine, and of one with many thousand.
-const EXPECTED_BYTES: usize = 16 << 10;
+const EXPECTED_BYTES: usize = 4 << 10;
 const MAX_BYTES: usize = 16 << 20;
 
 /// One line of `/proc/self/mountinfo` that shows a cgroup file system.
