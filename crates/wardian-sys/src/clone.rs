@@ -46,15 +46,15 @@ struct CloneArgs {
 }
 
 /// What kind of child to make.
-pub struct Request<'a> {
+pub struct Request {
     /// `VFORK`, `NEW*`, `INTO_CGROUP`, `FILES`.
     pub flags: u64,
     /// The signal its end sends us; 0 for none (wait then needs `__WALL`).
     pub exit_signal: u32,
     /// The cgroup v2 directory to be born into; its number matters only with `INTO_CGROUP`.
     pub cgroup: i32,
-    /// The child's stack; unused by anybody else until the child has executed a program.
-    pub stack: &'a mut [u8],
+    /// The child's stack; unused by anybody else until the child has executed a program. It need not be initialised.
+    pub stack: *mut [u8],
 }
 
 /// The child: its pid in our namespace and a pidfd.
@@ -71,15 +71,16 @@ pub struct Child {
 /// `entry` neither returns, allocates, locks nor uses thread-local storage; whatever `arg` refers to, and
 /// the stack, stay valid and unshared for writing until the child has executed a program or ended. (With
 /// `VFORK` that is when this function returns.)
-pub unsafe fn start(request: Request<'_>, entry: extern "C" fn(usize) -> !, arg: usize) -> Result<Child> {
+pub unsafe fn start(request: Request, entry: extern "C" fn(usize) -> !, arg: usize) -> Result<Child> {
     let mut pidfd = -1i32;
-    let top = (request.stack.as_mut_ptr().addr() + request.stack.len()) & !15;
+    let bottom = request.stack.cast::<u8>().addr();
+    let top = (bottom + request.stack.len()) & !15;
     let args = CloneArgs {
         flags: request.flags | CLONE_VM | CLONE_PIDFD,
         pidfd: (&raw mut pidfd).addr() as u64,
         exit_signal: u64::from(request.exit_signal),
-        stack: request.stack.as_ptr().addr() as u64,
-        stack_size: (top - request.stack.as_ptr().addr()) as u64,
+        stack: bottom as u64,
+        stack_size: (top - bottom) as u64,
         cgroup: if request.flags & INTO_CGROUP == 0 { 0 } else { u64::from(request.cgroup.cast_unsigned()) },
         ..CloneArgs::default()
     };

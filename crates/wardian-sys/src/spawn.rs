@@ -79,7 +79,8 @@ struct ChildPlan {
 /// The child has an empty environment, no controlling relation to us but the control socket, and every signal
 /// blocked.
 pub fn start_init(spec: &InitSpec<'_>) -> core::result::Result<StartedInit, StartError> {
-    let mut stack = vec![0u8; STACK_BYTES];
+    // Not filled with zeros, of which each page would be a fault.
+    let mut stack = Vec::<u8>::with_capacity(STACK_BYTES);
     static ARGS: std::sync::OnceLock<StringList> = std::sync::OnceLock::new();
     let args = *ARGS.get_or_init(|| {
         let space = Box::leak(Box::new([0usize; 2]));
@@ -97,7 +98,7 @@ pub fn start_init(spec: &InitSpec<'_>) -> core::result::Result<StartedInit, Star
         flags: clone::VFORK | spec.namespaces | if spec.cgroup.is_some() { clone::INTO_CGROUP } else { 0 },
         exit_signal: 0,
         cgroup: spec.cgroup.map_or(-1, |fd| Fd::from(fd).number()),
-        stack: &mut stack,
+        stack: core::ptr::slice_from_raw_parts_mut(stack.as_mut_ptr(), stack.capacity()),
     };
     // A handler of the program we live in must not run in the child, on memory it shares with us.
     let before = signal::set_blocked(SignalSet::ALL).map_err(StartError::Clone)?;
