@@ -133,8 +133,16 @@ impl Begun {
         Ok(next)
     }
 
-    /// Limits the group that init was born into, if it was, and hands it out.
-    pub(super) fn take_cgroup(&mut self, limits: &CgroupLimits) -> Result<Option<Cgroup>, SandboxError> {
+    /// The guest's group: on version 2 the one that init was born into, limited now; on version 1 a new one, which the guest
+    /// joins.
+    pub(super) fn take_cgroup(
+        &mut self,
+        cgroups: &CgroupHost,
+        limits: &CgroupLimits,
+    ) -> Result<Option<Cgroup>, SandboxError> {
+        if cgroups.version() == Some(Version::V1) {
+            return Ok(Some(cgroups.create(limits)?));
+        }
         let Some(mut cgroup) = self.cgroup.take() else { return Ok(None) };
         // Init must not count against the guest.
         let processes = limits.processes.map(|guests| guests + 1);

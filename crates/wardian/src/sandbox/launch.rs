@@ -12,7 +12,7 @@ use super::slot::GuestLease;
 use super::streams::{self, Taker, guest_pipe};
 use super::supervise::{Parts, Supervision};
 use super::{Collect, Connections, SandboxError, Streams};
-use crate::limits::cgroup::{Cgroup, Version};
+use crate::limits::cgroup::Cgroup;
 use crate::plan::Plan;
 use crate::report::Report;
 use std::io;
@@ -98,12 +98,7 @@ fn launch_connected(
         Some(in_place) => Some(Private::make(in_place, &plan.root.inputs, guest_id)?),
         None => None,
     };
-    // Init is born into its group on version 2; on version 1 the guest joins it.
-    let limits = begun::limits(&plan.policy);
-    let cgroup = match begun.take_cgroup(&limits)? {
-        None if plan.cgroups.version() == Some(Version::V1) => Some(plan.cgroups.create(&limits)?),
-        cgroup => cgroup,
-    };
+    let cgroup = begun.take_cgroup(&plan.cgroups, &begun::limits(&plan.policy))?;
     let Begun { init, control, .. } = begun;
 
     let mut half = Half::at(next);

@@ -9,7 +9,7 @@ use super::live::Live;
 use super::slot::pass;
 use super::streams::guest_pipe;
 use super::supervise::receive;
-use crate::limits::cgroup::{Cgroup, CgroupLimits, Counts, Version};
+use crate::limits::cgroup::{Cgroup, CgroupLimits, Counts};
 use crate::plan::{GuestPlan, Plan, WarmPlan};
 use crate::policy::{Identity, Network};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -77,10 +77,7 @@ impl Zygote {
         let mut begun = Begun::with(capabilities, false, base.root.namespaces, Some(&base.cgroups))?;
         let guests = Mutex::new(map_ids(begun.init.pid(), ids.as_ref(), slots, &base.policy.identity)?);
         let next = begun.send_root(&base.root, None)?;
-        let cgroup = match begun.take_cgroup(&limits)? {
-            None if base.cgroups.version() == Some(Version::V1) => Some(base.cgroups.create(&limits)?),
-            cgroup => cgroup,
-        };
+        let cgroup = begun.take_cgroup(&base.cgroups, &limits)?;
         let Begun { init, control, .. } = begun;
         let mut half = Half::at(next);
         let slots = GuestSlots {
