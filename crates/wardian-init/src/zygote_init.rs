@@ -7,14 +7,14 @@ use crate::life::Failure;
 use crate::message::{MESSAGE_BYTES, Message};
 use crate::networks::Networks;
 use crate::plan::{Plan, Slots};
-use crate::{MOST_PASSED, MOST_SLOTS, STEP_GUEST, STEP_SLOT, guest, setup, slot, watch};
+use crate::{MOST_PASSED, MOST_SLOTS, STEP_GUEST, STEP_SLOT, guest, slot, watch};
 use core::fmt::Write;
 use wardian_sys::clone::{self, Tenant};
 use wardian_sys::file::{POLLIN, PollFd};
 use wardian_sys::process::Reaped;
 use wardian_sys::signal::{SIGCHLD, SignalSet, signalfd};
 use wardian_sys::socket::receive;
-use wardian_sys::{Errno, Fd, Result, file, memory, mount, process};
+use wardian_sys::{Errno, Fd, Result, file, memory, process};
 
 const STACK_BYTES: usize = 16 * 1024;
 
