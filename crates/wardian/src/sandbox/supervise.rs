@@ -406,10 +406,11 @@ impl Supervision {
             Some((Message::Listener, Some(listener))) => self.denials.listen(listener),
             Some((Message::Unobserved, _)) => self.facts.denials_unavailable = Some(NESTED.into()),
             Some(_) => {}
-            // The exec closed it; or the guest ended before, and said why.
+            // The exec closed it; or the guest ended before, and said why, or was killed with init and could not.
             None => {
                 self.channel = None;
-                if self.facts.not_started.is_none() {
+                let was_killed = self.facts.gone.is_some() && self.facts.exited.is_none();
+                if self.facts.not_started.is_none() && !was_killed {
                     let now = Instant::now();
                     self.facts.started = Some(self.facts.ended.map_or(now, |ended| now.min(ended)));
                     sweep_once(&self.held.plan);
