@@ -44,8 +44,7 @@ fn run(control: Fd) -> Result<(), Failure> {
     }
     let reach = reach(&plan).map_err(at(STEP_CONFINE))?;
     let guest = guest::start(&plan.guest, plan.in_place).map_err(at(STEP_GUEST))?;
-    // On one core, the guest's way to its program is what somebody waits for.
-    process::yield_now();
+    make_way().map_err(at(STEP_CONFINE))?;
     confine(&plan).map_err(at(STEP_CONFINE))?;
     watch::until_the_end(Some(guest), reach, control).map_err(at(STEP_CONFINE))
 }
@@ -58,6 +57,26 @@ fn reach(plan: &Plan<'_>) -> Result<Reach, Errno> {
         return Ok(Reach::Children(list.fd()));
     }
     Ok(if plan.guest.change_ids { Reach::Nobody } else { Reach::Everybody })
+}
+
+/// Leaves this core to the guest, whose way to its program is what somebody waits for: the kernel may well have the two of us
+/// take turns while another core is idle.
+fn make_way() -> Result<(), Errno> {
+    const MOST_WORDS: usize = 128;
+    let mut space = [0u64; MOST_WORDS];
+    let allowed = process::cpu_affinity(&mut space)?;
+    let cpu = process::current_cpu()? as usize;
+    let Some(word) = allowed.get_mut(cpu / 64) else { return Ok(()) };
+    let ours = *word & 1 << (cpu % 64);
+    *word ^= ours;
+    if allowed.iter().all(|word| *word == 0) || process::set_cpu_affinity(allowed).is_err() {
+        process::yield_now();
+        return Ok(());
+    }
+    if let Some(word) = allowed.get_mut(cpu / 64) {
+        *word ^= ours;
+    }
+    process::set_cpu_affinity(allowed)
 }
 
 /// Does what the supervisor's first message says.

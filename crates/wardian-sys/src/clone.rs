@@ -6,9 +6,8 @@
 
 use crate::arch::clone_on_stack;
 use crate::{Errno, NewFd, Result, nr};
+use core::sync::atomic::{AtomicU32, Ordering};
 
-/// `CLONE_VFORK`: the parent's thread waits until the child has executed a program or ended.
-pub const VFORK: u64 = 0x4000;
 /// `CLONE_NEWNS`
 pub const NEWNS: u64 = 0x0002_0000;
 /// `CLONE_NEWUTS`
@@ -28,6 +27,8 @@ pub const FILES: u64 = 0x400;
 
 const CLONE_VM: u64 = 0x100;
 const CLONE_PIDFD: u64 = 0x1000;
+const CLONE_VFORK: u64 = 0x4000;
+const CLONE_CHILD_CLEARTID: u64 = 0x20_0000;
 
 #[repr(C, align(8))]
 #[derive(Default)]
@@ -47,7 +48,7 @@ struct CloneArgs {
 
 /// What kind of child to make.
 pub struct Request {
-    /// `VFORK`, `NEW*`, `INTO_CGROUP`, `FILES`.
+    /// `NEW*`, `INTO_CGROUP`, `FILES`.
     pub flags: u64,
     /// The signal its end sends us; 0 for none (wait then needs `__WALL`).
     pub exit_signal: u32,
@@ -55,6 +56,9 @@ pub struct Request {
     pub cgroup: i32,
     /// The child's stack; unused by anybody else until the child has executed a program. It need not be initialised.
     pub stack: *mut [u8],
+    /// Becomes 0 when the child has left our memory, because it has executed a program or ended; a futex (futex(2), not
+    /// private). Null where nobody wants to know.
+    pub inside: *const AtomicU32,
 }
 
 /// The child: its pid in our namespace and a pidfd.
@@ -69,15 +73,17 @@ pub struct Child {
 ///
 /// # Safety
 /// `entry` neither returns, allocates, locks nor uses thread-local storage; whatever `arg` refers to, and
-/// the stack, stay valid and unshared for writing until the child has executed a program or ended. (With
-/// `VFORK` that is when this function returns.)
+/// the stack, stay valid and unshared for writing until the child has executed a program or ended; so does
+/// `request.inside`, if it is not null.
 pub unsafe fn start(request: Request, entry: extern "C" fn(usize) -> !, arg: usize) -> Result<Child> {
+    let tells = !request.inside.is_null();
     let mut pidfd = -1i32;
     let bottom = request.stack.cast::<u8>().addr();
     let top = (bottom + request.stack.len()) & !15;
     let args = CloneArgs {
-        flags: request.flags | CLONE_VM | CLONE_PIDFD,
+        flags: request.flags | CLONE_VM | CLONE_PIDFD | if tells { CLONE_CHILD_CLEARTID } else { 0 },
         pidfd: (&raw mut pidfd).addr() as u64,
+        child_tid: request.inside.addr() as u64,
         exit_signal: u64::from(request.exit_signal),
         stack: bottom as u64,
         stack_size: (top - bottom) as u64,
@@ -88,12 +94,19 @@ pub unsafe fn start(request: Request, entry: extern "C" fn(usize) -> !, arg: usi
     // SAFETY: `args` is the kernel's `struct clone_args`; the stack ends 16-byte aligned; the rest is the
     // caller's contract.
     let answer = unsafe { clone_on_stack(nr::CLONE3, new, entry, arg) };
-    let pid = match (crate::errno::check(answer), usize::try_from(args.flags | args.exit_signal)) {
+    // The old call has the address to clear elsewhere on each architecture: there we wait for the child instead.
+    let old = args.flags & !CLONE_CHILD_CLEARTID | args.exit_signal | if tells { CLONE_VFORK } else { 0 };
+    let pid = match (crate::errno::check(answer), usize::try_from(old)) {
         // Containers' filters cannot look into a structure, and answer so.
         (Err(Errno::NOSYS), Ok(flags)) if args.flags & INTO_CGROUP == 0 => {
             let old = [flags, top, (&raw mut pidfd).addr(), 0];
             // SAFETY: as above; with `CLONE_PIDFD` the third argument is where the pidfd goes.
-            crate::errno::check(unsafe { clone_on_stack(nr::CLONE, old, entry, arg) })?
+            let pid = crate::errno::check(unsafe { clone_on_stack(nr::CLONE, old, entry, arg) })?;
+            if tells {
+                // SAFETY: valid by the caller's contract.
+                unsafe { &*request.inside }.store(0, Ordering::Release);
+            }
+            pid
         }
         (answer, _) => answer?,
     };
@@ -126,7 +139,7 @@ pub fn start_sharing<T: Sync>(
     arg: &'static T,
 ) -> Result<Child> {
     let shared = crate::memory::keep(Shared { entry, arg })?;
-    let request = Request { flags: 0, exit_signal, cgroup: -1, stack };
+    let request = Request { flags: 0, exit_signal, cgroup: -1, stack, inside: core::ptr::null() };
     // SAFETY: `enter` and `entry` never return; `shared` and the stack are static; without `std` this crate
     // has no allocator, lock or thread-local storage to misuse.
     unsafe { start(request, enter::<T>, (&raw const *shared).addr()) }
@@ -186,9 +199,10 @@ pub fn start_in<T: Sync>(
     // SAFETY: large enough and aligned, as just checked; the stack grows from its other end, and is ours alone.
     unsafe { place.write(Move { entry, arg, number }) };
     let address = place.expose_provenance();
+    let request = Request { flags, exit_signal, cgroup: -1, stack, inside: core::ptr::null() };
     // SAFETY: `enter_with` and `entry` never return; `arg` is static; nobody uses the stack before `Tenant::leave`
     // has seen that the child was reaped; without `std` there is no allocator, lock or thread-local storage.
-    match unsafe { start(Request { flags, exit_signal, cgroup: -1, stack }, enter_with::<T>, address) } {
+    match unsafe { start(request, enter_with::<T>, address) } {
         Ok(Child { pid, pidfd }) => Ok((Tenant { pid, stack }, pidfd)),
         Err(errno) => Err((errno, stack)),
     }

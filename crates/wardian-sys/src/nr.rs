@@ -36,6 +36,7 @@ mod table {
     pub const UMOUNT2: usize = 166;
     pub const SETHOSTNAME: usize = 170;
     pub const SCHED_SETAFFINITY: usize = 203;
+    pub const SCHED_GETAFFINITY: usize = 204;
     pub const EXIT_GROUP: usize = 231;
     pub const OPENAT: usize = 257;
     pub const MKDIRAT: usize = 258;
@@ -49,6 +50,7 @@ mod table {
     pub const DUP3: usize = 292;
     pub const PRLIMIT64: usize = 302;
     pub const SETNS: usize = 308;
+    pub const GETCPU: usize = 309;
     pub const SECCOMP: usize = 317;
     pub const EXECVEAT: usize = 322;
 }
@@ -79,6 +81,7 @@ mod table {
     pub const EXIT_GROUP: usize = 94;
     pub const UNSHARE: usize = 97;
     pub const SCHED_SETAFFINITY: usize = 122;
+    pub const SCHED_GETAFFINITY: usize = 123;
     pub const SCHED_YIELD: usize = 124;
     pub const KILL: usize = 129;
     pub const RT_SIGACTION: usize = 134;
@@ -91,6 +94,7 @@ mod table {
     pub const SETHOSTNAME: usize = 161;
     pub const UMASK: usize = 166;
     pub const PRCTL: usize = 167;
+    pub const GETCPU: usize = 168;
     pub const GETPID: usize = 172;
     pub const CLONE: usize = 220;
     pub const GETPPID: usize = 173;
@@ -139,7 +143,7 @@ mod tests {
             FCHDIR SYS_fchdir, CHDIR SYS_chdir, UMASK SYS_umask, SETSID SYS_setsid, SETGROUPS SYS_setgroups,
             SETRESUID SYS_setresuid, SETRESGID SYS_setresgid, CAPSET SYS_capset, SETPRIORITY SYS_setpriority,
             PRCTL SYS_prctl, PIVOT_ROOT SYS_pivot_root, UMOUNT2 SYS_umount2, SETHOSTNAME SYS_sethostname,
-            SCHED_SETAFFINITY SYS_sched_setaffinity, EXIT_GROUP SYS_exit_group, OPENAT SYS_openat,
+            SCHED_SETAFFINITY SYS_sched_setaffinity, SCHED_GETAFFINITY SYS_sched_getaffinity, GETCPU SYS_getcpu, EXIT_GROUP SYS_exit_group, OPENAT SYS_openat,
             MKDIRAT SYS_mkdirat, FCHOWNAT SYS_fchownat, UNLINKAT SYS_unlinkat, SYMLINKAT SYS_symlinkat,
             FCHMODAT SYS_fchmodat, PPOLL SYS_ppoll, UNSHARE SYS_unshare, SIGNALFD4 SYS_signalfd4,
             DUP3 SYS_dup3, PRLIMIT64 SYS_prlimit64, SETNS SYS_setns, SECCOMP SYS_seccomp,

@@ -119,6 +119,21 @@ pub fn set_cpu_affinity(mask: &[u64]) -> Result<()> {
     unsafe { syscall!(nr::SCHED_SETAFFINITY, 0usize, size_of_val(mask), mask.as_ptr()) }.map(drop)
 }
 
+/// The CPUs that we are restricted to, as for [`set_cpu_affinity`].
+pub fn cpu_affinity(space: &mut [u64]) -> Result<&mut [u64]> {
+    // SAFETY: the kernel writes at most `len` bytes into the borrowed space.
+    let bytes = unsafe { syscall!(nr::SCHED_GETAFFINITY, 0usize, size_of_val(space), space.as_mut_ptr()) }?;
+    space.get_mut(..bytes / size_of::<u64>()).ok_or(Errno::INVAL)
+}
+
+/// The CPU that we are on, and may have left by now.
+pub fn current_cpu() -> Result<u32> {
+    let mut cpu = 0u32;
+    // SAFETY: the kernel writes one number; the other two arguments may be null.
+    unsafe { syscall!(nr::GETCPU, &raw mut cpu, 0usize, 0usize) }?;
+    Ok(cpu)
+}
+
 /// Sets the host name of our UTS namespace.
 pub fn set_hostname(name: &[u8]) -> Result<()> {
     // SAFETY: the kernel reads `len` bytes of the borrowed name.
@@ -151,7 +166,7 @@ pub fn pidfd_open(pid: i32) -> Result<crate::NewFd> {
 }
 
 /// Argument or environment strings as exec wants them: pointers to C strings, then a null.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct StringList(&'static [usize]);
 
 impl StringList {

@@ -1,7 +1,7 @@
 //! Starting `wardian-init` from any thread of any program.
 //!
 //! Between `clone3` and `execveat` the child keeps its capabilities, puts its descriptors in place, and
-//! nothing else. All memory it uses was prepared by the parent, whose thread waits (`VFORK`) meanwhile.
+//! nothing else. All memory it uses was prepared by the parent, which goes on meanwhile and leaves that memory alone.
 
 use crate::clone::{self, Child, Request};
 use crate::process::StringList;
@@ -10,6 +10,8 @@ use crate::{Errno, Fd, NewFd, Result, caps, file, process, signal};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 /// The number that the first of `InitSpec::fds` has inside.
 pub const FIRST_SLOT: i32 = 3;
@@ -50,6 +52,24 @@ pub struct StartedInit {
     pub pid: i32,
     /// Its pidfd.
     pub pidfd: OwnedFd,
+    nest: Option<Nest>,
+}
+
+impl StartedInit {
+    /// One that somebody else has started, and that has been executed.
+    pub fn of_another(pid: i32, pidfd: OwnedFd) -> StartedInit {
+        StartedInit { pid, pidfd, nest: None }
+    }
+
+    /// Waits until init has been executed. If it could not be, it has been reaped.
+    ///
+    /// # Errors
+    /// What failed in the child.
+    pub fn wait_until_executed(&mut self) -> core::result::Result<(), StartError> {
+        let Some(nest) = self.nest.take() else { return Ok(()) };
+        nest.wait();
+        nest.shared.failure.told().inspect_err(|_| reap(&self.pidfd))
+    }
 }
 
 /// Why init did not start.
@@ -65,59 +85,123 @@ pub enum StartError {
     Exec(Errno),
 }
 
-struct ChildPlan {
+/// What parent and child both have while the child is in the parent's memory.
+#[derive(Debug)]
+struct Shared {
+    /// Not 0 while the child is there; cleared by the kernel.
+    inside: AtomicU32,
     executable: Fd,
     namespaces: u64,
     capabilities: Vec<u32>,
     control: Fd,
     args: StringList,
-    failure: Option<StartError>,
+    failure: Failure,
 }
 
-/// Starts `wardian-init`; returns when it has been executed.
+/// Where the child leaves word.
+#[derive(Debug, Default)]
+struct Failure {
+    /// 0 for none.
+    step: AtomicU32,
+    errno: AtomicI32,
+}
+
+impl Failure {
+    fn tell(&self, error: StartError) {
+        let (step, errno) = match error {
+            StartError::Clone(errno) => (1, errno),
+            StartError::Capabilities(errno) => (2, errno),
+            StartError::Descriptors(errno) => (3, errno),
+            StartError::Exec(errno) => (4, errno),
+        };
+        self.errno.store(errno.0, Ordering::Relaxed);
+        self.step.store(step, Ordering::Release);
+    }
+
+    fn told(&self) -> core::result::Result<(), StartError> {
+        let step = self.step.load(Ordering::Acquire);
+        let errno = Errno(self.errno.load(Ordering::Relaxed));
+        match step {
+            0 => Ok(()),
+            1 => Err(StartError::Clone(errno)),
+            2 => Err(StartError::Capabilities(errno)),
+            3 => Err(StartError::Descriptors(errno)),
+            _ => Err(StartError::Exec(errno)),
+        }
+    }
+}
+
+/// Keeps the child's memory until the child has left it.
+#[derive(Debug)]
+struct Nest {
+    shared: Arc<Shared>,
+    /// Not filled with zeros, of which each page would be a fault.
+    _stack: Vec<u8>,
+}
+
+impl Nest {
+    /// Waits until the child has left (set_tid_address(2), "clear_child_tid").
+    fn wait(&self) {
+        let inside = &self.shared.inside;
+        while let still @ 1.. = inside.load(Ordering::Acquire) {
+            // SAFETY: `inside` is a live, aligned futex word; not private, as the kernel wakes its waiters so.
+            unsafe {
+                libc::syscall(
+                    libc::SYS_futex,
+                    inside.as_ptr(),
+                    libc::FUTEX_WAIT,
+                    still,
+                    core::ptr::null::<libc::timespec>(),
+                )
+            };
+        }
+    }
+}
+
+impl Drop for Nest {
+    fn drop(&mut self) {
+        self.wait();
+    }
+}
+
+/// Starts `wardian-init`, which executes itself while we go on: see [`StartedInit::wait_until_executed`].
 ///
 /// The child has an empty environment, no controlling relation to us but the control socket, and every signal
 /// blocked.
+///
+/// # Errors
+/// That there is no child.
 pub fn start_init(spec: &InitSpec<'_>) -> core::result::Result<StartedInit, StartError> {
-    // Not filled with zeros, of which each page would be a fault.
-    let mut stack = Vec::<u8>::with_capacity(STACK_BYTES);
     static ARGS: std::sync::OnceLock<StringList> = std::sync::OnceLock::new();
     let args = *ARGS.get_or_init(|| {
         let space = Box::leak(Box::new([0usize; 2]));
         StringList::new(core::iter::once(c"wardian-init"), space).unwrap_or(StringList::EMPTY)
     });
-    let mut plan = ChildPlan {
+    let mut stack = Vec::<u8>::with_capacity(STACK_BYTES);
+    let shared = Arc::new(Shared {
+        inside: AtomicU32::new(1),
         executable: spec.executable.into(),
         namespaces: spec.namespaces,
         capabilities: spec.capabilities.to_vec(),
         control: spec.control.into(),
         args,
-        failure: None,
-    };
+        failure: Failure::default(),
+    });
     let request = Request {
-        flags: clone::VFORK | spec.namespaces | if spec.cgroup.is_some() { clone::INTO_CGROUP } else { 0 },
+        flags: spec.namespaces | if spec.cgroup.is_some() { clone::INTO_CGROUP } else { 0 },
         exit_signal: 0,
         cgroup: spec.cgroup.map_or(-1, |fd| Fd::from(fd).number()),
         stack: core::ptr::slice_from_raw_parts_mut(stack.as_mut_ptr(), stack.capacity()),
+        inside: &raw const shared.inside,
     };
     // A handler of the program we live in must not run in the child, on memory it shares with us.
     let before = signal::set_blocked(SignalSet::ALL).map_err(StartError::Clone)?;
-    // SAFETY: `in_child` never returns and keeps to the rules; `plan` and `stack` live until `start` returns,
-    // which `VFORK` delays until the child has executed init or ended.
-    let child = unsafe { clone::start(request, in_child, (&raw mut plan).addr()) };
+    // SAFETY: `in_child` never returns and keeps to the rules; a `Nest` keeps `shared` and the stack, of which the parent
+    // uses nothing but atomics, until the child has left.
+    let child = unsafe { clone::start(request, in_child, Arc::as_ptr(&shared).expose_provenance()) };
     let _ = signal::set_blocked(before);
     let Child { pid, pidfd } = child.map_err(StartError::Clone)?;
-    // SAFETY: the child, the only other user of `plan`, is gone from our memory; a volatile read because
-    // the compiler cannot know that the child wrote it.
-    let failure = unsafe { core::ptr::read_volatile(&raw const plan.failure) };
-    let pidfd = OwnedFd::from(pidfd);
-    match failure {
-        None => Ok(StartedInit { pid, pidfd }),
-        Some(error) => {
-            reap(&pidfd);
-            Err(error)
-        }
-    }
+    Ok(StartedInit { pid, pidfd: pidfd.into(), nest: Some(Nest { shared, _stack: stack }) })
 }
 
 fn reap(pidfd: &OwnedFd) {
@@ -132,22 +216,22 @@ fn reap(pidfd: &OwnedFd) {
     }
 }
 
-extern "C" fn in_child(plan: usize) -> ! {
-    // SAFETY: `plan` is the address of the parent's `ChildPlan`, which waits and does not touch it.
-    let plan = unsafe { &mut *(plan as *mut ChildPlan) };
-    plan.failure = Some(prepare_and_exec(plan));
+extern "C" fn in_child(shared: usize) -> ! {
+    // SAFETY: the address of a `Shared` that the parent keeps while we are here.
+    let shared = unsafe { &*core::ptr::with_exposed_provenance::<Shared>(shared) };
+    shared.failure.tell(prepare_and_exec(shared));
     process::exit(NOT_EXECUTED)
 }
 
-fn prepare_and_exec(plan: &mut ChildPlan) -> StartError {
-    if plan.namespaces & clone::NEWUSER != 0
-        && let Err(errno) = caps::keep_through_exec(&plan.capabilities)
+fn prepare_and_exec(shared: &Shared) -> StartError {
+    if shared.namespaces & clone::NEWUSER != 0
+        && let Err(errno) = caps::keep_through_exec(&shared.capabilities)
     {
         return StartError::Capabilities(errno);
     }
-    match place(plan.control, plan.executable) {
+    match place(shared.control, shared.executable) {
         Ok(executable) => {
-            StartError::Exec(process::exec_fd(executable.fd(), c"", plan.args, StringList::EMPTY))
+            StartError::Exec(process::exec_fd(executable.fd(), c"", shared.args, StringList::EMPTY))
         }
         Err(errno) => StartError::Descriptors(errno),
     }
@@ -163,4 +247,52 @@ fn place(control: Fd, executable: Fd) -> Result<NewFd> {
         file::dup_onto(control.fd(), Fd::from_number(number))?;
     }
     Ok(executable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::os::fd::AsFd;
+
+    fn start(executable: &File) -> StartedInit {
+        let spec = InitSpec {
+            executable: executable.as_fd(),
+            namespaces: 0,
+            cgroup: None,
+            capabilities: &[],
+            control: executable.as_fd(),
+        };
+        start_init(&spec).unwrap()
+    }
+
+    #[test]
+    fn what_cannot_be_executed_is_told_and_reaped() {
+        let directory = File::open("/").unwrap();
+        let mut init = start(&directory);
+        assert_eq!(init.wait_until_executed(), Err(StartError::Exec(Errno::ACCES)));
+        // Whoever asks again hears nothing new.
+        assert_eq!(init.wait_until_executed(), Ok(()));
+        // SAFETY: a null siginfo is allowed.
+        let answer = unsafe {
+            libc::waitid(
+                libc::P_PID,
+                init.pid.cast_unsigned(),
+                core::ptr::null_mut(),
+                libc::WEXITED | libc::WNOHANG | libc::__WALL,
+            )
+        };
+        assert_eq!(answer, -1, "it was still there to be reaped");
+    }
+
+    #[test]
+    fn what_the_child_uses_stays_until_it_has_left() {
+        let program = File::open("/bin/true").unwrap();
+        for _ in 0..50 {
+            // Dropped at once; the child may just have begun.
+            let StartedInit { pidfd, nest, .. } = start(&program);
+            drop(nest);
+            reap(&pidfd);
+        }
+    }
 }

@@ -141,8 +141,8 @@ impl Accounting {
         scratch: Option<&OwnedFd>,
         private: Option<OwnedFd>,
     ) -> Result<(), SandboxError> {
-        if let Some(cgroup) = &mut self.cgroup {
-            cgroup.close_join_files();
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.open_counters();
         }
         let in_place = private.is_some();
         self.disk =
@@ -231,6 +231,9 @@ impl Accounting {
         // That it goes would be news, too.
         self.oom = None;
         self.next_look = self.next_look.filter(|_| self.watcher.is_some());
+        // For the end of its mounts init waits for a thread of the kernel's, which may wait for this core.
+        rustix::thread::sched_yield();
+        drop(cgroup);
     }
 
     /// What the group counted; everything inside must have ended.

@@ -37,15 +37,25 @@ pub(super) struct SetUp {
 }
 
 impl Begun {
-    /// Starts init, in a group of its own where that is version 2; returns when it has been executed, while it may still be
-    /// entering its namespaces.
+    /// Starts init, in a group of its own where that is version 2; returns while it is still being executed, and entering
+    /// its namespaces.
     pub(super) fn now(namespaces: u64, cgroups: Option<&CgroupHost>) -> Result<Begun, SandboxError> {
         let own_rights = namespaces & clone::NEWUSER != 0;
-        Begun::with(&caps::SET_UP, own_rights, namespaces, cgroups)
+        Begun::begin(&caps::SET_UP, own_rights, namespaces, cgroups)
     }
 
-    /// As `now`; init keeps these capabilities in its user namespace, and may close what could bring back more.
+    /// Starts an init that keeps these capabilities in its user namespace; returns when it has been executed.
     pub(super) fn with(
+        capabilities: &[u32],
+        namespaces: u64,
+        cgroups: Option<&CgroupHost>,
+    ) -> Result<Begun, SandboxError> {
+        let mut begun = Begun::begin(capabilities, false, namespaces, cgroups)?;
+        begun.init.wait_until_executed()?;
+        Ok(begun)
+    }
+
+    fn begin(
         capabilities: &[u32],
         locks_down: bool,
         namespaces: u64,
@@ -101,13 +111,15 @@ impl Begun {
         }
     }
 
-    fn sent_root(&self, root: &RootPlan, identity: &Identity) -> Result<SetUp, SandboxError> {
+    fn sent_root(&mut self, root: &RootPlan, identity: &Identity) -> Result<SetUp, SandboxError> {
         let ids = if root.own_ids {
             let (first, count) = identity.uid_range;
             Some(ids::lease(first, count, 1)?)
         } else {
             None
         };
+        // Whoever is mapped to user 0 while it executes something has all rights afterwards.
+        self.init.wait_until_executed()?;
         if self.namespaces != 0 {
             map_ids(self.init.pid(), identity, ids.as_ref())?;
         }

@@ -5,11 +5,10 @@
 
 use super::SandboxError;
 use super::begun::Begun;
+use super::cores;
 use crate::host::Host;
 use crate::limits::cgroup;
 use crate::plan::{self, Plan, PlanError, Request};
-use rustix::process::Pid;
-use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
 /// An init that is at work, or why there is none. Dropping it ends that init.
 #[must_use = "dropping it undoes what it does"]
@@ -22,7 +21,7 @@ impl HeadStart {
         let cgroups = cgroup::may_be_unified().then(|| host.cgroups());
         let begun = Begun::now(plan::NAMESPACES, cgroups);
         if let Ok(begun) = &begun {
-            send_away(begun.init.pid());
+            cores::send_away(begun.init.pid());
         }
         HeadStart(begun)
     }
@@ -50,23 +49,5 @@ impl HeadStart {
             Err(_) if plan.root.namespaces != plan::NAMESPACES => None,
             other => Some(other),
         }
-    }
-}
-
-/// Moves init to another core than ours, if there is any: the kernel may well have two processes take turns on one while
-/// another is idle. Whatever cannot be done leaves everything as it is.
-fn send_away(init: i32) {
-    let init = Pid::from_raw(init);
-    let Ok(allowed) = sched_getaffinity(init) else { return };
-    let mut others = allowed;
-    others.unset(sched_getcpu());
-    if others.count() > 0
-        && sched_setaffinity(init, &others).is_ok()
-        && sched_setaffinity(init, &allowed).is_err()
-    {
-        // What is allowed has changed meanwhile; of all cores the kernel takes those that are.
-        let mut all = CpuSet::new();
-        (0..CpuSet::MAX_CPU).for_each(|core| all.set(core));
-        let _ = sched_setaffinity(init, &all);
     }
 }

@@ -25,7 +25,12 @@ impl Live {
     /// One that a zygote's init started, and reaps.
     pub(super) fn of_another(pidfd: OwnedFd) -> Result<Live, SandboxError> {
         let pid = pid_of(&pidfd)?;
-        Ok(Live { init: StartedInit { pid, pidfd }, lifeline: None, status: None, is_child: false })
+        Ok(Live { init: StartedInit::of_another(pid, pidfd), lifeline: None, status: None, is_child: false })
+    }
+
+    /// Waits until it has been executed.
+    pub(super) fn wait_until_executed(&mut self) -> Result<(), SandboxError> {
+        Ok(self.init.wait_until_executed()?)
     }
 
     /// Its pid in our namespace; a number nobody else has until it is reaped.

@@ -7,6 +7,7 @@ mod accounting;
 mod artefacts;
 mod begun;
 mod cancel;
+mod cores;
 mod denials;
 mod disk_watch;
 mod enforcement;

@@ -45,7 +45,7 @@ pub(super) fn open_tree(tree: &HostTree, owner: u32, guest: u32) -> Result<Owned
 
 /// A user namespace with these maps, kept by its descriptor; whom it was made with is gone.
 fn user_namespace(uid_map: &str, gid_map: &str) -> io::Result<File> {
-    let begun = Begun::with(&[], false, NEWUSER, None).map_err(io::Error::other)?;
+    let begun = Begun::with(&[], NEWUSER, None).map_err(io::Error::other)?;
     let place = |file: &str| format!("/proc/{}/{file}", begun.init.pid());
     fs::write(place("uid_map"), uid_map)?;
     fs::write(place("gid_map"), gid_map)?;

@@ -3,6 +3,7 @@
 use super::SandboxError;
 use super::accounting::Accounting;
 use super::cancel::{Cancel, Order};
+use super::cores;
 use super::denials::Denials;
 use super::launch::Held;
 use super::live::Live;
@@ -157,6 +158,7 @@ impl Supervision {
                 }
             }
             if self.facts.exited.is_some() && !had_exited && self.held.slot.is_none() {
+                cores::send_away(self.init.pid());
                 self.accounting.settle();
             }
             if init_is_alive {

@@ -74,7 +74,7 @@ impl Zygote {
         let (channel, guest_channel) = packet_pair()?;
         let (orders, zygote_orders) = packet_pair()?;
         let capabilities = &wardian_sys::caps::ZYGOTE_SET_UP;
-        let mut begun = Begun::with(capabilities, false, base.root.namespaces, Some(&base.cgroups))?;
+        let mut begun = Begun::with(capabilities, base.root.namespaces, Some(&base.cgroups))?;
         let guests = Mutex::new(map_ids(begun.init.pid(), ids.as_ref(), slots, &base.policy.identity)?);
         let next = begun.send_root(&base.root, None)?;
         let cgroup = begun.take_cgroup(&base.cgroups, &limits)?;

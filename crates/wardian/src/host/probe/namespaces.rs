@@ -67,7 +67,11 @@ fn make(flag: u64) -> Result<(), Errno> {
     };
     match start_init(&spec) {
         Err(StartError::Clone(errno)) => Err(errno),
-        _ => Ok(()),
+        Ok(mut child) => {
+            let _ = child.wait_until_executed();
+            Ok(())
+        }
+        Err(_) => Ok(()),
     }
 }
 

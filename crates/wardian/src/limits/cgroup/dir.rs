@@ -111,12 +111,6 @@ impl Place<'_> {
         }
     }
 
-    /// A file that holds one number.
-    pub(super) fn number(self, file: &str) -> Result<u64, CgroupError> {
-        let counters = self.read(file)?;
-        counters.number().ok_or_else(|| self.malformed(file, "number"))
-    }
-
     pub(super) fn malformed(self, file: &str, what: &'static str) -> CgroupError {
         CgroupError::Malformed { path: self.path().join(file), what }
     }

@@ -14,6 +14,7 @@ mod dir;
 mod gc;
 mod group;
 mod host;
+mod kept;
 mod limits;
 mod locate;
 mod oom;
@@ -131,9 +132,10 @@ impl Cgroup {
         self.group.join_files()
     }
 
-    /// Closes [`join_files`](Cgroup::join_files), which nobody needs once the guest has started.
-    pub fn close_join_files(&mut self) {
-        self.group.close_join_files();
+    /// Opens the files of what is asked for at the end, which takes longer than to read them. What cannot be opened is told
+    /// then.
+    pub fn open_counters(&self) {
+        self.group.open_counters();
     }
 
     /// Version 2: the directory, for `CLONE_INTO_CGROUP`.

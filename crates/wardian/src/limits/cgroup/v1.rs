@@ -2,8 +2,9 @@
 //!
 //! Kernel documentation: `Documentation/admin-guide/cgroup-v1/{memory,cpuacct,pids}.rst`, `sched-bwc.rst`.
 
-use super::dir::{Counters, Dir, Place};
+use super::dir::{Dir, Place};
 use super::group::{Group, is_spotless, lock};
+use super::kept::Kept;
 use super::limits::PERIOD_US;
 use super::locate::Map;
 use super::oom::OomWatch;
@@ -78,7 +79,7 @@ impl Hierarchies {
             name,
             made: Vec::with_capacity(4),
             join: Vec::new(),
-            cpu_total: None,
+            kept: Kept::default(),
             swap: Swap::Unavailable,
             lock: None,
         };
@@ -111,7 +112,7 @@ pub(super) struct V1Group {
     /// Where it has been made.
     made: Vec<usize>,
     join: Vec<OwnedFd>,
-    cpu_total: Option<OwnedFd>,
+    kept: Kept,
     swap: Swap,
     /// Held as long as the group is; see [`gc`](super::gc()).
     lock: Option<OwnedFd>,
@@ -135,20 +136,9 @@ impl V1Group {
                 self.lock = Some(lock(place)?);
             }
         }
-        self.open_join_files()?;
-        self.limit(limits, quota_us)?;
-        if host.cpuacct.is_some() {
-            self.cpu_total =
-                Some(self.at(host.cpuacct, "cpuacct")?.open_file("cpuacct.usage", OFlags::RDONLY)?);
-        }
-        Ok(())
-    }
-
-    fn open_join_files(&mut self) -> Result<(), CgroupError> {
-        let open =
-            |index: &usize| self.host.dirs[*index].group(&self.name).open_file("tasks", OFlags::WRONLY);
+        let open = |index: &usize| host.dirs[*index].group(&self.name).open_file("tasks", OFlags::WRONLY);
         self.join = self.made.iter().map(open).collect::<Result<_, _>>()?;
-        Ok(())
+        self.limit(limits, quota_us)
     }
 
     /// Memory with swap may not be less than memory, so memory is limited first. Kernel memory counts as
@@ -180,6 +170,10 @@ impl V1Group {
 
     fn memory(&self) -> Result<Place<'_>, CgroupError> {
         self.at(self.host.memory, "memory")
+    }
+
+    fn cpuacct(&self) -> Result<Place<'_>, CgroupError> {
+        self.at(self.host.cpuacct, "cpuacct")
     }
 }
 
@@ -213,8 +207,16 @@ impl Group for V1Group {
         &self.join
     }
 
-    fn close_join_files(&mut self) {
-        self.join = Vec::new();
+    fn open_counters(&self) {
+        if let Ok(place) = self.memory() {
+            self.kept.open_ahead(place, &["memory.max_usage_in_bytes", "memory.oom_control"]);
+        }
+        if let Ok(place) = self.pids() {
+            self.kept.open_ahead(place, &["pids.current", "pids.peak", "pids.events"]);
+        }
+        if let Ok(place) = self.cpuacct() {
+            self.kept.open_ahead(place, &["cpuacct.usage", "cpuacct.usage_user", "cpuacct.usage_sys"]);
+        }
     }
 
     fn clone_into(&self) -> Option<BorrowedFd<'_>> {
@@ -226,18 +228,15 @@ impl Group for V1Group {
     }
 
     fn cpu_total_us(&self) -> Result<u64, CgroupError> {
-        let place = self.at(self.host.cpuacct, "cpuacct")?;
-        let fd = self.cpu_total.as_ref().ok_or_else(|| self.host.missing("cpuacct"))?;
-        let nanoseconds = Counters::read(fd, || place.path().join("cpuacct.usage"))?.number();
-        nanoseconds.map(|ns| ns / 1000).ok_or_else(|| place.malformed("cpuacct.usage", "number"))
+        self.kept.number(self.cpuacct()?, "cpuacct.usage").map(|ns| ns / 1000)
     }
 
     /// The total is exact, user and system are counted by clock ticks: their ratio divides the total, as the
     /// kernel does for `times(2)`.
     fn cpu_usage(&self) -> Result<CpuUsage, CgroupError> {
-        let place = self.at(self.host.cpuacct, "cpuacct")?;
-        let user = place.number("cpuacct.usage_user")?;
-        let system = place.number("cpuacct.usage_sys")?;
+        let place = self.cpuacct()?;
+        let user = self.kept.number(place, "cpuacct.usage_user")?;
+        let system = self.kept.number(place, "cpuacct.usage_sys")?;
         Ok(CpuUsage::divided(self.cpu_total_us()?, user, system))
     }
 
@@ -245,7 +244,7 @@ impl Group for V1Group {
         if self.host.cpu.is_none_or(|index| !self.made.contains(&index)) {
             return Ok(None);
         }
-        let stat = self.at(self.host.cpu, "cpu")?.read("cpu.stat")?;
+        let stat = self.kept.read(self.at(self.host.cpu, "cpu")?, "cpu.stat")?;
         Ok(stat
             .field("nr_throttled")
             .zip(stat.field("throttled_time"))
@@ -253,28 +252,28 @@ impl Group for V1Group {
     }
 
     fn memory_current_bytes(&self) -> Result<u64, CgroupError> {
-        self.memory()?.number("memory.usage_in_bytes")
+        self.kept.number(self.memory()?, "memory.usage_in_bytes")
     }
 
     fn memory_left_bytes(&self) -> Result<u64, CgroupError> {
         let place = self.memory()?;
-        let Some(kernel) = place.read_if_there("memory.kmem.usage_in_bytes")?.and_then(|kmem| kmem.number())
-        else {
+        let kernel = self.kept.read_if_there(place, "memory.kmem.usage_in_bytes")?;
+        let Some(kernel) = kernel.and_then(|kernel| kernel.number()) else {
             return self.memory_current_bytes();
         };
-        let stat = place.read("memory.stat")?;
+        let stat = self.kept.read(place, "memory.stat")?;
         // Without swap accounting there is no such line.
         let user = ["cache", "rss", "swap"].iter().filter_map(|name| stat.field(name)).sum::<u64>();
         Ok(kernel + user)
     }
 
     fn memory_peak_bytes(&self) -> Result<Option<u64>, CgroupError> {
-        self.memory()?.number("memory.max_usage_in_bytes").map(Some)
+        self.kept.number(self.memory()?, "memory.max_usage_in_bytes").map(Some)
     }
 
     fn oom_kills(&self) -> Result<u64, CgroupError> {
         let place = self.memory()?;
-        let control = place.read("memory.oom_control")?;
+        let control = self.kept.read(place, "memory.oom_control")?;
         control.field("oom_kill").ok_or_else(|| place.malformed("memory.oom_control", "`oom_kill` line"))
     }
 
@@ -285,22 +284,23 @@ impl Group for V1Group {
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|error| CgroupError::Watch { path: path.clone(), source: error.into() })?;
         let request = format!("{} {}", event.as_raw_fd(), control.as_raw_fd());
-        place.write("cgroup.event_control", &request)?;
+        self.kept.write(place, "cgroup.event_control", &request)?;
         Ok(OomWatch::eventfd(event, path))
     }
 
     fn processes_peak(&self) -> Result<Option<u64>, CgroupError> {
-        Ok(self.pids()?.read_if_there("pids.peak")?.and_then(|peak| peak.number()))
+        Ok(self.kept.read_if_there(self.pids()?, "pids.peak")?.and_then(|peak| peak.number()))
     }
 
     fn process_limit_hits(&self) -> Result<u64, CgroupError> {
         let place = self.pids()?;
-        place.read("pids.events")?.field("max").ok_or_else(|| place.malformed("pids.events", "`max` line"))
+        let events = self.kept.read(place, "pids.events")?;
+        events.field("max").ok_or_else(|| place.malformed("pids.events", "`max` line"))
     }
 
     /// Not from `cgroup.procs`, of which version 1 may show a list that is up to a second old.
     fn is_populated(&self) -> Result<bool, CgroupError> {
-        self.pids()?.number("pids.current").map(|current| current > 0)
+        self.kept.number(self.pids()?, "pids.current").map(|current| current > 0)
     }
 
     fn kill(&self) -> Result<(), CgroupError> {
@@ -315,11 +315,10 @@ impl Group for V1Group {
         if !is_spotless(self, counts)? {
             return Ok(false);
         }
-        self.memory()?.write("memory.max_usage_in_bytes", "0")?;
+        self.kept.write(self.memory()?, "memory.max_usage_in_bytes", "0")?;
         if self.host.cpuacct.is_some() {
-            self.at(self.host.cpuacct, "cpuacct")?.write("cpuacct.usage", "0")?;
+            self.kept.write(self.cpuacct()?, "cpuacct.usage", "0")?;
         }
-        self.open_join_files()?;
         Ok(true)
     }
 

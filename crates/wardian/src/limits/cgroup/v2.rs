@@ -5,6 +5,7 @@
 use super::delegated::{self, LEAF, PASSES};
 use super::dir::{Counters, Dir, Place};
 use super::group::{Group, is_spotless, lock, remove};
+use super::kept::Kept;
 use super::limits::PERIOD_US;
 use super::locate::Map;
 use super::oom::OomWatch;
@@ -115,9 +116,8 @@ impl Hierarchy {
         let place = self.dir.group(&name);
         place.make()?;
         let filled = lock(place).and_then(|lock| {
-            let cpu = place.open_file("cpu.stat", OFlags::RDONLY)?;
-            let (host, name) = (Arc::clone(self), name.clone());
-            let mut group = V2Group { host, name, lock, cpu, peak: None, swap: Swap::Unavailable };
+            let (host, name, kept) = (Arc::clone(self), name.clone(), Kept::default());
+            let mut group = V2Group { host, name, lock, kept, peak: None, swap: Swap::Unavailable };
             group.limit(limits, quota_us)?;
             Ok(group)
         });
@@ -158,7 +158,7 @@ pub(super) struct V2Group {
     name: String,
     /// The group's directory: proves whose it is, and is what `CLONE_INTO_CGROUP` takes.
     lock: OwnedFd,
-    cpu: OwnedFd,
+    kept: Kept,
     /// Tells the peak since the group was renewed.
     peak: Option<OwnedFd>,
     swap: Swap,
@@ -170,7 +170,7 @@ impl V2Group {
     }
 
     fn cpu_stat(&self) -> Result<Counters, CgroupError> {
-        Counters::read(&self.cpu, || self.place().path().join("cpu.stat"))
+        self.kept.read(self.place(), "cpu.stat")
     }
 
     fn field(&self, counters: &Counters, file: &str, name: &'static str) -> Result<u64, CgroupError> {
@@ -215,7 +215,11 @@ impl Group for V2Group {
         &[]
     }
 
-    fn close_join_files(&mut self) {}
+    fn open_counters(&self) {
+        const NAMES: [&str; 6] =
+            ["cpu.stat", "memory.peak", "memory.events", "pids.peak", "pids.events", "cgroup.events"];
+        self.kept.open_ahead(self.place(), &NAMES);
+    }
 
     fn clone_into(&self) -> Option<BorrowedFd<'_>> {
         Some(self.lock.as_fd())
@@ -246,13 +250,14 @@ impl Group for V2Group {
     }
 
     fn memory_current_bytes(&self) -> Result<u64, CgroupError> {
-        self.place().number("memory.current")
+        self.kept.number(self.place(), "memory.current")
     }
 
     fn memory_left_bytes(&self) -> Result<u64, CgroupError> {
-        let stat = self.place().read("memory.stat")?;
+        let stat = self.kept.read(self.place(), "memory.stat")?;
         let field = |name| self.field(&stat, "memory.stat", name);
-        let swap = self.place().read_if_there("memory.swap.current")?.and_then(|swap| swap.number());
+        let swap =
+            self.kept.read_if_there(self.place(), "memory.swap.current")?.and_then(|swap| swap.number());
         Ok(field("anon")? + field("file")? + field("kernel")? + swap.unwrap_or(0))
     }
 
@@ -261,11 +266,11 @@ impl Group for V2Group {
             return Counters::read(peak, || self.place().path().join("memory.peak"))
                 .map(|peak| peak.number());
         }
-        Ok(self.place().read_if_there("memory.peak")?.and_then(|peak| peak.number()))
+        Ok(self.kept.read_if_there(self.place(), "memory.peak")?.and_then(|peak| peak.number()))
     }
 
     fn oom_kills(&self) -> Result<u64, CgroupError> {
-        self.field(&self.place().read("memory.events")?, "memory.events", "oom_kill")
+        self.field(&self.kept.read(self.place(), "memory.events")?, "memory.events", "oom_kill")
     }
 
     fn oom_watch(&self) -> Result<OomWatch, CgroupError> {
@@ -277,15 +282,15 @@ impl Group for V2Group {
     }
 
     fn processes_peak(&self) -> Result<Option<u64>, CgroupError> {
-        Ok(self.place().read_if_there("pids.peak")?.and_then(|peak| peak.number()))
+        Ok(self.kept.read_if_there(self.place(), "pids.peak")?.and_then(|peak| peak.number()))
     }
 
     fn process_limit_hits(&self) -> Result<u64, CgroupError> {
-        self.field(&self.place().read("pids.events")?, "pids.events", "max")
+        self.field(&self.kept.read(self.place(), "pids.events")?, "pids.events", "max")
     }
 
     fn is_populated(&self) -> Result<bool, CgroupError> {
-        Ok(self.field(&self.place().read("cgroup.events")?, "cgroup.events", "populated")? != 0)
+        Ok(self.field(&self.kept.read(self.place(), "cgroup.events")?, "cgroup.events", "populated")? != 0)
     }
 
     fn kill(&self) -> Result<(), CgroupError> {
@@ -327,13 +332,12 @@ mod tests {
     }
 
     fn group(host: Arc<Hierarchy>, name: &str) -> V2Group {
-        let place = host.dir.group(name);
-        let (lock, cpu) = (lock(place).unwrap(), place.open_file("cpu.stat", OFlags::RDONLY).unwrap());
+        let lock = lock(host.dir.group(name)).unwrap();
         V2Group {
             host: Arc::clone(&host),
             name: name.to_owned(),
             lock,
-            cpu,
+            kept: Kept::default(),
             peak: None,
             swap: Swap::Enforced,
         }
