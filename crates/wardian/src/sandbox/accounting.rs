@@ -219,21 +219,23 @@ impl Accounting {
         Duration::from_micros(left_us / u64::from(self.limits.cores)).max(SHORTEST_LOOK)
     }
 
-    /// The guest has ended. If nobody else is left in its group, what that counted stays as it is, and it goes while init
-    /// ends. (On version 2 init itself is in it.)
-    pub(super) fn settle(&mut self) {
-        let is_over = |cgroup: &mut Cgroup| matches!(cgroup.is_populated(), Ok(false));
-        if self.version != Some(Version::V1) {
+    /// The guest has ended. If nobody else is left in its group, what that counted stays as it is, and is read while init
+    /// ends; and unless it is used again it goes. (On version 2 init itself may be in it.)
+    pub(super) fn settle(&mut self, is_used_again: bool) {
+        let is_over = |cgroup: &Cgroup| matches!(cgroup.is_populated(), Ok(false));
+        if self.inits > 0 || !self.cgroup.as_ref().is_some_and(is_over) {
             return;
         }
-        let Some(cgroup) = self.cgroup.take_if(is_over) else { return };
-        self.last = Some(Counts::of(&cgroup));
+        self.last = self.cgroup.as_ref().map(Counts::of);
+        if is_used_again {
+            return;
+        }
         // That it goes would be news, too.
         self.oom = None;
         self.next_look = self.next_look.filter(|_| self.watcher.is_some());
         // For the end of its mounts init waits for a thread of the kernel's, which may wait for this core.
         rustix::thread::sched_yield();
-        drop(cgroup);
+        self.cgroup = None;
     }
 
     /// What the group counted; everything inside must have ended.

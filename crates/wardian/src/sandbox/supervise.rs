@@ -157,9 +157,12 @@ impl Supervision {
                     _ => self.handle(role, flags)?,
                 }
             }
-            if self.facts.exited.is_some() && !had_exited && self.held.slot.is_none() {
-                cores::send_away(self.init.pid());
-                self.accounting.settle();
+            if self.facts.exited.is_some() && !had_exited {
+                let is_slot = self.held.slot.is_some();
+                if !is_slot {
+                    cores::send_away(self.init.pid());
+                }
+                self.accounting.settle(is_slot);
             }
             if init_is_alive {
                 self.enforce();
