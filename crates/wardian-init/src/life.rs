@@ -44,7 +44,7 @@ fn run(control: Fd) -> Result<(), Failure> {
     }
     let reach = reach(&plan).map_err(at(STEP_CONFINE))?;
     let guest = guest::start(&plan.guest, plan.in_place).map_err(at(STEP_GUEST))?;
-    make_way().map_err(at(STEP_CONFINE))?;
+    make_way();
     confine(&plan).map_err(at(STEP_CONFINE))?;
     watch::until_the_end(Some(guest), reach, control).map_err(at(STEP_CONFINE))
 }
@@ -60,23 +60,25 @@ fn reach(plan: &Plan<'_>) -> Result<Reach, Errno> {
 }
 
 /// Leaves this core to the guest, whose way to its program is what somebody waits for: the kernel may well have the two of us
-/// take turns while another core is idle.
-fn make_way() -> Result<(), Errno> {
+/// take turns while another core is idle. Where that cannot be, the guest goes first. It has been cloned already, and nobody
+/// will be after it: where we may run matters to nobody else.
+fn make_way() {
     const MOST_WORDS: usize = 128;
     let mut space = [0u64; MOST_WORDS];
-    let allowed = process::cpu_affinity(&mut space)?;
-    let cpu = process::current_cpu()? as usize;
-    let Some(word) = allowed.get_mut(cpu / 64) else { return Ok(()) };
-    let ours = *word & 1 << (cpu % 64);
-    *word ^= ours;
-    if allowed.iter().all(|word| *word == 0) || process::set_cpu_affinity(allowed).is_err() {
+    let moved = process::cpu_affinity(&mut space).and_then(|allowed| {
+        let cpu = process::current_cpu()? as usize;
+        let word = allowed.get_mut(cpu / 64).ok_or(Errno::INVAL)?;
+        let before = *word;
+        *word &= !(1 << (cpu % 64));
+        process::set_cpu_affinity(allowed)?;
+        if let Some(word) = allowed.get_mut(cpu / 64) {
+            *word = before;
+        }
+        process::set_cpu_affinity(allowed)
+    });
+    if moved.is_err() {
         process::yield_now();
-        return Ok(());
     }
-    if let Some(word) = allowed.get_mut(cpu / 64) {
-        *word ^= ours;
-    }
-    process::set_cpu_affinity(allowed)
 }
 
 /// Does what the supervisor's first message says.

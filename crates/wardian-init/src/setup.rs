@@ -52,6 +52,8 @@ impl Setup {
             Step::OomScore { text } => write_oom_score(text),
             Step::Root { size, inodes, mode } => self.new_root(size, inodes, mode),
             Step::Directory { path, mode } => file::mkdirat(base, relative(path), mode),
+            // What something is attached to.
+            Step::File { path, mode, content: [] } => file::mknodat(base, relative(path), mode),
             Step::File { path, mode, content } => {
                 with_new_file(base, path, mode, |fd| file::write_all(fd, content))
             }

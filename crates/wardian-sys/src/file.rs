@@ -139,6 +139,13 @@ pub fn mkdirat(dir: Fd, path: &CStr, mode: u32) -> Result<()> {
     unsafe { syscall!(nr::MKDIRAT, dir.number(), path.as_ptr(), mode) }.map(drop)
 }
 
+/// Makes an empty regular file, which must not exist (`S_IFREG`).
+pub fn mknodat(dir: Fd, path: &CStr, mode: u32) -> Result<()> {
+    const REGULAR: u32 = 0o100_000;
+    // SAFETY: the path is NUL-terminated and outlives the call.
+    unsafe { syscall!(nr::MKNODAT, dir.number(), path.as_ptr(), REGULAR | mode, 0usize) }.map(drop)
+}
+
 /// Makes a symbolic link at `path` that says `target`.
 pub fn symlinkat(target: &CStr, dir: Fd, path: &CStr) -> Result<()> {
     // SAFETY: both strings are NUL-terminated and outlive the call.

@@ -61,14 +61,27 @@ impl StartedInit {
         StartedInit { pid, pidfd, nest: None }
     }
 
-    /// Waits until init has been executed. If it could not be, it has been reaped.
+    /// Waits until init has been executed, or killed before.
     ///
     /// # Errors
-    /// What failed in the child.
+    /// What failed in the child, which has been reaped.
     pub fn wait_until_executed(&mut self) -> core::result::Result<(), StartError> {
         let Some(nest) = self.nest.take() else { return Ok(()) };
         nest.wait();
-        nest.shared.failure.told().inspect_err(|_| reap(&self.pidfd))
+        nest.shared.failure.told().inspect_err(|_| self.reap())
+    }
+
+    /// Waits for its end. One that has been reaped is gone.
+    pub fn reap(&self) {
+        let pidfd = Fd::from(&self.pidfd).number().cast_unsigned();
+        let again = || {
+            // SAFETY: a null siginfo is allowed; `__WALL` because the child's exit signal is 0.
+            let answer = unsafe {
+                libc::waitid(libc::P_PIDFD, pidfd, core::ptr::null_mut(), libc::WEXITED | libc::__WALL)
+            };
+            answer == -1 && std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted
+        };
+        while again() {}
     }
 }
 
@@ -134,6 +147,8 @@ impl Failure {
 /// Keeps the child's memory until the child has left it.
 #[derive(Debug)]
 struct Nest {
+    /// Whose memory it is: a copy that fork(2) made has no child in it, and nobody would tell.
+    of: i32,
     shared: Arc<Shared>,
     /// Not filled with zeros, of which each page would be a fault.
     _stack: Vec<u8>,
@@ -142,6 +157,9 @@ struct Nest {
 impl Nest {
     /// Waits until the child has left (set_tid_address(2), "clear_child_tid").
     fn wait(&self) {
+        if process::getpid() != self.of {
+            return;
+        }
         let inside = &self.shared.inside;
         while let still @ 1.. = inside.load(Ordering::Acquire) {
             // SAFETY: `inside` is a live, aligned futex word; not private, as the kernel wakes its waiters so.
@@ -201,19 +219,11 @@ pub fn start_init(spec: &InitSpec<'_>) -> core::result::Result<StartedInit, Star
     let child = unsafe { clone::start(request, in_child, Arc::as_ptr(&shared).expose_provenance()) };
     let _ = signal::set_blocked(before);
     let Child { pid, pidfd } = child.map_err(StartError::Clone)?;
-    Ok(StartedInit { pid, pidfd: pidfd.into(), nest: Some(Nest { shared, _stack: stack }) })
-}
-
-fn reap(pidfd: &OwnedFd) {
-    // SAFETY: a null siginfo is allowed; `__WALL` because the child's exit signal is 0.
-    unsafe {
-        libc::waitid(
-            libc::P_PIDFD,
-            Fd::from(pidfd).number().cast_unsigned(),
-            core::ptr::null_mut(),
-            libc::WEXITED | libc::__WALL,
-        );
-    }
+    Ok(StartedInit {
+        pid,
+        pidfd: pidfd.into(),
+        nest: Some(Nest { of: process::getpid(), shared, _stack: stack }),
+    })
 }
 
 extern "C" fn in_child(shared: usize) -> ! {
@@ -290,9 +300,9 @@ mod tests {
         let program = File::open("/bin/true").unwrap();
         for _ in 0..50 {
             // Dropped at once; the child may just have begun.
-            let StartedInit { pidfd, nest, .. } = start(&program);
-            drop(nest);
-            reap(&pidfd);
+            let mut init = start(&program);
+            drop(init.nest.take());
+            init.reap();
         }
     }
 }

@@ -141,8 +141,8 @@ impl Accounting {
         scratch: Option<&OwnedFd>,
         private: Option<OwnedFd>,
     ) -> Result<(), SandboxError> {
-        if let Some(cgroup) = &self.cgroup {
-            cgroup.open_counters();
+        if let Some(cgroup) = &mut self.cgroup {
+            cgroup.guest_has_joined();
         }
         let in_place = private.is_some();
         self.disk =

@@ -44,7 +44,7 @@ impl Begun {
         Begun::begin(&caps::SET_UP, own_rights, namespaces, cgroups)
     }
 
-    /// Starts an init that keeps these capabilities in its user namespace; returns when it has been executed.
+    /// Starts an init that keeps these capabilities in its user namespace; returns when it has been executed, or killed.
     pub(super) fn with(
         capabilities: &[u32],
         namespaces: u64,

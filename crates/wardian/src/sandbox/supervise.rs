@@ -159,7 +159,8 @@ impl Supervision {
             }
             if self.facts.exited.is_some() && !had_exited {
                 let is_slot = self.held.slot.is_some();
-                if !is_slot {
+                // Once it is reaped its number is anybody's.
+                if !is_slot && init_is_alive {
                     cores::send_away(self.init.pid());
                 }
                 self.accounting.settle(is_slot);

@@ -68,7 +68,10 @@ fn make(flag: u64) -> Result<(), Errno> {
     match start_init(&spec) {
         Err(StartError::Clone(errno)) => Err(errno),
         Ok(mut child) => {
-            let _ = child.wait_until_executed();
+            if child.wait_until_executed().is_ok() {
+                // Somebody has killed it.
+                child.reap();
+            }
             Ok(())
         }
         Err(_) => Ok(()),

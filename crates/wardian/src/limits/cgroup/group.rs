@@ -23,7 +23,7 @@ pub(super) trait Group: Debug + Send + Sync {
     /// `quota_us` is what `limits` says about cores.
     fn limit(&mut self, limits: &CgroupLimits, quota_us: Option<u64>) -> Result<(), CgroupError>;
     fn join_files(&self) -> &[OwnedFd];
-    fn open_counters(&self);
+    fn guest_has_joined(&mut self);
     fn clone_into(&self) -> Option<BorrowedFd<'_>>;
     fn procs_file(&self) -> Result<Option<OwnedFd>, CgroupError>;
     fn cpu_total_us(&self) -> Result<u64, CgroupError>;

@@ -132,10 +132,10 @@ impl Cgroup {
         self.group.join_files()
     }
 
-    /// Opens the files of what is asked for at the end, which takes longer than to read them. What cannot be opened is told
-    /// then.
-    pub fn open_counters(&self) {
-        self.group.open_counters();
+    /// Nobody needs [`join_files`](Cgroup::join_files) any more, until it is [renewed](Cgroup::renew): they are closed if
+    /// descriptors are scarce; and what is asked for at the end is opened ahead, which takes longer than to read it.
+    pub fn guest_has_joined(&mut self) {
+        self.group.guest_has_joined();
     }
 
     /// Version 2: the directory, for `CLONE_INTO_CGROUP`.

@@ -4,7 +4,7 @@
 
 use super::dir::{Dir, Place};
 use super::group::{Group, is_spotless, lock};
-use super::kept::Kept;
+use super::kept::{Kept, Room};
 use super::limits::PERIOD_US;
 use super::locate::Map;
 use super::oom::OomWatch;
@@ -79,6 +79,7 @@ impl Hierarchies {
             name,
             made: Vec::with_capacity(4),
             join: Vec::new(),
+            join_room: None,
             kept: Kept::default(),
             swap: Swap::Unavailable,
             lock: None,
@@ -112,6 +113,8 @@ pub(super) struct V1Group {
     /// Where it has been made.
     made: Vec<usize>,
     join: Vec<OwnedFd>,
+    /// Where they stay open when the guest has joined.
+    join_room: Option<Room>,
     kept: Kept,
     swap: Swap,
     /// Held as long as the group is; see [`gc`](super::gc()).
@@ -136,9 +139,15 @@ impl V1Group {
                 self.lock = Some(lock(place)?);
             }
         }
-        let open = |index: &usize| host.dirs[*index].group(&self.name).open_file("tasks", OFlags::WRONLY);
-        self.join = self.made.iter().map(open).collect::<Result<_, _>>()?;
+        self.open_join_files()?;
         self.limit(limits, quota_us)
+    }
+
+    fn open_join_files(&mut self) -> Result<(), CgroupError> {
+        let open =
+            |index: &usize| self.host.dirs[*index].group(&self.name).open_file("tasks", OFlags::WRONLY);
+        self.join = self.made.iter().map(open).collect::<Result<_, _>>()?;
+        Ok(())
     }
 
     /// Memory with swap may not be less than memory, so memory is limited first. Kernel memory counts as
@@ -207,7 +216,11 @@ impl Group for V1Group {
         &self.join
     }
 
-    fn open_counters(&self) {
+    fn guest_has_joined(&mut self) {
+        self.join_room = self.join_room.take().or_else(|| Room::take(self.join.len()));
+        if self.join_room.is_none() {
+            self.join = Vec::new();
+        }
         if let Ok(place) = self.memory() {
             self.kept.open_ahead(place, &["memory.max_usage_in_bytes", "memory.oom_control"]);
         }
@@ -318,6 +331,9 @@ impl Group for V1Group {
         self.kept.write(self.memory()?, "memory.max_usage_in_bytes", "0")?;
         if self.host.cpuacct.is_some() {
             self.kept.write(self.cpuacct()?, "cpuacct.usage", "0")?;
+        }
+        if self.join.is_empty() {
+            self.open_join_files()?;
         }
         Ok(true)
     }

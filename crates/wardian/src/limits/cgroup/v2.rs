@@ -215,7 +215,7 @@ impl Group for V2Group {
         &[]
     }
 
-    fn open_counters(&self) {
+    fn guest_has_joined(&mut self) {
         const NAMES: [&str; 6] =
             ["cpu.stat", "memory.peak", "memory.events", "pids.peak", "pids.events", "cgroup.events"];
         self.kept.open_ahead(self.place(), &NAMES);
