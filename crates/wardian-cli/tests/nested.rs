@@ -1,4 +1,5 @@
-//! Below a supervisor that already listens to seccomp notifications: the kernel allows but one.
+//! Below other filters: of a supervisor that already listens to seccomp notifications, of which the kernel allows but one, and
+//! of one that refuses what we can do without.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
@@ -8,9 +9,10 @@ use std::process::{Command, Output};
 
 const PYTHON: &str = "/usr/bin/python3.11";
 
-/// Installs a filter that allows everything, with a listener (if `argv[1]` says so), and runs `argv[2:]` below it.
+/// Installs a filter as `argv[1]` says, one that allows everything but has a listener, or one that refuses to tell and to change
+/// on which cores one may be; and runs `argv[2:]` below it.
 const PARENT: &str = r#"
-import ctypes, os, platform, sys
+import ctypes, os, platform, struct, sys
 libc = ctypes.CDLL(None, use_errno=True)
 class Program(ctypes.Structure):
     _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
@@ -21,6 +23,17 @@ if sys.argv[1] == "listen":
     listener = libc.syscall(seccomp, 1, 1 << 3, ctypes.byref(Program(1, allow)))
     if listener < 0:
         sys.exit("seccomp: " + os.strerror(ctypes.get_errno()))
+if sys.argv[1] == "no-affinity":
+    numbers = {"x86_64": (203, 204, 309), "aarch64": (122, 123, 168)}[platform.machine()]
+    code = [(0x20, 0, 0, 0)]
+    code += [(0x15, len(numbers) - at, 0, number) for at, number in enumerate(numbers)]
+    code += [(0x06, 0, 0, 0x7fff0000), (0x06, 0, 0, 0x00050001)]
+    code = b"".join(struct.pack("HBBI", *each) for each in code)
+    libc.prctl(38, 1, 0, 0, 0)
+    if libc.prctl(22, 2, ctypes.byref(Program(len(code) // 8, code)), 0, 0):
+        sys.exit("seccomp: " + os.strerror(ctypes.get_errno()))
+    try: sys.exit(os.sched_getaffinity(0))
+    except PermissionError: pass
 child = os.fork()
 if not child:
     os.execv(sys.argv[2], sys.argv[2:])
@@ -80,4 +93,11 @@ fn required_denials_fail_closed_below_a_listener() {
         stderr.contains("seccomp filter") && stderr.contains("do not require `denials` here"),
         "{stderr}"
     );
+}
+
+#[test]
+fn cores_that_may_not_be_chosen_are_no_need() {
+    let Some(output) = below("no-affinity", &[]) else { return };
+    let report = report(&output);
+    assert_eq!((&report["verdict"], &report["stdout"]["text"]), (&"ok".into(), &"1\n".into()), "{report:#}");
 }

@@ -1,7 +1,7 @@
 //! Sandboxes that are ready ahead of demand.
 
 use crate::client::Request;
-use crate::server::Server;
+use crate::server::{Server, write_config};
 use crate::websocket::{Message, WebSocket};
 use serde_json::{Value, json};
 use std::io::Write as _;
@@ -106,6 +106,34 @@ fn a_course_s_code_starts_warm() {
         assert_eq!(answer.json(), json!({"globals_dict": {"x": 1, "y": 2}}));
     }
     assert_eq!((starts(&server, "edx", "warm"), starts(&server, "edx", "cold")), (2, 0));
+}
+
+/// Groups of cgroups are used again, and their files stay open: only as many as there is room for.
+#[test]
+fn few_descriptors_are_enough_for_eight_at_once() {
+    const TEST: &str = "few_descriptors_are_enough_for_eight_at_once";
+    if !Path::new(PYTHON).exists() {
+        let _ = writeln!(std::io::stderr(), "SKIP {TEST}: no {PYTHON}");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let config =
+        format!("[runs]\nat_once = 8\n[[environments]]\nname = \"p\"\npython = \"{PYTHON}\"\nready = 8\n");
+    write_config(directory.path(), &config);
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "ulimit -n 300; exec \"$@\"", "sh"]).arg(crate::server::binary());
+    command.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(directory.path().join("config.toml"));
+    let server = Server::spawn(command, directory);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..15 {
+                    let report = server.run("print(1)");
+                    assert_eq!(report["verdict"], "ok", "{report:#}");
+                }
+            });
+        }
+    });
 }
 
 #[test]
