@@ -162,8 +162,7 @@ fn text(path: PathBuf) -> Result<String, Failure> {
 fn connect() -> Result<Connections, Failure> {
     let pass = |fd: std::os::fd::BorrowedFd<'_>| -> Result<Output, Failure> {
         let fd = fd.try_clone_to_owned();
-        let fd =
-            fd.map_err(|error| Failure::new(format!("cannot use the standard streams: {error}"), None))?;
+        let fd = fd.map_err(|error| Failure::of_host("use the standard streams", &error))?;
         Ok(Output { pass_to: Some(fd), keep: false })
     };
     let stdin = io::stdin().as_fd().try_clone_to_owned();

@@ -395,6 +395,24 @@ fn a_small_stack_is_made_larger_or_is_an_error() {
 }
 
 #[test]
+fn too_few_descriptors_are_named_wherever_they_end() {
+    let place = Place::new();
+    for most in 4..40 {
+        let words = format!("ulimit -n {most} && exec \"$0\" run ok.py");
+        let mut command = Command::new("/bin/sh");
+        let output = command.args(["-c", &words]).arg(binary()).current_dir(place.path("")).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        match output.status.code() {
+            Some(0) => {}
+            // Who looks for an interpreter names each that it could not open, and why.
+            Some(125) if said.contains("no Python found") => assert!(said.contains("os error 24"), "{said}"),
+            Some(125) => assert!(said.contains("ulimit -"), "{most}: {said}"),
+            other => panic!("{most}: {other:?} {said}"),
+        }
+    }
+}
+
+#[test]
 fn a_lower_limit_of_cpu_time_of_the_callers_is_told_as_one() {
     let words = "ulimit -t 1 && exec \"$0\" run --json --cpu-time 20 --wall 60 -c 'while True: pass'";
     let output = Command::new("/bin/sh").args(["-c", words]).arg(binary()).output().unwrap();

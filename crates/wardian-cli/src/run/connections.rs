@@ -39,8 +39,7 @@ pub(super) fn with_pipes(options: &RunOptions, program_from_stdin: bool) -> Resu
         let pass_to = if options.json { None } else { Some(fd.try_clone_to_owned()?) };
         Ok(Output { pass_to, keep })
     };
-    let descriptors =
-        |error: io::Error| Failure::new(format!("cannot use the standard streams: {error}"), None);
+    let descriptors = |error: io::Error| Failure::of_host("use the standard streams", &error);
     let pipes = Pipes {
         stdin: stdin(options, program_from_stdin)?,
         stdout: pass(io::stdout().as_fd()).map_err(descriptors)?,
@@ -123,7 +122,7 @@ fn collect(options: &RunOptions) -> Result<Option<Collect>, Failure> {
 /// SIGINT, SIGTERM and SIGHUP end the run, which is then reported as cancelled.
 pub(crate) fn cancel_on_signals() -> Result<Cancel, Failure> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    let failed = |error: io::Error| Failure::new(format!("cannot watch for signals: {error}"), None);
+    let failed = |error: io::Error| Failure::of_host("watch for signals", &error);
     let cancel = Cancel::new().map_err(failed)?;
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         let (noted, wake) = cancel.for_handler().map_err(failed)?;

@@ -40,6 +40,11 @@ impl Failure {
         Failure { text: text.to_string(), hint, verdict, reason }
     }
 
+    /// A call of ours that the host refused.
+    pub(crate) fn of_host(step: &str, error: &io::Error) -> Failure {
+        Failure::new(format!("cannot {step}: {error}"), wardian::host::remedy(error))
+    }
+
     /// A program that cannot be executed, for this reason.
     fn of_program(text: impl ToString, hint: Option<String>, why: io::ErrorKind) -> Failure {
         let missing = matches!(why, io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);

@@ -10,6 +10,7 @@ pub(crate) mod refused;
 
 pub use cap::{Cap, CapError};
 pub use examination::{EXAMINATION_SCHEMA, Examination, Finding, LandlockLevel, PythonFound, Status};
+pub use refused::remedy;
 
 use crate::limits::cgroup::{self, CgroupHost};
 use rustix::process::geteuid;

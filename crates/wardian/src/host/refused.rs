@@ -13,8 +13,8 @@ const NEEDED: [(CapabilitySet, &str); 4] = [
     (CapabilitySet::SYS_ADMIN, "CAP_SYS_ADMIN"),
 ];
 
-/// What to do about it.
-pub(crate) fn remedy(error: &io::Error) -> Option<String> {
+/// What to do about a call that the host refused to wardian itself, if that is known.
+pub fn remedy(error: &io::Error) -> Option<String> {
     let known = match Errno::from_io_error(error)? {
         Errno::NOSYS => "Linux 5.15 or later has this call; in a container its seccomp profile must allow it",
         Errno::MFILE => "`ulimit -n` says how many files wardian may open at once: allow more",

@@ -169,7 +169,7 @@ fn write_hint(source: &io::Error) -> Option<String> {
         Kind::StorageFull | Kind::WouldBlock => {
             Some("there are too many cgroups: `wardian gc` removes those that a killed wardian left".into())
         }
-        _ => None,
+        _ => crate::host::remedy(source),
     }
 }
 

@@ -1,5 +1,6 @@
 //! An init that has been started: it makes its namespaces, waits for the plan's first half and executes it.
 
+use super::error::OPEN_TREE;
 use super::handover::{Half, packet_pair};
 use super::ids::{self, IdLease};
 use super::live::Live;
@@ -183,17 +184,17 @@ pub(super) fn limits(policy: &Policy) -> CgroupLimits {
 
 /// A detached copy of a host tree, with its attributes set before anybody inside can see it.
 fn open_tree(tree: &HostTree, guest: Option<u32>) -> Result<OwnedFd, SandboxError> {
-    let step = |call: &str| format!("open {} for mounting ({call})", tree.source.display());
+    let step = |call: &str| format!("open {} for mounting {call}", tree.source.display());
     let path = CString::new(tree.source.as_os_str().as_bytes())
-        .map_err(|_| SandboxError::at(step("open_tree"))(io::Error::from(io::ErrorKind::InvalidInput)))?;
+        .map_err(|_| SandboxError::at(step(OPEN_TREE))(io::Error::from(io::ErrorKind::InvalidInput)))?;
     let detached = match (tree.owner, guest) {
         (Some(owner), Some(guest)) => owner::open_tree(tree, owner, guest)?,
         _ => wardian_sys::mount::clone_tree(wardian_sys::Fd::CWD, &path)
             .map(OwnedFd::from)
-            .map_err(|errno| SandboxError::at(step("open_tree"))(errno))?,
+            .map_err(|errno| SandboxError::at(step(OPEN_TREE))(errno))?,
     };
     wardian_sys::mount::set_attributes((&detached).into(), tree.attributes)
-        .map_err(|errno| SandboxError::at(step("mount_setattr"))(errno))?;
+        .map_err(|errno| SandboxError::at(step("(mount_setattr)"))(errno))?;
     Ok(detached)
 }
 

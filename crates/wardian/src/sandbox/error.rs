@@ -1,7 +1,7 @@
 //! Why a sandbox could not be made or kept.
 
 use super::message;
-use crate::host::refused;
+use crate::host;
 use crate::plan::Plan;
 use wardian_init::{STEP_NAMESPACES, Stage};
 use wardian_sys::Errno;
@@ -139,6 +139,11 @@ impl SandboxError {
             SandboxError::Guest { errno: Errno::PERM, stage } if *stage == LIMITS => {
                 "a limit is above the one that wardian itself was started with: `ulimit -Ha` shows those"
             }
+            SandboxError::Supervisor { step, source }
+                if step.ends_with(OPEN_TREE) && source.kind() == std::io::ErrorKind::StorageFull =>
+            {
+                "a limit on namespaces or mounts is reached: see the sysctls user.max_mnt_namespaces and fs.mount-max"
+            }
             SandboxError::Supervisor { source, .. } if source.kind() == std::io::ErrorKind::InvalidInput => {
                 "as root in a container: the policy's `identity.uid_range` must lie within /proc/self/uid_map"
             }
@@ -150,15 +155,18 @@ impl SandboxError {
                 "name the directory itself (`realpath` tells its path), or, in a policy, set `as_owner = false` for the mount"
             }
             SandboxError::NoIds { .. } => "a wider `identity.uid_range` allows more sandboxes at once",
-            SandboxError::Supervisor { source, .. } => return refused::remedy(source),
+            SandboxError::Supervisor { source, .. } => return host::remedy(source),
             SandboxError::Start { errno, .. }
             | SandboxError::SetUp { errno, .. }
-            | SandboxError::Guest { errno, .. } => return refused::remedy(&(*errno).into()),
+            | SandboxError::Guest { errno, .. } => return host::remedy(&(*errno).into()),
             SandboxError::InitDied { .. } | SandboxError::Zygote { .. } => return None,
         };
         Some(hint.into())
     }
 }
+
+/// How the step ends in which a host tree is opened.
+pub(super) const OPEN_TREE: &str = "(open_tree)";
 
 /// Stages of the guest's start with a known remedy, in the words of [`super::message::stage`].
 pub(super) const CHDIR: &str = "change to its working directory";
@@ -175,5 +183,19 @@ impl From<StartError> for SandboxError {
             StartError::Exec(errno) => ("execute wardian-init (execveat)", errno),
         };
         SandboxError::Start { step, errno }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_on_mount_namespaces_is_named() {
+        let step = format!("open /usr/lib for mounting {OPEN_TREE}");
+        let error = SandboxError::at(step)(rustix::io::Errno::NOSPC);
+        assert!(error.hint().is_some_and(|hint| hint.contains("max_mnt_namespaces")), "{error}");
+        let other = SandboxError::at("make its standard streams")(rustix::io::Errno::NOSPC);
+        assert_eq!(other.hint(), None);
     }
 }
