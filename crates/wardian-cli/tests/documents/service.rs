@@ -1,6 +1,7 @@
 //! The service that the examples talk to.
 
 use crate::session::binary;
+use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -33,8 +34,8 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // What it runs ends with it.
-        let _ = self.child.kill();
+        // Killed, it would leave its cgroups to the next start.
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         let _ = self.child.wait();
     }
 }

@@ -152,7 +152,13 @@ impl Server {
 }
 
 impl Drop for Server {
+    /// Killed, it would leave its cgroups to the next start.
     fn drop(&mut self) {
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        let end = Instant::now() + Duration::from_secs(5);
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         self.kill();
     }
 }
