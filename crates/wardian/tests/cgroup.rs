@@ -5,6 +5,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
@@ -348,8 +349,7 @@ fn a_lock_keeps_what_seems_dead() {
     let _alone = SWEEPING.lock().unwrap();
     let dir = host.directories()[0].to_owned();
     // Pid and start time of nobody: as an owner looks from another pid namespace.
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
-    let place = dir.join(format!("wardian-4194305-1-{}-0", &boot[..8]));
+    let place = dir.join("wardian-4194305-1-4026531836-0");
     std::fs::create_dir(&place).unwrap();
     let held = std::fs::File::open(&place).unwrap();
     held.lock().unwrap();
@@ -361,6 +361,29 @@ fn a_lock_keeps_what_seems_dead() {
         gc(&host);
         !place.exists()
     });
+}
+
+#[test]
+fn what_the_first_hierarchy_has_no_more_goes_from_the_others() {
+    let Some(host) = host() else { return };
+    if host.version() != Some(Version::V1) {
+        println!("SKIP: version 2 has one hierarchy");
+        return;
+    }
+    let _alone = SWEEPING.lock().unwrap();
+    let own = std::fs::metadata("/proc/self/ns/pid").unwrap().ino();
+    // Nobody has this pid: it is above what the kernel gives.
+    let of = |namespace: u64| format!("wardian-4194305-1-{namespace}-1");
+    for dir in &host.directories()[1..] {
+        let (ours, elsewhere) = (dir.join(of(own)), dir.join(of(own + 1)));
+        std::fs::create_dir(&ours).unwrap();
+        std::fs::create_dir(&elsewhere).unwrap();
+        let report = gc(&host);
+        assert!(report.removed.contains(&ours) && !ours.exists(), "{report:?}");
+        let kept = elsewhere.exists();
+        std::fs::remove_dir(&elsewhere).unwrap();
+        assert!(kept, "its owner may live in another pid namespace");
+    }
 }
 
 #[test]

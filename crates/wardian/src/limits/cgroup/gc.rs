@@ -1,18 +1,20 @@
 //! Removes the groups that a killed supervisor left.
 
-use super::dir::Dir;
+use super::dir::{Dir, Place};
 use super::group::lock;
 use super::host::{CgroupHost, Kind};
 use super::owner::Owner;
+use super::v1::remove_with_members;
 use crate::limits::CgroupError;
 use rustix::fs::{FileType, RawDir};
+use std::collections::HashSet;
 use std::mem::MaybeUninit;
 use std::path::PathBuf;
 
 /// What became of the groups that were found.
 #[derive(Debug, Default)]
 pub struct GcReport {
-    /// Those that are gone now; on version 1 the directory of the first hierarchy stands for all of them.
+    /// Those that are gone now; on version 1 the directory of the first hierarchy stands for all of them, if it was there.
     pub removed: Vec<PathBuf>,
     /// Those whose owner lives.
     pub kept: usize,
@@ -23,33 +25,37 @@ pub struct GcReport {
 /// Removes every group below our own whose owner is dead, with whatever still runs in it.
 ///
 /// An owner holds a lock on the directory of its group; one that is about to take it is seen alive by its pid
-/// and start time. A group goes only when neither holds. One directory is read, however many hierarchies
-/// there are: groups are made there first and removed there last.
+/// and start time. A group goes only when neither holds. On version 1 the first hierarchy has the lock: groups are made
+/// there first and removed there last. What another one has alone (the first was removed by somebody else, or we are in
+/// another group of that hierarchy than its owner was) goes if its owner is dead beyond doubt.
 pub fn gc(host: &CgroupHost) -> GcReport {
     let mut report = GcReport::default();
-    let Some(owner) = host.owner() else { return report };
+    let Some(here) = host.owner() else { return report };
     match host.kind() {
-        Kind::V2(hierarchy) => sweep(hierarchy.dir(), owner, &mut report, |name| hierarchy.sweep(name)),
+        Kind::V2(hierarchy) => {
+            sweep(hierarchy.dir(), &mut report, |name| hierarchy.sweep(name));
+        }
         Kind::V1(hierarchies) => {
-            sweep(hierarchies.primary(), owner, &mut report, |name| hierarchies.sweep(name));
+            let seen = sweep(hierarchies.primary(), &mut report, |name| hierarchies.sweep(name));
+            for dir in hierarchies.others() {
+                sweep_alone(dir, &seen, here, &mut report);
+            }
         }
         Kind::None(_) => {}
     }
     report
 }
 
-fn sweep(dir: &Dir, here: &Owner, report: &mut GcReport, remove: impl Fn(&str) -> Result<(), CgroupError>) {
-    let names = match names(dir) {
-        Ok(names) => names,
-        Err(error) => {
-            report.failed.push((dir.path().to_owned(), error));
-            return;
-        }
-    };
-    for name in names {
-        let Some(owner) = Owner::of_name(&name) else { continue };
-        let place = dir.group(&name);
-        if owner.is_alive(here) {
+/// Sweeps a directory of locked groups, and tells their names.
+fn sweep(
+    dir: &Dir,
+    report: &mut GcReport,
+    remove: impl Fn(&str) -> Result<(), CgroupError>,
+) -> HashSet<String> {
+    let groups = owned(dir, report);
+    for (name, owner) in &groups {
+        let place = dir.group(name);
+        if owner.is_alive() {
             report.kept += 1;
             continue;
         }
@@ -68,9 +74,39 @@ fn sweep(dir: &Dir, here: &Owner, report: &mut GcReport, remove: impl Fn(&str) -
                 continue;
             }
         };
-        match remove(&name) {
-            Ok(()) => report.removed.push(place.path()),
-            Err(error) => report.failed.push((place.path(), error)),
+        report.add(place, remove(name));
+    }
+    groups.into_iter().map(|(name, _)| name).collect()
+}
+
+/// Sweeps a directory in which no group is locked, except those whose directory with the lock was `seen`.
+fn sweep_alone(dir: &Dir, seen: &HashSet<String>, here: &Owner, report: &mut GcReport) {
+    for (name, owner) in owned(dir, report) {
+        if !seen.contains(&name) && owner.is_surely_dead(here) {
+            let place = dir.group(&name);
+            report.add(place, remove_with_members(place));
+        }
+    }
+}
+
+impl GcReport {
+    fn add(&mut self, place: Place<'_>, removed: Result<(), CgroupError>) {
+        match removed {
+            Ok(()) => self.removed.push(place.path()),
+            Err(error) => self.failed.push((place.path(), error)),
+        }
+    }
+}
+
+/// The groups below one that have an owner.
+fn owned(dir: &Dir, report: &mut GcReport) -> Vec<(String, Owner)> {
+    match names(dir) {
+        Ok(names) => {
+            names.into_iter().filter_map(|name| Owner::of_name(&name).map(|owner| (name, owner))).collect()
+        }
+        Err(error) => {
+            report.failed.push((dir.path().to_owned(), error));
+            Vec::new()
         }
     }
 }

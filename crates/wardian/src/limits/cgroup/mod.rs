@@ -1,7 +1,7 @@
 //! Groups of processes that the kernel limits and counts: version 2 where it can be used, else version 1.
 //!
 //! [`CgroupHost`] is our own group, below which every sandbox gets a [`Cgroup`]. A group is named after its
-//! owner, `wardian-<pid>-<start time>-<boot id>-<number>`, who holds a lock on its directory; [`gc()`] removes
+//! owner, `wardian-<pid>-<start time>-<pid namespace>-<number>`, who holds a lock on its directory; [`gc()`] removes
 //! those whose owner was killed.
 //!
 //! On version 2 a sandbox is born into its group ([`Cgroup::clone_into`]); on version 1 a process joins by

@@ -59,6 +59,11 @@ impl Hierarchies {
         &self.dirs[0]
     }
 
+    /// Those without locks.
+    pub(super) fn others(&self) -> &[Dir] {
+        &self.dirs[1..]
+    }
+
     pub(super) fn dirs(&self) -> &[Dir] {
         &self.dirs
     }
@@ -96,12 +101,7 @@ impl Hierarchies {
 
     /// Removes what a dead owner left, the primary directory last; its processes are killed.
     pub(super) fn sweep(&self, name: &str) -> Result<(), CgroupError> {
-        for dir in self.dirs.iter().rev() {
-            let place = dir.group(name);
-            super::group::remove(|| place.rmdir(), || kill_members(place))
-                .map_err(|source| CgroupError::Remove { path: place.path(), source: source.into() })?;
-        }
-        Ok(())
+        self.dirs.iter().rev().try_for_each(|dir| remove_with_members(dir.group(name)))
     }
 }
 
@@ -347,6 +347,12 @@ impl Group for V1Group {
         }
         Ok(())
     }
+}
+
+/// Removes a directory of a dead owner; its processes are killed.
+pub(super) fn remove_with_members(place: Place<'_>) -> Result<(), CgroupError> {
+    super::group::remove(|| place.rmdir(), || kill_members(place))
+        .map_err(|source| CgroupError::Remove { path: place.path(), source: source.into() })
 }
 
 /// Sends SIGKILL to each process of a group. A pid that was read may be another process by now: the pidfd
