@@ -71,6 +71,14 @@ fn compile(out: &Path, source: &Path, name: &str, options: &[&str], uses: &[&str
         let file = out.join(format!("lib{library}.rlib"));
         rustc.arg("--extern").arg(format!("{library}={}", file.display()));
     }
+    if variable("CARGO_CFG_TARGET_ARCH") == "aarch64" {
+        // Atomics that ask a C library, once, what the processor can do.
+        rustc.arg("-Ctarget-feature=-outline-atomics");
+    }
+    // Which one cargo was told to use for this target; unset where that is the compiler's own choice.
+    if let Ok(linker) = env::var("RUSTC_LINKER") {
+        rustc.arg(format!("-Clinker={linker}"));
+    }
     // A wrapper or flags meant for the host program (sanitizers, coverage) have no place in a bare binary.
     rustc.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
     let status = rustc.status().unwrap_or_else(|e| panic!("cannot run {:?}: {e}", rustc.get_program()));
