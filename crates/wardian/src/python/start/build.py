@@ -129,6 +129,10 @@ def is_frozen(module):
     return module.__spec__.loader is importlib.machinery.FrozenImporter
 
 
+def is_built_in(module):
+    return getattr(module, "__loader__", None) is importlib.machinery.BuiltinImporter
+
+
 def is_source(module):
     spec = getattr(module, "__spec__", None)
     return spec is not None and type(spec.loader) is importlib.machinery.SourceFileLoader
@@ -144,7 +148,7 @@ def imported(name):
     same = [other for other, value in sys.modules.items() if value is module and other != name]
     if same:
         return "alias", min(same, key=len)
-    if module.__spec__.loader is importlib.machinery.BuiltinImporter or name == "importlib":
+    if is_built_in(module) or name == "importlib":
         return "import", None
     assert is_frozen(module) or is_source(module), name
     return "lazy", place_of(name)
@@ -162,9 +166,10 @@ def settled(event):
 
 
 embedded = {name: module for name, module in started.items() if is_source(module) and name != "__main__"}
-candidates = ["_collections_abc", "stat", "genericpath", "posixpath", "os"]
+candidates = ["abc", "_collections_abc", "stat", "genericpath", "posixpath", "os"]
 fresh = [name for name in candidates if name in with_site and name not in started]
 lazy = [(name, place_of(name)) for name in fresh if is_frozen(with_site[name]) or is_source(with_site[name])]
+built_in = [n for n, m in with_site.items() if n not in started and is_built_in(m)]
 sources = [m.__spec__.origin for m in embedded.values()]
 sources += [place[0] for _, place in lazy if place]
 
@@ -241,6 +246,7 @@ facts = {
     "harmless": harmless + harmless_user,
     "sitecustomize": sitecustomize,
     "usercustomize": usercustomize,
+    "built_in": built_in,
     "lazy": lazy,
     "modules": {
         name: ((m.__spec__.origin, m.__spec__.cached, hasattr(m, "__path__")), code_of(name, m))

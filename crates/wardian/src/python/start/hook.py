@@ -236,8 +236,8 @@ def _trim(facts, here):
                 if home is None:
                     starting.clear()
                     return None
-                import _stat
-
+                for name in facts["built_in"]:
+                    __import__(name)
                 for name, place in facts["lazy"]:
                     put_off(name, place)
                 if "posixpath" in modules:
