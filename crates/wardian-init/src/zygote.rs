@@ -1,7 +1,7 @@
-//! The native half of the zygote's harness: a small shared object that Python loads and calls.
+//! The native half of the zygote's harness: a small extension module that Python loads and calls.
 //!
 //! Python itself forks, so that every library's fork handler runs; everything else, above all what confines the
-//! child, is the same code that a cold start executes. No interface of CPython's is used.
+//! child, is the same code that a cold start executes.
 
 use crate::message::{MESSAGE_BYTES, Message, Usage};
 use crate::plan::{Plan, Slot, Slots};

@@ -100,18 +100,53 @@ macro_rules! entry {
     };
 }
 
-/// Gives a shared object without a C library its panic handler; memory functions come from the program it is loaded
+/// Makes a shared object the extension module `$module` of Python's, of functions from number to number and of those in
+/// [`extension`](crate::extension), and gives it its panic handler; memory functions come from the program it is loaded
 /// into, whose C library has them.
 #[macro_export]
 macro_rules! library {
-    ($($name:ident => $function:path),* $(,)?) => {
+    ($init:ident, $module:literal, $($name:ident => $function:path),* $(,)?) => {
         $(
-            #[doc = concat!("Calls `", stringify!($function), "`.")]
-            #[unsafe(no_mangle)]
-            pub extern "C" fn $name(number: i32) -> i32 {
-                $function(number)
+            extern "C" fn $name(
+                _: *mut $crate::extension::Object,
+                argument: *mut $crate::extension::Object,
+            ) -> *mut $crate::extension::Object {
+                $crate::extension::call($function, argument)
             }
         )*
+
+        static METHODS: &[$crate::extension::Method] = {
+            use $crate::extension::{self, Method};
+            const fn name(text: &'static str) -> &'static core::ffi::CStr {
+                match core::ffi::CStr::from_bytes_with_nul(text.as_bytes()) {
+                    Ok(name) => name,
+                    Err(_) => panic!("a name ends with NUL"),
+                }
+            }
+            &[
+                $(Method::of_one(name(concat!(stringify!($name), "\0")), $name),)*
+                Method::of_one(c"hold", extension::hold),
+                Method::of_one(c"open", extension::open),
+                Method::of_several(c"input", extension::input),
+                Method::of_several(c"flush", extension::flush),
+                Method::of_several(c"trim", extension::trim),
+                Method::of_several(c"ended_well", extension::ended_well),
+                Method::of_several(c"run_file", extension::run_file),
+                Method::of_several(c"run_code", extension::run_code),
+                Method::of_one(c"state_at", extension::state_at),
+                Method::of_several(c"add_to_state", extension::add_to_state),
+                Method::END,
+            ]
+        };
+
+        #[doc = "Makes the module; Python calls it once."]
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $init() -> *mut $crate::extension::Object {
+            static mut DEFINITION: $crate::extension::Definition =
+                $crate::extension::Definition::new($module, METHODS);
+            // SAFETY: Python imports a module once, and nobody else knows it.
+            unsafe { &mut *(&raw mut DEFINITION) }.module()
+        }
 
         #[panic_handler]
         fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

@@ -15,6 +15,8 @@ pub mod bare;
 pub mod caps;
 pub mod clone;
 mod errno;
+#[cfg(not(feature = "std"))]
+pub mod extension;
 mod fd;
 pub mod file;
 pub mod landlock;

@@ -4,15 +4,23 @@
 # answers: it loads what is to be preloaded, forks a child for each order, and returns in the child, with a C function
 # that runs the program. So nothing of the harness is below the program on the stack: C calls C calls the program, and
 # the interpreter ends as it always does.
-import io
+import _io as io
 import sys
 
 DIRECTORY = "/opt/wardian-start"
 SOCKET = 3
 RESULT = 3
+# Where the native part keeps its descriptors: wardian-init's zygote.rs.
+OWN = 100, 101
+MOST_COPIED = 1 << 20
+NOT_ONLY_READ = 0o10000003  # O_PATH and O_ACCMODE
+# Each sandbox has file systems of its own there.
+PRIVATE = "/box", "/tmp", "/home/guest", "/dev/shm"
 MESSAGE_BYTES = 96
 READY = (8).to_bytes(8, "little") + bytes(MESSAGE_BYTES - 8)
 TWISTER_WORDS = 624
+# Numbers of the interpreter's state to look through.
+STATE = 48
 IGNORE_COOKIE = 0x800  # PyCF_IGNORE_COOKIE, as for the code of `-c`
 # Before, what a finaliser prints at the end would not be written out.
 KEEPS_MODULES = sys.version_info >= (3, 11)
@@ -69,6 +77,7 @@ class Harness:
     def __init__(self, os):
         self.os = os
         self.rehearsals = []
+        self.kept_open = []
 
     def refuse(self, reason):
         self.os.write(2, reason.encode("utf-8", "backslashreplace"))
@@ -91,48 +100,33 @@ class Harness:
             if error.name != "sitecustomize":
                 raise
 
-    def load_native(self):
-        import functools
-
+    def with_low_numbers_taken(self, function, *args):
+        """What it opens and keeps gets a descriptor that no sandbox uses. libffi, of `ctypes`, may keep its own file open,
+        to make callbacks of."""
+        os, taken = self.os, []
         try:
-            import ctypes
+            while not taken or taken[-1] < OWN[-1]:
+                taken.append(os.dup(2))
+        except OSError:
+            # So many are not allowed.
+            while taken:
+                os.close(taken.pop())
+        function(*args)
+        for number in taken:
+            os.close(number)
+
+    def load_native(self):
+        import _functools
+        import _imp
+
+        external = sys.modules["_frozen_importlib_external"]
+        path = DIRECTORY + "/wardian_zygote.so"
+        try:
+            self.native = _imp.create_dynamic(external.spec_from_file_location("wardian_zygote", path))
         except ImportError as error:
-            self.refuse(f"this Python has no ctypes, which warm starts need: {error}")
-        api, libc = ctypes.pythonapi, ctypes.CDLL(None)
-        self.native = ctypes.PyDLL(DIRECTORY + "/wardian_zygote.so")
-        # A function is made when it is first asked for: not in each child.
-        self.enter = self.native.wardian_enter
-        # A reference that is never given back.
-        self.hold = api.Py_IncRef
-        self.hold.argtypes, self.hold.restype = [ctypes.py_object], None
-        self.fopen = libc.fopen
-        self.fopen.argtypes, self.fopen.restype = [ctypes.c_char_p] * 2, ctypes.c_void_p
-        self.fflush = libc.fflush
-        self.fflush.argtypes = [ctypes.c_void_p]
-        self.stdin = ctypes.c_void_p.in_dll(libc, "stdin")
-        # Memory that imports have freed would be copied and unmapped with every child.
-        trim = getattr(libc, "malloc_trim", None)
-        self.trim = functools.partial(trim, 0) if trim else lambda: 0
-
-        self.ended_well = False
-
-        def end(failed, function, args):
-            if failed:
-                raise SystemExit(1)
-            self.ended_well = True
-
-        pointer = ctypes.c_void_p
-        self.run_file, self.run_code = api.PyRun_AnyFileExFlags, api.PyRun_SimpleStringFlags
-        self.run_file.argtypes = [pointer, ctypes.c_char_p, ctypes.c_int, pointer]
-        self.run_code.argtypes = [ctypes.c_char_p, pointer]
-        for run in (self.run_file, self.run_code):
-            run.restype, run.errcheck = ctypes.c_int, end
-        cookie = IGNORE_COOKIE if sys.version_info >= (3, 10) else 0
-        self.flags = (ctypes.c_int * 2)(cookie, sys.version_info.minor)
-        self.flags_at = ctypes.addressof(self.flags)
-        api.PyThreadState_Get.restype = pointer
-        self.state = (ctypes.c_int * 48).from_address(api.PyThreadState_Get())
-        self.partial, self.char, self.int = functools.partial, ctypes.c_char, ctypes.c_int
+            self.refuse(f"this Python cannot load an extension module, which warm starts need: {error}")
+        sys.modules.pop("wardian_zygote", None)
+        self.partial = _functools.partial
 
     def find_depth(self):
         """Until Python 3.11 calls from C to C count as recursion, and a program begins two deeper than it would cold.
@@ -142,7 +136,7 @@ class Harness:
             return
 
         def deeper(n):
-            return deeper(n - 1) if n else list(self.state)
+            return deeper(n - 1) if n else [self.native.state_at(at) for at in range(STATE)]
 
         base, five, nine = deeper(0), deeper(5), deeper(9)
         both = zip(base, five, nine)
@@ -155,7 +149,7 @@ class Harness:
         """The two calls that lead to the program count for nothing."""
         if self.depth:
             at, step = self.depth
-            self.state[at] -= 2 * step
+            self.native.add_to_state(at, -2 * step)
 
     def preload(self, names):
         for name in names:
@@ -197,12 +191,13 @@ class Harness:
             # Of normal numbers two are made at a time: none is kept for later.
             random.seed()
             generator = random.mtrand._rand._bit_generator
+            ctypes = sys.modules["ctypes"]
             state, place = generator.state, generator.ctypes.state_address
         except (KeyError, AttributeError):
             return
         if state["bit_generator"] == "MT19937":
-            words = (self.char * (4 * TWISTER_WORDS)).from_address(place)
-            position = self.int.from_address(place + len(words))
+            words = (ctypes.c_char * (4 * TWISTER_WORDS)).from_address(place)
+            position = ctypes.c_int.from_address(place + len(words))
             if words.raw == state["state"]["key"].tobytes() and position.value == state["state"]["pos"]:
                 self.twister = words, position
 
@@ -214,20 +209,21 @@ class Harness:
         if child == 0:
             os._exit(0)
         os.waitpid(child, 0)
-        if self.native.wardian_alone(0) != 0:
+        if self.native.alone(0) != 0:
             self.refuse("a preloaded module runs threads, which no fork survives")
         for number in range(SOCKET, 1024):
-            if number in self.own:
+            if number in OWN:
                 continue
             try:
-                os.fstat(number)
+                status = os.fstat(number)
             except OSError:
                 continue
             try:
                 name = os.readlink(f"/proc/self/fd/{number}")
             except OSError:
                 name = "unknown"
-            self.refuse(f"a preloaded module keeps a descriptor open, which runs would share: {name}")
+            if not self.can_be_opened_anew(number, status, name):
+                self.refuse(f"a preloaded module keeps a descriptor open, which runs would share: {name}")
         try:
             with open("/proc/self/maps") as maps:
                 shared = [line for line in maps if line.split()[1][1:4:2] == "ws"]
@@ -236,16 +232,66 @@ class Harness:
         if shared:
             self.refuse(f"a preloaded module maps memory that runs would share: {shared[0].strip()}")
 
+    def can_be_opened_anew(self, number, status, name):
+        """A file that is only read, or has no name any more: each child gets a descriptor of its own."""
+        os = self.os
+        if status.st_mode & 0o170000 != 0o100000 or number <= OWN[-1]:
+            return False
+        offset = os.lseek(number, 0, os.SEEK_CUR)
+        if status.st_nlink == 0 and status.st_size <= MOST_COPIED and hasattr(os, "memfd_create"):
+            anew = self.partial(self.copy, os.pread(number, status.st_size, 0))
+        elif self.is_only_read(number, status, name):
+            anew = self.partial(self.open_again, name, status)
+        else:
+            return False
+        self.kept_open.append((number, offset, anew))
+        return True
+
+    def is_only_read(self, number, status, name):
+        os = self.os
+        try:
+            same = os.path.samestat(os.stat(name), status)
+            private = {os.stat(path).st_dev for path in ("/", *PRIVATE) if os.path.exists(path)}
+            with open(f"/proc/self/fdinfo/{number}") as lines:
+                flags = next(int(line.split()[1], 8) for line in lines if line.startswith("flags:"))
+        except (OSError, StopIteration):
+            return False
+        return same and status.st_dev not in private and not flags & NOT_ONLY_READ
+
+    def copy(self, content):
+        file = self.os.memfd_create("copy")
+        if self.os.write(file, content) != len(content):
+            raise OSError("a short copy")
+        return file
+
+    def open_again(self, name, status):
+        file = self.os.open(name, self.os.O_RDONLY)
+        if not self.os.path.samestat(self.os.fstat(file), status):
+            raise OSError("another file")
+        return file
+
+    def open_anew(self):
+        """The sandbox has closed what the zygote had."""
+        os = self.os
+        try:
+            for number, offset, anew in self.kept_open:
+                file = anew()
+                os.lseek(file, offset, os.SEEK_SET)
+                os.dup2(file, number, False)
+                os.close(file)
+        except OSError:
+            os._exit(127)
+
     def keep_modules(self, atexit, gc, ref):
         """At the end of a program the interpreter takes every module apart, and so writes to most of the memory that
         it shares with the zygote: that would be most of what a short program costs. Nobody needs that of the zygote's
         own modules. The first callback registered is the last one called; the program's modules go as always."""
         kept = {name: module for name, module in sys.modules.items() if name not in ("sys", "builtins", "__main__")}
-        self.hold(kept)
+        self.native.hold(kept)
 
         def leave(modules=sys.modules):
             if self.may_leave_at_once(kept, gc, ref):
-                self.fflush(None)
+                self.native.flush()
                 self.os._exit(0)
             # What is written from here on goes out when the streams go.
             self.streams = None
@@ -258,7 +304,7 @@ class Harness:
     def may_leave_at_once(self, kept, gc, ref):
         """Whether nothing is left to happen: the program has ended well, its threads and callbacks are done, its
         output is out, nothing that it made has a finaliser, and no C library but ours was loaded by hand."""
-        if not self.ended_well:
+        if not self.native.ended_well():
             return False
         out, err = self.streams
         if sys.stdout is not out or sys.stderr is not err:
@@ -286,39 +332,37 @@ class Harness:
         """Returns in each child, which gives back as little as it can: that would be written to shared memory."""
         self.get_ready()
         os, native = self.os, self.native
-        native.wardian_ready(0)
+        native.ready(0)
         while True:
-            rehearses = native.wardian_next(0)
+            rehearses = native.next(0)
             if rehearses < 0:
                 os._exit(4)
             try:
                 child = os.fork()
             except OSError as failure:
-                native.wardian_forked(-failure.errno)
+                native.forked(-failure.errno)
                 continue
             if child == 0:
                 return self.become(rehearses)
-            native.wardian_forked(child)
+            native.forked(child)
 
     def get_ready(self):
         os, before = self.os, set(sys.modules)
         self.vanish()
         self.load_native()
         names = [name.decode() for name in strings(os.read(SOCKET, 1 << 16))]
-        error = self.native.wardian_start(SOCKET)
+        error = self.native.start(SOCKET)
         if error:
             self.refuse(f"the zygote cannot begin: {os.strerror(-error)}")
-        self.own = (100, 101)
         harness_only = () if names else set(sys.modules) - before - {"sitecustomize"}
-        self.preload(names)
+        self.with_low_numbers_taken(self.preload, names)
         self.check()
         self.find_depth()
         self.rehearse()
         self.find_twister(names)
         for name in harness_only:
             del sys.modules[name]
-        places = ("/box", "/tmp", "/home/guest", "/dev/shm")
-        for path in [path for path in sys.path_importer_cache if path.startswith(places)]:
+        for path in [path for path in sys.path_importer_cache if path.startswith(PRIVATE)]:
             del sys.path_importer_cache[path]
         had = set(sys.modules)
         import _weakref
@@ -331,14 +375,15 @@ class Harness:
             self.keep_modules(atexit, gc, _weakref.ref)
         gc.collect()
         gc.freeze()
-        self.trim()
+        self.native.trim()
 
     def become(self, rehearses):
         """In the child: everything up to the program."""
         os = self.os
-        channel = self.enter(0)
+        channel = self.native.enter(0)
         if channel < 0:
             os._exit(127)
+        self.open_anew()
         self.renew()
         if rehearses:
             self.rehearse()
@@ -405,8 +450,8 @@ class Harness:
         exec(compile(REHEARSAL, "<rehearsal>", "exec"), {"__name__": "rehearsal"})
         self.os.path.realpath("/box/program.py")
         nothing = b"/dev/null"
-        self.run_file(self.fopen(nothing, b"rb"), nothing, 1, None)
-        self.ended_well = False
+        self.native.run_file(self.native.open(nothing), nothing, 1)
+        self.native.ended_well()
         for rehearsal in self.rehearsals:
             rehearsal()
 
@@ -434,10 +479,9 @@ class Harness:
                 path = os.getcwd()
             sys.path[0] = path
         if mode == b"file":
-            file = self.fopen(target, b"rb")
-            return self.partial(self.run_file, file, target, 1, None)
+            return self.partial(self.native.run_file, self.native.open(target), target, 1)
         if mode == b"stdin":
-            return self.partial(self.run_file, self.stdin, b"<stdin>", 0, None)
+            return self.partial(self.native.run_file, self.native.input(), b"<stdin>", 0)
         if mode == b"module":
             return self.module(text)
         if sys.version_info >= (3, 13):
@@ -445,7 +489,8 @@ class Harness:
 
             lines = (text + "\n").splitlines(True)
             linecache.cache["<string>"] = (len(text), None, lines, "<string>")
-        return self.partial(self.run_code, target + b"\n", self.flags_at)
+        cookie = IGNORE_COOKIE if sys.version_info >= (3, 10) else 0
+        return self.partial(self.native.run_code, target + b"\n", cookie, sys.version_info.minor)
 
     def module(self, name):
         import runpy

@@ -2,6 +2,7 @@
 
 use crate::case::{code, options, preset};
 use std::path::Path;
+use std::time::{Duration, Instant};
 use wardian::host::Host;
 use wardian::policy;
 use wardian::warm::{Pool, PoolOptions, Preload};
@@ -85,8 +86,14 @@ fn files_of_the_host_rehearse_in_every_sandbox() {
         Pool::start(PoolOptions { preload, ..options(&preset("python"), python) }, &Host::detect())
     };
     let pool = start("import os\nat = set()\ndef wardian_rehearse(): at.add(os.getpid())\n").unwrap();
-    let run =
-        || code("import model, os; print(os.getpid() in model.at, len(model.at))").warm(&pool).stdout.text;
+    let run = || {
+        // One that a program waits for does not rehearse.
+        let started = Instant::now();
+        while pool.levels().ready == 0 && started.elapsed() < Duration::from_secs(20) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        code("import model, os; print(os.getpid() in model.at, len(model.at))").warm(&pool).stdout.text
+    };
     // Once in the zygote, and in the sandbox itself; nothing of another.
     assert_eq!([run(), run()], ["True 2\n", "True 2\n"]);
     drop(pool);
@@ -109,6 +116,41 @@ fn an_interpreter_that_a_sandbox_would_hide_is_refused() {
     };
     let error = Pool::start(options, &Host::detect()).map(drop).unwrap_err().to_string();
     assert!(error.contains("lies in a place that is new in each run"), "{error}");
+}
+
+#[test]
+fn a_file_without_a_name_is_copied_for_each_run() {
+    let scratch = tempfile::tempdir().unwrap();
+    let file = scratch.path().join("mine.py");
+    std::fs::write(
+        &file,
+        "import tempfile\nkept = tempfile.TemporaryFile(buffering=0)\nkept.write(b'first')\n",
+    )
+    .unwrap();
+    let preload = vec![Preload::File(file)];
+    let options = PoolOptions { preload, ..options(&preset("codejail"), Path::new("/usr/bin/python3")) };
+    let pool = Pool::start(options, &Host::detect()).unwrap();
+    let program = "import mine\nmine.kept.write(b' second')\nmine.kept.seek(0)\nprint(mine.kept.read())";
+    for _ in 0..3 {
+        let report = code(program).warm(&pool);
+        assert_eq!(report.stdout.text, "b'first second'\n", "{}", report.message);
+    }
+}
+
+#[test]
+fn an_open_file_has_an_offset_of_its_own_in_each_run() {
+    let scratch = tempfile::tempdir().unwrap();
+    let file = scratch.path().join("mine.py");
+    std::fs::write(&file, "import os\nkept = open(os.__file__, 'rb', buffering=0)\nFIRST = kept.read(3)\n")
+        .unwrap();
+    let preload = vec![Preload::File(file)];
+    let options = PoolOptions { preload, ..options(&preset("python"), Path::new("/usr/bin/python3")) };
+    let pool = Pool::start(options, &Host::detect()).unwrap();
+    let program = "import mine, os\nprint(mine.FIRST, mine.kept.tell(), os.get_inheritable(mine.kept.fileno()))\nmine.kept.read(4)\nprint(mine.kept.tell())";
+    for _ in 0..3 {
+        let report = code(program).warm(&pool);
+        assert_eq!(report.stdout.text, "b'r\"\"' 3 False\n7\n", "{}", report.message);
+    }
 }
 
 #[test]
@@ -135,7 +177,10 @@ fn what_children_would_share_cannot_be_preloaded() {
             "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n",
             "threads",
         ),
+        ("import os\nkept = os.pipe()\n", "descriptor"),
         ("kept = open('/etc/passwd')\n", "descriptor"),
+        ("open('/tmp/file', 'w').close()\nkept = open('/tmp/file')\n", "descriptor"),
+        ("import os\nkept = os.open('/usr', os.O_RDONLY)\n", "descriptor"),
         ("import mmap\nkept = mmap.mmap(-1, 4096)\n", "maps memory"),
         ("raise ValueError('no')\n", "cannot preload `mine`: ValueError: no"),
         ("import sys\nsys.exit(3)\n", "SystemExit: 3"),

@@ -1,0 +1,288 @@
+//! A module of CPython's: the few functions of its stable interface, and of the C library below it, that a zygote's
+//! harness needs.
+//!
+//! It could call them by `ctypes`. But `ctypes` loads libffi, which from 3.5 on keeps a file open, in memory that all
+//! children share where it finds no other; and what is not loaded need not be copied with each of them.
+//!
+//! Every function here is called by CPython, with its lock held. Sources: `Include/methodobject.h`,
+//! `Include/moduleobject.h`, "Extending and Embedding" of its documentation.
+
+use core::ffi::{CStr, c_char, c_int, c_long, c_void};
+use core::ptr::{null, null_mut};
+use core::sync::atomic::{AtomicBool, Ordering};
+
+/// Any object of Python's.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Object {
+    _opaque: [u8; 0],
+}
+
+/// How CPython calls a function: with its module, and its argument or a tuple of them.
+pub type Function = extern "C" fn(*mut Object, *mut Object) -> *mut Object;
+
+/// `PyCompilerFlags`: flags, and the minor version of the syntax.
+type CompilerFlags = [c_int; 2];
+
+// Those that take nothing they could break are safe.
+unsafe extern "C" {
+    static stdin: *mut c_void;
+    static PyExc_OSError: *mut Object;
+    static PyExc_SystemExit: *mut Object;
+    safe fn Py_GetVersion() -> *const c_char;
+    safe fn PyErr_Occurred() -> *mut Object;
+    safe fn PyLong_FromLong(value: c_long) -> *mut Object;
+    safe fn PyLong_FromVoidPtr(value: *mut c_void) -> *mut Object;
+    safe fn PyThreadState_Get() -> *mut c_int;
+    fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
+    fn fflush(file: *mut c_void) -> c_int;
+    fn fopen(path: *const c_char, mode: *const c_char) -> *mut c_void;
+    fn Py_IncRef(object: *mut Object);
+    fn PyBytes_AsString(object: *mut Object) -> *const c_char;
+    fn PyErr_SetFromErrno(kind: *mut Object) -> *mut Object;
+    fn PyErr_SetObject(kind: *mut Object, value: *mut Object);
+    fn PyLong_AsLong(object: *mut Object) -> c_long;
+    fn PyLong_AsVoidPtr(object: *mut Object) -> *mut c_void;
+    fn PyModule_Create2(definition: *mut c_void, version: c_int) -> *mut Object;
+    fn PyRun_AnyFileExFlags(
+        file: *mut c_void,
+        name: *const c_char,
+        close: c_int,
+        flags: *const CompilerFlags,
+    ) -> c_int;
+    fn PyRun_SimpleStringFlags(code: *const c_char, flags: *const CompilerFlags) -> c_int;
+    fn PyTuple_GetItem(tuple: *mut Object, index: isize) -> *mut Object;
+}
+
+/// `PyMethodDef`.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Method {
+    name: *const c_char,
+    function: Option<Function>,
+    flags: c_int,
+    doc: *const c_char,
+}
+
+// SAFETY: names and functions of the program itself, which nobody writes.
+unsafe impl Sync for Method {}
+
+impl Method {
+    /// Behind the last one.
+    pub const END: Method = Method { name: null(), function: None, flags: 0, doc: null() };
+
+    /// `METH_O`: called with its one argument.
+    pub const fn of_one(name: &'static CStr, function: Function) -> Method {
+        Method { name: name.as_ptr(), function: Some(function), flags: 8, doc: null() }
+    }
+
+    /// `METH_VARARGS`: called with a tuple.
+    pub const fn of_several(name: &'static CStr, function: Function) -> Method {
+        Method { name: name.as_ptr(), function: Some(function), flags: 1, doc: null() }
+    }
+}
+
+/// `PyModuleDef`, of a build that has free threads: its head is two words longer than the others'.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Definition {
+    head: [usize; 4],
+    init: usize,
+    index: isize,
+    copy: usize,
+    name: *const c_char,
+    doc: *const c_char,
+    size: isize,
+    methods: *const Method,
+    slots: [usize; 4],
+}
+
+impl Definition {
+    /// That of a module without a state that could be made anew.
+    pub const fn new(name: &'static CStr, methods: &'static [Method]) -> Definition {
+        Definition {
+            head: [0; 4],
+            init: 0,
+            index: 0,
+            copy: 0,
+            name: name.as_ptr(),
+            doc: null(),
+            size: -1,
+            methods: methods.as_ptr(),
+            slots: [0; 4],
+        }
+    }
+
+    /// Makes the module, once.
+    pub fn module(&'static mut self) -> *mut Object {
+        /// `PYTHON_ABI_VERSION`.
+        const STABLE: c_int = 3;
+        /// `Py_MOD_GIL_NOT_USED`: the zygote has one thread.
+        const NO_LOCK: usize = 1;
+        // SAFETY: a text that stays.
+        let version = unsafe { CStr::from_ptr(Py_GetVersion()) };
+        let has_free_threads = version.to_bytes().windows(14).any(|part| part == b"free-threading");
+        // The last words of the head are the head of the other builds; the rest is the same in all of them.
+        let start = (&raw mut *self).cast::<usize>().wrapping_add(if has_free_threads { 0 } else { 2 });
+        // SAFETY: a definition that stays, and that CPython alone has from here on.
+        let module = unsafe { PyModule_Create2(start.cast(), STABLE) };
+        if let Some(set) = optional(c"PyUnstable_Module_SetGIL").filter(|_| !module.is_null()) {
+            // SAFETY: its declaration since CPython 3.13, in builds that have it.
+            let set: extern "C" fn(*mut Object, usize) -> c_int = unsafe { core::mem::transmute(set) };
+            set(module, NO_LOCK);
+        }
+        module
+    }
+}
+
+/// A function that not every C library, or not every CPython, has.
+fn optional(name: &CStr) -> Option<*mut c_void> {
+    // SAFETY: looks a name up, in all that is loaded.
+    let found = unsafe { dlsym(null_mut(), name.as_ptr()) };
+    (!found.is_null()).then_some(found)
+}
+
+/// A number for Python.
+pub fn number(value: i32) -> *mut Object {
+    PyLong_FromLong(value.into())
+}
+
+/// The number that an argument is; `None`, with an exception set, if it is none.
+fn to_number(argument: *mut Object) -> Option<i32> {
+    if argument.is_null() {
+        return None;
+    }
+    // SAFETY: an object.
+    let value = unsafe { PyLong_AsLong(argument) };
+    let failed = value == -1 && !PyErr_Occurred().is_null();
+    i32::try_from(value).ok().filter(|_| !failed)
+}
+
+/// Calls a function of one number that answers a number.
+pub fn call(function: impl Fn(i32) -> i32, argument: *mut Object) -> *mut Object {
+    to_number(argument).map_or(null_mut(), |argument| number(function(argument)))
+}
+
+fn item(arguments: *mut Object, index: isize) -> *mut Object {
+    // SAFETY: CPython calls these functions with a tuple. Borrowed from it; NULL, with an exception set, behind its end.
+    unsafe { PyTuple_GetItem(arguments, index) }
+}
+
+/// The text of an argument that is `bytes`, for as long as the argument lives; `None`, with an exception set, if it is not.
+fn text(argument: *mut Object) -> Option<*const c_char> {
+    if argument.is_null() {
+        return None;
+    }
+    // SAFETY: an object; its text is its own, ends with NUL, and the caller of the function holds it.
+    let text = unsafe { PyBytes_AsString(argument) };
+    (!text.is_null()).then_some(text)
+}
+
+/// Holds an object for ever.
+#[allow(clippy::not_unsafe_ptr_arg_deref, reason = "CPython calls it, with an object")]
+pub extern "C" fn hold(_: *mut Object, object: *mut Object) -> *mut Object {
+    // SAFETY: an argument is an object.
+    unsafe { Py_IncRef(object) };
+    number(0)
+}
+
+/// `fopen(path, "rb")`, as a number.
+pub extern "C" fn open(_: *mut Object, path: *mut Object) -> *mut Object {
+    let Some(path) = text(path) else { return null_mut() };
+    // SAFETY: two texts that end with NUL.
+    let file = unsafe { fopen(path, c"rb".as_ptr()) };
+    if file.is_null() {
+        // SAFETY: CPython sets it before anything is loaded.
+        let kind = unsafe { PyExc_OSError };
+        // SAFETY: `errno` is `fopen`'s.
+        return unsafe { PyErr_SetFromErrno(kind) };
+    }
+    PyLong_FromVoidPtr(file)
+}
+
+/// The C library's standard input, as a number.
+pub extern "C" fn input(_: *mut Object, _: *mut Object) -> *mut Object {
+    // SAFETY: the C library sets it before anything of Python's runs.
+    PyLong_FromVoidPtr(unsafe { stdin })
+}
+
+/// Writes out what the C library has buffered.
+pub extern "C" fn flush(_: *mut Object, _: *mut Object) -> *mut Object {
+    // SAFETY: NULL stands for every file.
+    number(unsafe { fflush(null_mut()) })
+}
+
+/// Gives freed memory back, where the C library can.
+pub extern "C" fn trim(_: *mut Object, _: *mut Object) -> *mut Object {
+    let Some(trim) = optional(c"malloc_trim") else { return number(0) };
+    // SAFETY: malloc_trim(3).
+    let trim: extern "C" fn(usize) -> c_int = unsafe { core::mem::transmute(trim) };
+    number(trim(0))
+}
+
+/// Whether the last program that was run has ended well.
+static ENDED_WELL: AtomicBool = AtomicBool::new(false);
+
+/// Whether a program has ended well since it was last asked.
+pub extern "C" fn ended_well(_: *mut Object, _: *mut Object) -> *mut Object {
+    number(i32::from(ENDED_WELL.swap(false, Ordering::Relaxed)))
+}
+
+/// What the end of a program is to the interpreter: nothing, or an exit with 1, its exception printed.
+fn end(failed: c_int) -> *mut Object {
+    ENDED_WELL.store(failed == 0, Ordering::Relaxed);
+    if failed == 0 {
+        return number(0);
+    }
+    // SAFETY: CPython sets it before anything is loaded.
+    let kind = unsafe { PyExc_SystemExit };
+    // SAFETY: an exception, and a new object as its value.
+    unsafe { PyErr_SetObject(kind, number(1)) };
+    null_mut()
+}
+
+/// Runs a file of [`open`], or [`input`], by its name; then whether it is closed. More arguments are passed over.
+pub extern "C" fn run_file(_: *mut Object, arguments: *mut Object) -> *mut Object {
+    let (file, name, close) = (item(arguments, 0), text(item(arguments, 1)), to_number(item(arguments, 2)));
+    let (false, Some(name), Some(close)) = (file.is_null(), name, close) else { return null_mut() };
+    // SAFETY: an object.
+    let file = unsafe { PyLong_AsVoidPtr(file) };
+    // SAFETY: the harness gives what `open` or `input` has made, once.
+    end(unsafe { PyRun_AnyFileExFlags(file, name, close, null()) })
+}
+
+/// Runs source, with two numbers: the flags of its compilation, and the minor version of its syntax. More arguments are
+/// passed over.
+pub extern "C" fn run_code(_: *mut Object, arguments: *mut Object) -> *mut Object {
+    let (code, cookie, minor) =
+        (text(item(arguments, 0)), to_number(item(arguments, 1)), to_number(item(arguments, 2)));
+    let (Some(code), Some(cookie), Some(minor)) = (code, cookie, minor) else { return null_mut() };
+    // SAFETY: a text that ends with NUL.
+    end(unsafe { PyRun_SimpleStringFlags(code, &[cookie, minor]) })
+}
+
+/// How many numbers of the thread's state there are to look at.
+const STATE: i32 = 48;
+
+fn state(index: Option<i32>) -> Option<*mut c_int> {
+    let index = index.filter(|index| (0..STATE).contains(index))?;
+    Some(PyThreadState_Get().wrapping_add(index.unsigned_abs() as usize))
+}
+
+/// A number of the thread's state.
+pub extern "C" fn state_at(_: *mut Object, index: *mut Object) -> *mut Object {
+    let Some(place) = state(to_number(index)) else { return number(0) };
+    // SAFETY: the state is longer than this in every version that is asked (up to 3.11); the thread is this one.
+    number(unsafe { place.read() })
+}
+
+/// Adds to a number of the thread's state: index and summand.
+pub extern "C" fn add_to_state(_: *mut Object, arguments: *mut Object) -> *mut Object {
+    let (place, summand) = (state(to_number(item(arguments, 0))), to_number(item(arguments, 1)));
+    let (Some(place), Some(summand)) = (place, summand) else { return null_mut() };
+    // SAFETY: as above.
+    let sum = unsafe { place.read() }.wrapping_add(summand);
+    // SAFETY: as above.
+    unsafe { place.write(sum) };
+    number(0)
+}
