@@ -22,6 +22,8 @@ use std::time::{Duration, Instant};
 use wardian_init::Stage;
 use wardian_sys::Errno;
 
+const SIGKILL: i32 = 9;
+
 /// Why we ended a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Killed {
@@ -84,6 +86,15 @@ impl Facts {
         }
     }
 
+    /// Out of memory, the kernel may kill a whole group, init with it; whoever sees that end first has no news of the cause.
+    pub(super) fn note_kill_of_the_group(&mut self, oom_kills: u64, init_status: i32) {
+        let init_was_killed = init_status & 0x7f == SIGKILL;
+        if init_was_killed && oom_kills > 0 && self.killed.is_none() && self.exited.is_none() {
+            self.killed = Some(Killed::Oom);
+            self.ended = self.gone;
+        }
+    }
+
     pub(super) fn over_since(&mut self, limit: Duration) -> bool {
         self.gone.get_or_insert_with(Instant::now).elapsed() >= limit
     }
@@ -106,7 +117,6 @@ impl Ending {
     /// A program that failed by itself, after a limit refused it something: the verdict is that limit's. Exit code and
     /// signal stay. Whether it would have failed without the limit, nobody can see from outside.
     fn blamed_on(self, refusals: Refusals, file_size_is_limited: bool, cpu_time_is_spent: bool) -> Ending {
-        const SIGKILL: i32 = 9;
         const SIGXFSZ: i32 = 25;
         if !matches!(self.verdict, Verdict::NonzeroExit | Verdict::Signaled) {
             return self;
@@ -122,7 +132,6 @@ impl Ending {
 
 /// Tells causes of death apart: what we did comes first, then what the kernel says, never what the guest says.
 fn ending(facts: &Facts, oom_kills: u64, init_status: i32) -> Result<Ending, SandboxError> {
-    const SIGKILL: i32 = 9;
     if let Some(killed) = facts.killed {
         return match killed {
             Killed::Wall => Ok(Ending::of(Verdict::TimeLimit, Reason::WallTime)),
@@ -370,6 +379,22 @@ mod tests {
         facts.exited = Some((status, wardian_init::Usage::default()));
         facts.killed = killed;
         ending(&facts, oom_kills, 0).unwrap()
+    }
+
+    #[test]
+    fn a_group_that_was_killed_for_want_of_memory_takes_init_along() {
+        let now = Instant::now();
+        let after = |oom_kills, init_status, exited: Option<i32>| {
+            let mut facts = Facts::new(now, now);
+            facts.gone = Some(now);
+            facts.exited = exited.map(|status| (status, wardian_init::Usage::default()));
+            facts.note_kill_of_the_group(oom_kills, init_status);
+            (facts.killed, facts.ended)
+        };
+        assert_eq!(after(2, SIGKILL, None), (Some(Killed::Oom), Some(now)));
+        for (oom_kills, init_status, exited) in [(0, SIGKILL, None), (2, 0, None), (2, SIGKILL, Some(0))] {
+            assert_eq!(after(oom_kills, init_status, exited), (None, None));
+        }
     }
 
     #[track_caller]

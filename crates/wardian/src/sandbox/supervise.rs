@@ -176,6 +176,7 @@ impl Supervision {
         let denials = self.denials.into_list();
         let zygote = self.held.slot.as_ref().map(|lease| Arc::clone(&lease.zygote));
         let counts = self.accounting.counts();
+        self.facts.note_kill_of_the_group(counts.oom_kills.unwrap_or(0), init_status);
         let report = outcome::report(
             self.held,
             self.facts,
