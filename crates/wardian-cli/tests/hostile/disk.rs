@@ -135,7 +135,7 @@ fn deep_recursion_of_python_is_an_exception() {
 #[test]
 fn deep_recursion_of_c_is_a_crash_of_the_program() {
     let code = "import sys\nsys.setrecursionlimit(10**9)\nclass A:\n    def __repr__(self): return repr(self)\nx = []\nfor _ in range(300_000): x = [x]\nprint(len(repr(x)))";
-    let outcome = Run::new(code).wall("10s").run();
+    let outcome = Run::new(code).wall("30s").run();
     let verdict = outcome.text("verdict").to_owned();
     assert!(
         ["signaled", "nonzero_exit", "memory_limit"].contains(&verdict.as_str()),

@@ -113,6 +113,11 @@ impl Run {
         self.option("--wall", limit)
     }
 
+    /// Limits both times: codejail's own, a second each, are too short for a slow machine.
+    pub fn times(self, limit: &str) -> Run {
+        self.wall(limit).option("--cpu-time", limit)
+    }
+
     /// Limits memory, and disk below it.
     pub fn memory(self, limit: &str, disk: &str) -> Run {
         self.option("--memory", limit).option("--disk", disk)

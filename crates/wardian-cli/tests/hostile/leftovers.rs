@@ -1,6 +1,6 @@
 //! What a run leaves behind: processes, mounts, cgroup directories.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -22,10 +22,8 @@ const CEILING: u64 = 3 << 30;
 pub struct Trace {
     /// Process ids with their start in clock ticks.
     processes: BTreeMap<u32, u64>,
-    /// Process namespaces, by inode.
-    namespaces: BTreeSet<String>,
-    /// When the binary had ended, in clock ticks since boot.
-    ended: u64,
+    /// Process namespaces, by inode, with when each was last seen, in clock ticks since boot.
+    namespaces: BTreeMap<String, u64>,
 }
 
 impl Sampler {
@@ -45,7 +43,6 @@ impl Sampler {
                 own_memory = own_memory.max(high_water(pid));
                 sleep(Duration::from_millis(if started.elapsed().as_millis() < 200 { 4 } else { 20 }));
             }
-            trace.ended = ticks_now();
             (trace, own_memory)
         });
         Sampler { stop, thread }
@@ -64,6 +61,7 @@ impl Trace {
         let mut memory = 0;
         let mut visited = 0;
         let own = fs::read_link("/proc/self/ns/pid").unwrap();
+        let now = ticks_now();
         let mut queue = vec![pid];
         // A fork bomb's children are too many to look at each; their namespace tells them all.
         while let Some(parent) = queue.pop()
@@ -77,7 +75,7 @@ impl Trace {
                 if let Ok(namespace) = fs::read_link(format!("/proc/{child}/ns/pid"))
                     && namespace != own
                 {
-                    self.namespaces.insert(namespace.to_string_lossy().into_owned());
+                    self.namespaces.insert(namespace.to_string_lossy().into_owned(), now);
                 }
                 queue.push(child);
             }
@@ -116,10 +114,12 @@ impl Trace {
             }
         }
         for pid in all_processes() {
-            // A namespace's inode number may be given to a new sandbox, which then starts after our end.
-            let ours = fs::read_link(format!("/proc/{pid}/ns/pid"))
-                .is_ok_and(|namespace| self.namespaces.contains(&*namespace.to_string_lossy()));
-            if ours && start_ticks(pid).is_some_and(|start| start + 2 < self.ended) {
+            // A namespace's inode number is given to the next sandbox at once, while this one's files are collected
+            // say; its init, without which no namespace is, then starts after we last saw ours.
+            let seen = fs::read_link(format!("/proc/{pid}/ns/pid"))
+                .ok()
+                .and_then(|namespace| self.namespaces.get(&*namespace.to_string_lossy()));
+            if seen.is_some_and(|seen| start_ticks(pid).is_some_and(|start| start + 2 < *seen)) {
                 left.push(describe(pid));
             }
         }

@@ -180,7 +180,7 @@ fn sockets_of_many_processes_full_of_data() {
 #[test]
 fn kernel_memory_by_many_files_and_timers() {
     let outcome = eats(
-        "import select, time\nheld = []\ntry:\n    for number in range(100_000):\n        os.mkdir('/tmp/d%d' % number)\nexcept OSError: pass\nfor _ in range(200_000):\n    if libc.syscall(222, 1, None, ctypes.create_string_buffer(8)) < 0: break\ntry:\n    while True: held.append(select.epoll())\nexcept OSError: pass\nprint('end')",
+        "import select, time\nheld = []\ntry:\n    for number in range(100_000):\n        os.mkdir('/tmp/d%d' % number)\nexcept OSError: pass\nfor _ in range(200_000):\n    if libc.syscall(NR['timer_create'], 1, None, ctypes.create_string_buffer(8)) < 0: break\ntry:\n    while True: held.append(select.epoll())\nexcept OSError: pass\nprint('end')",
     );
     check_peak(&outcome);
     assert_ne!(outcome.text("verdict"), "sandbox_error");

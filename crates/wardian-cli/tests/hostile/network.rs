@@ -36,7 +36,7 @@ impl Servers {
 
     fn run(&self, options: &[(&str, &str)]) -> crate::harness::Outcome {
         let run = options.iter().fold(Run::new(GUEST), |run, (name, value)| run.option(name, value));
-        self.args.iter().fold(run, |run, arg| run.arg(arg.as_str())).wall("20s").run().expect("ok")
+        self.args.iter().fold(run, |run, arg| run.arg(arg.as_str())).times("20s").run().expect("ok")
     }
 }
 

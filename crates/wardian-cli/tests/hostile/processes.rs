@@ -36,14 +36,14 @@ fn the_limit_is_exact() {
 
 #[test]
 fn threads_count() {
-    let code = "import threading\nstop = threading.Event()\ncount = 1\nthreading.stack_size(65536)\ntry:\n    for _ in range(10_000):\n        threading.Thread(target=stop.wait).start(); count += 1\nexcept RuntimeError: pass\nprint(count)\nstop.set()";
+    let code = "import threading\nstop = threading.Event()\ncount = 1\nthreading.stack_size(131072)\ntry:\n    for _ in range(10_000):\n        threading.Thread(target=stop.wait).start(); count += 1\nexcept RuntimeError: pass\nprint(count)\nstop.set()";
     let outcome = Run::new(code).option("--processes", "20").wall("10s").run().expect("ok");
     assert_eq!(outcome.stdout(), "20\n");
 }
 
 #[test]
 fn ten_thousand_threads_on_the_default() {
-    let code = "import threading\nstop = threading.Event()\nthreading.stack_size(65536)\ntry:\n    for _ in range(10_000): threading.Thread(target=stop.wait).start()\nfinally: stop.set()";
+    let code = "import threading\nstop = threading.Event()\nthreading.stack_size(131072)\ntry:\n    for _ in range(10_000): threading.Thread(target=stop.wait).start()\nfinally: stop.set()";
     let outcome = Run::new(code).wall("10s").run();
     assert!(outcome.text("stderr.text").contains("can't start new thread"), "{}", outcome.summary());
     at_most(&outcome, 64);
@@ -99,7 +99,7 @@ fn zombies_that_nobody_reaps_fill_the_limit_and_nothing_else() {
 
 #[test]
 fn vfork_and_clone_count_too() {
-    let code = "import time\ncount = 1\nfor _ in range(100):\n    pid = libc.syscall(56, 17, 0, 0, 0, 0)\n    if pid == 0: time.sleep(30); os._exit(0)\n    if pid < 0: break\n    count += 1\nprint(count)";
+    let code = "import time\ncount = 1\nfor _ in range(100):\n    pid = libc.syscall(NR['clone'], 17, 0, 0, 0, 0)\n    if pid == 0: time.sleep(30); os._exit(0)\n    if pid < 0: break\n    count += 1\nprint(count)";
     let outcome = Run::with_library(code).option("--processes", "10").wall("10s").run().expect("ok");
     assert_eq!(outcome.stdout(), "10\n");
 }

@@ -53,6 +53,7 @@ fn it_is_only_there_when_it_is_granted() {
 
 #[test]
 fn a_policy_that_executes_once_has_it_too() {
-    let outcome = Run::new("import os\nos.write(3, b'7')").policy("codejail").flag("--result").run();
+    let outcome =
+        Run::new("import os\nos.write(3, b'7')").policy("codejail").times("20s").flag("--result").run();
     assert_eq!(outcome.expect("ok").get("result").to_string(), "7");
 }

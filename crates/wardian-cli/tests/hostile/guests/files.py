@@ -73,7 +73,7 @@ def handle():
     raw = (8).to_bytes(4, "little") + (1).to_bytes(4, "little") + (2).to_bytes(8, "little")
     buffer = ctypes.create_string_buffer(raw, len(raw))
     directory = os.open("/", os.O_RDONLY)
-    return syscall(304, directory, buffer, os.O_RDONLY)
+    return syscall("open_by_handle_at", directory, buffer, os.O_RDONLY)
 
 
 attempt("open by handle", handle)
