@@ -121,8 +121,8 @@ impl SandboxError {
                 "a limit on namespaces is reached: see the sysctls user.max_*_namespaces"
             }
             SandboxError::Start { errno: Errno::PERM, step: NAMESPACES } => {
-                "user namespaces are refused here (sysctl kernel.unprivileged_userns_clone, or a container's seccomp \
-                 profile); `wardian doctor` tells which"
+                "user namespaces are refused here (a chroot, the sysctl kernel.unprivileged_userns_clone, or a \
+                 container's seccomp profile); `wardian doctor` tells more"
             }
             SandboxError::SetUp { errno: Errno::ACCES, .. } => {
                 "AppArmor may forbid mounts in user namespaces (sysctl \
