@@ -28,6 +28,7 @@ type CompilerFlags = [c_int; 2];
 unsafe extern "C" {
     static stdin: *mut c_void;
     static PyExc_OSError: *mut Object;
+    static PyExc_OverflowError: *mut Object;
     static PyExc_SystemExit: *mut Object;
     safe fn Py_GetVersion() -> *const c_char;
     safe fn PyErr_Occurred() -> *mut Object;
@@ -154,8 +155,21 @@ fn to_number(argument: *mut Object) -> Option<i32> {
     }
     // SAFETY: an object.
     let value = unsafe { PyLong_AsLong(argument) };
-    let failed = value == -1 && !PyErr_Occurred().is_null();
-    i32::try_from(value).ok().filter(|_| !failed)
+    if value == -1 && !PyErr_Occurred().is_null() {
+        return None;
+    }
+    let number = i32::try_from(value).ok();
+    if number.is_none() {
+        too_large(argument);
+    }
+    number
+}
+
+fn too_large(argument: *mut Object) {
+    // SAFETY: CPython sets it before anything is loaded.
+    let kind = unsafe { PyExc_OverflowError };
+    // SAFETY: an exception, and an object as its value.
+    unsafe { PyErr_SetObject(kind, argument) };
 }
 
 /// Calls a function of one number that answers a number.
@@ -243,10 +257,14 @@ fn end(failed: c_int) -> *mut Object {
 
 /// Runs a file of [`open`], or [`input`], by its name; then whether it is closed. More arguments are passed over.
 pub extern "C" fn run_file(_: *mut Object, arguments: *mut Object) -> *mut Object {
-    let (file, name, close) = (item(arguments, 0), text(item(arguments, 1)), to_number(item(arguments, 2)));
-    let (false, Some(name), Some(close)) = (file.is_null(), name, close) else { return null_mut() };
-    // SAFETY: an object.
-    let file = unsafe { PyLong_AsVoidPtr(file) };
+    let Some(name) = text(item(arguments, 1)) else { return null_mut() };
+    let Some(close) = to_number(item(arguments, 2)) else { return null_mut() };
+    // SAFETY: the tuple has a second item, and so a first.
+    let file = unsafe { PyLong_AsVoidPtr(item(arguments, 0)) };
+    if file.is_null() {
+        // No number, which is said; `open` answers none that is NULL.
+        return null_mut();
+    }
     // SAFETY: the harness gives what `open` or `input` has made, once.
     end(unsafe { PyRun_AnyFileExFlags(file, name, close, null()) })
 }
@@ -254,9 +272,9 @@ pub extern "C" fn run_file(_: *mut Object, arguments: *mut Object) -> *mut Objec
 /// Runs source, with two numbers: the flags of its compilation, and the minor version of its syntax. More arguments are
 /// passed over.
 pub extern "C" fn run_code(_: *mut Object, arguments: *mut Object) -> *mut Object {
-    let (code, cookie, minor) =
-        (text(item(arguments, 0)), to_number(item(arguments, 1)), to_number(item(arguments, 2)));
-    let (Some(code), Some(cookie), Some(minor)) = (code, cookie, minor) else { return null_mut() };
+    let Some(code) = text(item(arguments, 0)) else { return null_mut() };
+    let Some(cookie) = to_number(item(arguments, 1)) else { return null_mut() };
+    let Some(minor) = to_number(item(arguments, 2)) else { return null_mut() };
     // SAFETY: a text that ends with NUL.
     end(unsafe { PyRun_SimpleStringFlags(code, &[cookie, minor]) })
 }
@@ -264,22 +282,27 @@ pub extern "C" fn run_code(_: *mut Object, arguments: *mut Object) -> *mut Objec
 /// How many numbers of the thread's state there are to look at.
 const STATE: i32 = 48;
 
-fn state(index: Option<i32>) -> Option<*mut c_int> {
-    let index = index.filter(|index| (0..STATE).contains(index))?;
-    Some(PyThreadState_Get().wrapping_add(index.unsigned_abs() as usize))
+/// The place of one; `None`, with an exception set, if there is none.
+fn state(index: *mut Object) -> Option<*mut c_int> {
+    let number = to_number(index)?;
+    if !(0..STATE).contains(&number) {
+        too_large(index);
+        return None;
+    }
+    Some(PyThreadState_Get().wrapping_add(number.unsigned_abs() as usize))
 }
 
 /// A number of the thread's state.
 pub extern "C" fn state_at(_: *mut Object, index: *mut Object) -> *mut Object {
-    let Some(place) = state(to_number(index)) else { return number(0) };
+    let Some(place) = state(index) else { return null_mut() };
     // SAFETY: the state is longer than this in every version that is asked (up to 3.11); the thread is this one.
     number(unsafe { place.read() })
 }
 
 /// Adds to a number of the thread's state: index and summand.
 pub extern "C" fn add_to_state(_: *mut Object, arguments: *mut Object) -> *mut Object {
-    let (place, summand) = (state(to_number(item(arguments, 0))), to_number(item(arguments, 1)));
-    let (Some(place), Some(summand)) = (place, summand) else { return null_mut() };
+    let Some(place) = state(item(arguments, 0)) else { return null_mut() };
+    let Some(summand) = to_number(item(arguments, 1)) else { return null_mut() };
     // SAFETY: as above.
     let sum = unsafe { place.read() }.wrapping_add(summand);
     // SAFETY: as above.

@@ -14,6 +14,7 @@ use super::remains::{Mounts, Remains};
 use super::streams::{Ends, Taker};
 use super::terminal::Resizer;
 use crate::plan::Plan;
+use crate::policy::OnOom;
 use crate::report::Report;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
@@ -176,7 +177,10 @@ impl Supervision {
         let denials = self.denials.into_list();
         let zygote = self.held.slot.as_ref().map(|lease| Arc::clone(&lease.zygote));
         let counts = self.accounting.counts();
-        self.facts.note_kill_of_the_group(counts.oom_kills.unwrap_or(0), init_status);
+        let kills_all = self.held.plan.policy.limits.on_oom == OnOom::End && self.accounting.holds_init();
+        if kills_all {
+            self.facts.note_kill_of_the_group(counts.oom_kills.unwrap_or(0), init_status);
+        }
         let report = outcome::report(
             self.held,
             self.facts,

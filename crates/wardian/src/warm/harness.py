@@ -14,8 +14,6 @@ RESULT = 3
 OWN = 100, 101
 MOST_COPIED = 1 << 20
 NOT_ONLY_READ = 0o10000003  # O_PATH and O_ACCMODE
-# Each sandbox has file systems of its own there.
-PRIVATE = "/box", "/tmp", "/home/guest", "/dev/shm"
 MESSAGE_BYTES = 96
 READY = (8).to_bytes(8, "little") + bytes(MESSAGE_BYTES - 8)
 TWISTER_WORDS = 624
@@ -123,7 +121,7 @@ class Harness:
         path = DIRECTORY + "/wardian_zygote.so"
         try:
             self.native = _imp.create_dynamic(external.spec_from_file_location("wardian_zygote", path))
-        except ImportError as error:
+        except (ImportError, AttributeError) as error:
             self.refuse(f"this Python cannot load an extension module, which warm starts need: {error}")
         sys.modules.pop("wardian_zygote", None)
         self.partial = _functools.partial
@@ -222,15 +220,31 @@ class Harness:
                 name = os.readlink(f"/proc/self/fd/{number}")
             except OSError:
                 name = "unknown"
-            if not self.can_be_opened_anew(number, status, name):
+            try:
+                has_own = self.can_be_opened_anew(number, status, name)
+            except OSError:
+                has_own = False
+            if not has_own:
                 self.refuse(f"a preloaded module keeps a descriptor open, which runs would share: {name}")
-        try:
-            with open("/proc/self/maps") as maps:
-                shared = [line for line in maps if line.split()[1][1:4:2] == "ws"]
-        except OSError:
-            shared = []
+        shared = self.shared_mapping()
         if shared:
-            self.refuse(f"a preloaded module maps memory that runs would share: {shared[0].strip()}")
+            self.refuse(f"a preloaded module maps memory that runs would share: {shared}")
+
+    def shared_mapping(self):
+        """One that a child could write to, if need be after `mprotect`: `sh` and `mw` of smaps' VmFlags."""
+        mapping = ""
+        try:
+            with open("/proc/self/smaps") as lines:
+                for line in lines:
+                    words = line.split()
+                    if not words[0].endswith(":"):
+                        mapping = line.strip()
+                    elif words[0] == "VmFlags:" and {"sh", "mw"} <= set(words):
+                        return mapping
+        except OSError:
+            # There is no `/proc`.
+            pass
+        return None
 
     def can_be_opened_anew(self, number, status, name):
         """A file that is only read, or has no name any more: each child gets a descriptor of its own."""
@@ -248,15 +262,17 @@ class Harness:
         return True
 
     def is_only_read(self, number, status, name):
+        """Of a library or the interpreter: what others may change, or replace, is not taken."""
         os = self.os
-        try:
-            same = os.path.samestat(os.stat(name), status)
-            private = {os.stat(path).st_dev for path in ("/", *PRIVATE) if os.path.exists(path)}
-            with open(f"/proc/self/fdinfo/{number}") as lines:
-                flags = next(int(line.split()[1], 8) for line in lines if line.startswith("flags:"))
-        except (OSError, StopIteration):
-            return False
-        return same and status.st_dev not in private and not flags & NOT_ONLY_READ
+        with open(f"/proc/self/fdinfo/{number}") as lines:
+            flags = [int(line.split()[1], 8) for line in lines if line.startswith("flags:")]
+        libraries = tuple(path + "/" for path in {"/usr", "/lib", "/lib64", sys.prefix, sys.base_prefix})
+        return (
+            os.path.samestat(os.stat(name), status)
+            and name.startswith(libraries)
+            and os.statvfs(name).f_flag & os.ST_RDONLY != 0
+            and flags[0] & NOT_ONLY_READ == 0
+        )
 
     def copy(self, content):
         file = self.os.memfd_create("copy")
@@ -265,9 +281,9 @@ class Harness:
         return file
 
     def open_again(self, name, status):
-        file = self.os.open(name, self.os.O_RDONLY)
+        file = self.os.open(name, self.os.O_RDONLY | self.os.O_NONBLOCK | self.os.O_NOFOLLOW)
         if not self.os.path.samestat(self.os.fstat(file), status):
-            raise OSError("another file")
+            raise OSError(f"{name} is another file now")
         return file
 
     def open_anew(self):
@@ -279,8 +295,9 @@ class Harness:
                 os.lseek(file, offset, os.SEEK_SET)
                 os.dup2(file, number, False)
                 os.close(file)
-        except OSError:
-            os._exit(127)
+        except OSError as error:
+            reason = f"it has changed ({error}), or `limits.open_files` is too small for its number"
+            self.refuse(f"a sandbox cannot open file {number} that a preloaded module keeps open: {reason}")
 
     def keep_modules(self, atexit, gc, ref):
         """At the end of a program the interpreter takes every module apart, and so writes to most of the memory that
@@ -362,7 +379,8 @@ class Harness:
         self.find_twister(names)
         for name in harness_only:
             del sys.modules[name]
-        for path in [path for path in sys.path_importer_cache if path.startswith(PRIVATE)]:
+        places = ("/box", "/tmp", "/home/guest", "/dev/shm")
+        for path in [path for path in sys.path_importer_cache if path.startswith(places)]:
             del sys.path_importer_cache[path]
         had = set(sys.modules)
         import _weakref

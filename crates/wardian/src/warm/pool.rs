@@ -26,6 +26,8 @@ const HARNESS: [(&str, &[u8]); 2] = [
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 /// How long an old zygote goes on before its successor is tried again.
 const OVERDUE: Duration = Duration::from_secs(1);
+/// After so many sandboxes in a row that could not be made the zygote is taken for unfit, and replaced.
+const MOST_FAILED_SLOTS: u32 = 3;
 /// Most threads that make sandboxes: a zygote forks one child after the other.
 const MOST_MAKERS: usize = 4;
 /// Most sandboxes of a pool.
@@ -76,6 +78,8 @@ struct State {
     remains: Vec<Remains>,
     /// Sandboxes made from this zygote.
     made: u64,
+    /// How many could not be made since one could.
+    failed_slots: u32,
     born: Instant,
     draining: bool,
     ended: bool,
@@ -108,6 +112,7 @@ impl Pool {
             overdue: None,
             remains: Vec::new(),
             made: 0,
+            failed_slots: 0,
             born: Instant::now(),
             draining: false,
             ended: false,
@@ -350,10 +355,13 @@ impl Shared {
             state.fulfil(&order);
             match made {
                 Ok(made) => {
+                    if matches!(made, Made::Slot(_)) {
+                        state.failed_slots = 0;
+                        pause = PAUSES.0;
+                    }
                     state.take_in(made);
                     state.failure = None;
                     state.takers.call_first();
-                    pause = PAUSES.0;
                 }
                 Err(error) if matches!(order, Order::Zygote) && state.live_zygote().is_some() => {
                     state.overdue = Some((error.to_string(), Instant::now() + OVERDUE));
@@ -362,6 +370,7 @@ impl Shared {
                     state = self.pause(state, pause);
                     // That a zygote has ended is nobody's failure: the next order replaces it.
                     if !order.is_void() {
+                        state.failed_slots += u32::from(matches!(order, Order::Slot { .. }));
                         state.failure = Some(error.to_string());
                         state.takers.call_all();
                     }
@@ -451,7 +460,9 @@ impl State {
     /// What is missing and nobody makes yet.
     fn order(&mut self, options: &PoolOptions) -> Option<Order> {
         let rotation = options.rotation;
-        let old = self.made >= rotation.sandboxes || self.born.elapsed() >= rotation.age;
+        let old = self.made >= rotation.sandboxes
+            || self.born.elapsed() >= rotation.age
+            || self.failed_slots >= MOST_FAILED_SLOTS;
         let due = old && self.overdue.as_ref().is_none_or(|(_, until)| Instant::now() >= *until);
         let alive = self.live_zygote().cloned();
         if (due || alive.is_none()) && !std::mem::replace(&mut self.renewing, true) {
@@ -480,6 +491,7 @@ impl State {
         self.generation += 1;
         self.overdue = None;
         self.made = 0;
+        self.failed_slots = 0;
         self.born = Instant::now();
     }
 

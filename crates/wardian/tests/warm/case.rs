@@ -11,7 +11,7 @@ use wardian::policy::{self, Bytes, HashSeed, Policy};
 use wardian::python;
 use wardian::report::Report;
 use wardian::sandbox::{self, Connections, Output, Pipes, StdinSource};
-use wardian::warm::{Job, JobProgram, Pool, PoolOptions, Rotation};
+use wardian::warm::{Job, JobProgram, Pool, PoolOptions, Rotation, WarmError};
 
 /// A program, however it is given to the interpreter.
 #[derive(Clone, Debug)]
@@ -90,13 +90,17 @@ impl Case {
     }
 
     pub fn warm(&self, pool: &Pool) -> Report {
+        self.try_warm(pool).unwrap_or_else(|error| panic!("{self:?}: {error}"))
+    }
+
+    pub fn try_warm(&self, pool: &Pool) -> Result<Report, WarmError> {
         let job = Job {
             inputs: self.inputs(),
             args: self.args.iter().map(OsString::from).collect(),
             unbuffered: self.unbuffered,
             ..Job::new(self.program.clone())
         };
-        pool.run(&job, self.connections()).unwrap_or_else(|error| panic!("{self:?}: {error}"))
+        pool.run(&job, self.connections())
     }
 }
 

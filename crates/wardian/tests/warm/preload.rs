@@ -154,6 +154,48 @@ fn an_open_file_has_an_offset_of_its_own_in_each_run() {
 }
 
 #[test]
+fn a_file_that_is_kept_open_above_the_limit_is_said() {
+    let scratch = tempfile::tempdir().unwrap();
+    let file = scratch.path().join("mine.py");
+    std::fs::write(&file, "import tempfile\nkept = tempfile.TemporaryFile()\n").unwrap();
+    let mut policy = preset("python");
+    policy.limits.open_files = 64;
+    let preload = vec![Preload::File(file)];
+    let options = PoolOptions { preload, ..options(&policy, Path::new("/usr/bin/python3")) };
+    let error = Pool::start(options, &Host::detect()).map(drop).unwrap_err().to_string();
+    assert!(error.contains("limits.open_files"), "{error}");
+}
+
+#[test]
+fn a_zygote_that_no_sandbox_can_be_made_of_any_more_is_replaced() {
+    let scratch = tempfile::tempdir().unwrap();
+    std::fs::write(scratch.path().join("version"), "1").unwrap();
+    let text = format!(
+        "extends = \"python\"\nname = \"t\"\n[[files.mounts]]\nsrc = \"{}\"\ndst = \"/data\"\n",
+        scratch.path().display()
+    );
+    let policy = policy::parse(&text, "test").unwrap();
+    let modules = tempfile::tempdir().unwrap();
+    let file = modules.path().join("mine.py");
+    let content = "def version():\n    with open('/data/version') as file: return file.read()\nLOADED = version()\ndef wardian_rehearse(): assert version() == LOADED, 'another version'\n";
+    std::fs::write(&file, content).unwrap();
+    let preload = vec![Preload::File(file)];
+    let options = PoolOptions { preload, ..options(&policy, Path::new("/usr/bin/python3")) };
+    let pool = Pool::start(options, &Host::detect()).unwrap();
+    let job = code("import mine; print(mine.LOADED)");
+    assert_eq!(job.warm(&pool).stdout.text, "1\n");
+    std::fs::write(scratch.path().join("version"), "2").unwrap();
+    let started = Instant::now();
+    while pool.levels().generation < 2 || pool.levels().ready == 0 {
+        assert!(started.elapsed() < Duration::from_secs(60), "{:?}", pool.levels());
+        // Those that were ready before are used up; then there may be none for a while.
+        let _ = job.try_warm(&pool);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(job.warm(&pool).stdout.text, "2\n");
+}
+
+#[test]
 fn what_children_would_share_cannot_be_preloaded() {
     let start = |content: &str| {
         let mut policy = preset("python");
@@ -181,7 +223,17 @@ fn what_children_would_share_cannot_be_preloaded() {
         ("kept = open('/etc/passwd')\n", "descriptor"),
         ("open('/tmp/file', 'w').close()\nkept = open('/tmp/file')\n", "descriptor"),
         ("import os\nkept = os.open('/usr', os.O_RDONLY)\n", "descriptor"),
+        ("import os\nkept = os.open(os.__file__, os.O_PATH)\n", "descriptor"),
+        (
+            "import os\nkept = os.open('/tmp/file', os.O_CREAT | os.O_WRONLY)\nos.unlink('/tmp/file')\n",
+            "descriptor",
+        ),
         ("import mmap\nkept = mmap.mmap(-1, 4096)\n", "maps memory"),
+        // It is mapped to be read, and could be made writable.
+        (
+            "import mmap, tempfile\nfile = tempfile.TemporaryFile()\nfile.truncate(4096)\nkept = mmap.mmap(file.fileno(), 4096, access=mmap.ACCESS_READ)\n",
+            "maps memory",
+        ),
         ("raise ValueError('no')\n", "cannot preload `mine`: ValueError: no"),
         ("import sys\nsys.exit(3)\n", "SystemExit: 3"),
     ] {

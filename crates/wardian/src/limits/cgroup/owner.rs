@@ -7,7 +7,7 @@ use crate::limits::slurp::slurp;
 use crate::limits::stat::Stat;
 use rustix::fs::{CWD, stat};
 use rustix::io::Errno;
-use rustix::process::getpid;
+use rustix::process::{Pid, getpid, test_kill_process};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -63,26 +63,22 @@ impl Owner {
 
     /// Whether that process runs now, as far as our `/proc` shows. What cannot be read counts as alive.
     pub(super) fn is_alive(&self) -> bool {
-        match self.stat() {
+        match slurp(CWD, &format!("/proc/{}/stat", self.pid), MAX_BYTES, MAX_BYTES) {
             Ok(text) => Stat::parse(&text).is_none_or(|stat| stat.start == self.start && !stat.has_ended()),
-            Err(error) => !is_gone(error),
+            // ESRCH: it ended between opening and reading.
+            Err(Errno::NOENT | Errno::SRCH) => false,
+            Err(_) => true,
         }
     }
 
     /// Whether nobody has that pid in our own pid namespace, and it was a number of this one: what seems dead for another
-    /// reason (a start time is another one in another time namespace) may be alive.
+    /// reason (`/proc` may hide it, a start time is another one in another time namespace) may be alive.
     pub(super) fn is_surely_dead(&self, here: &Owner) -> bool {
-        self.namespace != 0 && self.namespace == here.namespace && self.stat().is_err_and(is_gone)
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        self.namespace != 0
+            && self.namespace == here.namespace
+            && pid.is_some_and(|pid| test_kill_process(pid) == Err(Errno::SRCH))
     }
-
-    fn stat(&self) -> Result<Vec<u8>, Errno> {
-        slurp(CWD, &format!("/proc/{}/stat", self.pid), MAX_BYTES, MAX_BYTES)
-    }
-}
-
-/// `ESRCH`: it ended between opening and reading.
-fn is_gone(error: Errno) -> bool {
-    matches!(error, Errno::NOENT | Errno::SRCH)
 }
 
 #[cfg(test)]
@@ -121,7 +117,8 @@ mod tests {
     #[test]
     fn a_pid_says_something_in_its_own_namespace_only() {
         let here = Owner::current().unwrap();
-        let nobody = Owner { pid: u32::MAX, ..here.clone() };
+        // Above what the kernel gives.
+        let nobody = Owner { pid: 1 << 23, ..here.clone() };
         assert!(!nobody.is_alive() && nobody.is_surely_dead(&here));
         let elsewhere = Owner { namespace: here.namespace + 1, ..nobody.clone() };
         let unknown = Owner { namespace: 0, ..nobody };
