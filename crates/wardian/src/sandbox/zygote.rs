@@ -16,6 +16,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use std::collections::VecDeque;
 use std::fs;
 use std::io;
+use std::iter;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -105,9 +106,10 @@ impl Zygote {
         Ok(zygote)
     }
 
-    /// What to load, and the half of the plan that is about slots.
+    /// Whether its children may make memory files, what to load, and the half of the plan that is about slots.
     fn tell(&self, preload: &[String], half: &OwnedFd, bytes: usize) -> Result<(), SandboxError> {
-        let preload = super::slot::frame(preload.iter().map(String::as_bytes));
+        let memfd: &[u8] = if self.plan.run.guest.profile.memfd { b"memfd" } else { b"" };
+        let preload = super::slot::frame(iter::once(memfd).chain(preload.iter().map(String::as_bytes)));
         write(&self.orders, &preload, "tell the zygote what to load")?;
         pass(&self.orders, &Message::Plan { bytes: bytes as u64 }.encode(), &[half.as_fd()])
     }

@@ -252,7 +252,7 @@ class Harness:
         if status.st_mode & 0o170000 != 0o100000 or number <= OWN[-1]:
             return False
         offset = os.lseek(number, 0, os.SEEK_CUR)
-        if status.st_nlink == 0 and status.st_size <= MOST_COPIED and hasattr(os, "memfd_create"):
+        if status.st_nlink == 0 and status.st_size <= MOST_COPIED and self.may_copy:
             anew = self.partial(self.copy, os.pread(number, status.st_size, 0))
         elif self.is_only_read(number, status, name):
             anew = self.partial(self.open_again, name, status)
@@ -367,7 +367,9 @@ class Harness:
         os, before = self.os, set(sys.modules)
         self.vanish()
         self.load_native()
-        names = [name.decode() for name in strings(os.read(SOCKET, 1 << 16))]
+        memfd, *names = [name.decode() for name in strings(os.read(SOCKET, 1 << 16))]
+        # Python has it since 3.8, if its C library does.
+        self.may_copy = memfd and hasattr(os, "memfd_create")
         error = self.native.start(SOCKET)
         if error:
             self.refuse(f"the zygote cannot begin: {os.strerror(-error)}")

@@ -4,6 +4,7 @@ use crate::case::{code, options, preset};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use wardian::host::Host;
+use wardian::limits::cgroup::{Cap, CgroupHost};
 use wardian::policy;
 use wardian::warm::{Pool, PoolOptions, Preload};
 
@@ -129,7 +130,15 @@ fn a_file_without_a_name_is_copied_for_each_run() {
     .unwrap();
     let preload = vec![Preload::File(file)];
     let options = PoolOptions { preload, ..options(&preset("codejail"), Path::new("/usr/bin/python3")) };
-    let pool = Pool::start(options, &Host::detect()).unwrap();
+    let pool = match Pool::start(options, &Host::detect()) {
+        Ok(pool) => pool,
+        // A copy is a memory file, and those are for programs whose memory a cgroup counts.
+        Err(error) => {
+            assert!(CgroupHost::locate(Cap::Any).version().is_none(), "{error}");
+            assert!(error.to_string().contains("descriptor"), "{error}");
+            return;
+        }
+    };
     let program = "import mine\nmine.kept.write(b' second')\nmine.kept.seek(0)\nprint(mine.kept.read())";
     for _ in 0..3 {
         let report = code(program).warm(&pool);
@@ -157,7 +166,7 @@ fn an_open_file_has_an_offset_of_its_own_in_each_run() {
 fn a_file_that_is_kept_open_above_the_limit_is_said() {
     let scratch = tempfile::tempdir().unwrap();
     let file = scratch.path().join("mine.py");
-    std::fs::write(&file, "import tempfile\nkept = tempfile.TemporaryFile()\n").unwrap();
+    std::fs::write(&file, "import os\nkept = open(os.__file__)\n").unwrap();
     let mut policy = preset("python");
     policy.limits.open_files = 64;
     let preload = vec![Preload::File(file)];
@@ -232,7 +241,7 @@ fn what_children_would_share_cannot_be_preloaded() {
         // It is mapped to be read, and could be made writable.
         (
             "import mmap, tempfile\nfile = tempfile.TemporaryFile()\nfile.truncate(4096)\nkept = mmap.mmap(file.fileno(), 4096, access=mmap.ACCESS_READ)\n",
-            "maps memory",
+            "runs would share",
         ),
         ("raise ValueError('no')\n", "cannot preload `mine`: ValueError: no"),
         ("import sys\nsys.exit(3)\n", "SystemExit: 3"),
