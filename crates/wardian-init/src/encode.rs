@@ -171,8 +171,7 @@ impl Step<'_> {
             }
             Step::PassDirectory { path } => w.u8(17).string(path),
             Step::Pivot => w.u8(18),
-            Step::Unmount { path } => w.u8(19).string(path),
-            Step::SlotsProc => w.u8(21),
+            Step::SlotsProc => w.u8(19),
             Step::Attributes { path, attributes } => w.u8(20).string(path).u64(attributes),
         };
     }

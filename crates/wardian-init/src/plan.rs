@@ -68,8 +68,6 @@ pub enum Step<'a> {
     PassDirectory { path: &'a CStr },
     /// Makes the new root the root, and lets go of the old one.
     Pivot,
-    /// Unmounts a mount point and removes its directory; after `Pivot`.
-    Unmount { path: &'a CStr },
     /// Sets attributes on the one mount at a path; after `Pivot`.
     Attributes { path: &'a CStr, attributes: u64 },
 }
@@ -128,7 +126,6 @@ impl core::fmt::Display for Step<'_> {
             Step::SlotsProc => write!(f, "make a proc for slots, which no path leads to"),
             Step::PassDirectory { path } => write!(f, "hand {} to the supervisor", show(path)),
             Step::Pivot => write!(f, "make the new root the root and detach the old one"),
-            Step::Unmount { path } => write!(f, "unmount {}", show(path)),
             Step::Attributes { path, attributes } => {
                 write!(f, "set {} on the mount at {}", Attributes(attributes), show(path))
             }
@@ -429,9 +426,8 @@ impl<'a> Step<'a> {
             },
             17 => Step::PassDirectory { path: r.string()? },
             18 => Step::Pivot,
-            19 => Step::Unmount { path: r.string()? },
+            19 => Step::SlotsProc,
             20 => Step::Attributes { path: r.string()?, attributes: r.u64()? },
-            21 => Step::SlotsProc,
             _ => return None,
         })
     }

@@ -81,10 +81,6 @@ impl Setup {
             Step::SlotsProc => self.make_proc_for_slots(),
             Step::PassDirectory { path } => self.pass_directory(path),
             Step::Pivot => self.pivot(),
-            Step::Unmount { path } => {
-                mount::unmount(path, MNT_DETACH)?;
-                file::rmdirat(Fd::CWD, path)
-            }
             Step::Attributes { path, attributes } => mount::set_attributes_at(Fd::CWD, path, attributes),
         }
     }

@@ -32,7 +32,6 @@ pub const O_PATH: u32 = 0o10000000;
 const F_DUPFD_CLOEXEC: usize = 1030;
 const F_SETFD: usize = 2;
 const FD_CLOEXEC: usize = 1;
-const AT_REMOVEDIR: usize = 0x200;
 const AT_SYMLINK_NOFOLLOW: usize = 0x100;
 const CLOSE_RANGE_CLOEXEC: usize = 4;
 
@@ -150,12 +149,6 @@ pub fn mknodat(dir: Fd, path: &CStr, mode: u32) -> Result<()> {
 pub fn symlinkat(target: &CStr, dir: Fd, path: &CStr) -> Result<()> {
     // SAFETY: both strings are NUL-terminated and outlive the call.
     unsafe { syscall!(nr::SYMLINKAT, target.as_ptr(), dir.number(), path.as_ptr()) }.map(drop)
-}
-
-/// Removes an empty directory.
-pub fn rmdirat(dir: Fd, path: &CStr) -> Result<()> {
-    // SAFETY: the path is NUL-terminated and outlives the call.
-    unsafe { syscall!(nr::UNLINKAT, dir.number(), path.as_ptr(), AT_REMOVEDIR) }.map(drop)
 }
 
 /// Gives `path` to an owner, without following a symbolic link.

@@ -42,7 +42,6 @@ mod table {
     pub const MKDIRAT: usize = 258;
     pub const MKNODAT: usize = 259;
     pub const FCHOWNAT: usize = 260;
-    pub const UNLINKAT: usize = 263;
     pub const SYMLINKAT: usize = 266;
     pub const FCHMODAT: usize = 268;
     pub const PPOLL: usize = 271;
@@ -63,7 +62,6 @@ mod table {
     pub const IOCTL: usize = 29;
     pub const MKNODAT: usize = 33;
     pub const MKDIRAT: usize = 34;
-    pub const UNLINKAT: usize = 35;
     pub const SYMLINKAT: usize = 36;
     pub const UMOUNT2: usize = 39;
     pub const PIVOT_ROOT: usize = 41;
@@ -146,7 +144,7 @@ mod tests {
             SETRESUID SYS_setresuid, SETRESGID SYS_setresgid, CAPSET SYS_capset, SETPRIORITY SYS_setpriority,
             PRCTL SYS_prctl, PIVOT_ROOT SYS_pivot_root, UMOUNT2 SYS_umount2, SETHOSTNAME SYS_sethostname,
             SCHED_SETAFFINITY SYS_sched_setaffinity, SCHED_GETAFFINITY SYS_sched_getaffinity, GETCPU SYS_getcpu, EXIT_GROUP SYS_exit_group, OPENAT SYS_openat,
-            MKDIRAT SYS_mkdirat, MKNODAT SYS_mknodat, FCHOWNAT SYS_fchownat, UNLINKAT SYS_unlinkat, SYMLINKAT SYS_symlinkat,
+            MKDIRAT SYS_mkdirat, MKNODAT SYS_mknodat, FCHOWNAT SYS_fchownat, SYMLINKAT SYS_symlinkat,
             FCHMODAT SYS_fchmodat, PPOLL SYS_ppoll, UNSHARE SYS_unshare, SIGNALFD4 SYS_signalfd4,
             DUP3 SYS_dup3, PRLIMIT64 SYS_prlimit64, SETNS SYS_setns, SECCOMP SYS_seccomp,
             EXECVEAT SYS_execveat, OPEN_TREE SYS_open_tree, MOVE_MOUNT SYS_move_mount, FSOPEN SYS_fsopen,

@@ -16,8 +16,9 @@ use std::path::{Path, PathBuf};
 use wardian_init::{FIRST_FREE, Slot, Step};
 use wardian_sys::mount::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY};
 
-/// Where the scratch file system is while the root is being made.
-const SCRATCH: &str = "/.scratch";
+/// Where the scratch file system is while a root is being made; its own part of it covers it at last, which takes no
+/// unmounting.
+pub(super) const SCRATCH: &str = "/dev/shm";
 const READ_ONLY: u64 = ATTR_RDONLY | ATTR_NOSUID | ATTR_NODEV;
 
 /// What the root consists of, beside its steps.
@@ -273,14 +274,9 @@ impl Builder<'_> {
         let writes_work = policy.files.work == Work::Writable;
         let places: &[(&str, &str, u32)] = if self.denies() {
             // One place to write, with the temporary directory in it.
-            &[("box", BOX, 0o755), ("shm", "/dev/shm", 0o1777)]
+            &[("box", BOX, 0o755), ("shm", SCRATCH, 0o1777)]
         } else {
-            &[
-                ("box", BOX, 0o755),
-                ("tmp", "/tmp", 0o1777),
-                ("home", HOME, 0o700),
-                ("shm", "/dev/shm", 0o1777),
-            ]
+            &[("box", BOX, 0o755), ("tmp", "/tmp", 0o1777), ("home", HOME, 0o700), ("shm", SCRATCH, 0o1777)]
         };
         let places = || places.iter().copied().filter(|(name, ..)| *name != "tmp" || policy.files.tmp);
         for (directory, _, mode) in places() {
@@ -465,9 +461,6 @@ impl Builder<'_> {
             refusing::directories(self.steps)?;
         }
         self.steps.push(&Step::Pivot);
-        if self.root.hands_out_box {
-            self.steps.push(&Step::Unmount { path: &c_string(SCRATCH)? });
-        }
         for path in &self.read_only_at_last {
             self.steps.push(&Step::Attributes { path, attributes: READ_ONLY });
         }

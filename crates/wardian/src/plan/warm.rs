@@ -4,6 +4,7 @@
 //! anew on top: scratch space, the policy's temporary file systems, `/proc`.
 
 use super::program::{HOOK_DIRECTORY, Resolved};
+use super::root::SCRATCH;
 use super::steps::{Steps, c_string};
 use super::{BOX, GuestPlan, HOME, Plan, PlanError, Program, Request};
 use crate::host::Host;
@@ -16,8 +17,6 @@ use std::sync::Arc;
 use wardian_init::{Rlimit, Step};
 use wardian_sys::mount::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID};
 
-/// Where the scratch file system is while a slot is being made; its own part of it is mounted there at last.
-const SCRATCH: &str = "/dev/shm";
 /// What inputs may take where there is no scratch space.
 const INPUT_BYTES: &str = "67108864";
 
