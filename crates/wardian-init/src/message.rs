@@ -66,7 +66,7 @@ pub enum Message {
         /// Its pid, as the zygote's pid namespace numbers it.
         pid: i32,
     },
-    /// From a zygote: carries a pidfd of the child in a slot.
+    /// From a zygote: carries a pidfd of the child in a slot. From its init: one of the zygote.
     Child {
         /// Its pid, as the zygote's pid namespace numbers it.
         pid: i32,

@@ -29,6 +29,7 @@ pub(crate) fn run(
     process::set_dumpable(false).map_err(at(STEP_SLOT))?;
     skip_a_pid().map_err(at(STEP_GUEST))?;
     let zygote = guest::start(&plan.guest, false).map_err(at(STEP_GUEST))?;
+    introduce(zygote, control).map_err(at(STEP_GUEST))?;
     let context = slot::Context { slots: slots.clone(), init_filter: plan.init_filter };
     let context = memory::keep(context).map_err(at(STEP_SLOT))?;
     let mut keeper = Keeper {
@@ -49,6 +50,13 @@ fn skip_a_pid() -> Result<()> {
     let stack = memory::allocate_pages(STACK_BYTES)?;
     let child = clone::start_sharing(stack, SIGCHLD, |()| process::exit(0), &NOTHING)?;
     file::close(child.pidfd.fd())
+}
+
+/// Tells the supervisor who the zygote is.
+fn introduce(zygote: i32, control: Fd) -> Result<()> {
+    let pidfd = process::pidfd_open(zygote)?;
+    Message::Child { pid: zygote }.send(control, Some(pidfd.fd()))?;
+    file::close(pidfd.fd())
 }
 
 struct Keeper {

@@ -26,6 +26,7 @@ mod pass;
 mod private;
 mod refusals;
 mod remains;
+mod shared_memory;
 mod slot;
 mod streams;
 mod supervise;

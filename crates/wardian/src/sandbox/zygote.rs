@@ -6,6 +6,7 @@ use super::handover::{Half, packet_pair};
 use super::ids::{self, IdLease};
 use super::launch::GuestSlots;
 use super::live::Live;
+use super::shared_memory;
 use super::slot::pass;
 use super::streams::guest_pipe;
 use super::supervise::receive;
@@ -129,6 +130,7 @@ impl Zygote {
         let deadline = Instant::now() + LOAD_LIMIT;
         let mut words = Vec::new();
         let mut started = false;
+        let mut process = None;
         loop {
             let [_, stderr] = &self._streams;
             // Its end is news once.
@@ -156,13 +158,14 @@ impl Zygote {
                         return Err(SandboxError::set_up(&self.plan.zygote, step, errno));
                     }
                     Some((Message::Exited { .. }, _)) | None => return Err(self.failure(stderr, words)),
+                    Some((Message::Child { .. }, pidfd)) => process = pidfd,
                     Some(_) => {}
                 }
             }
             // What init said before has been heard: it comes first.
             if orders && !control {
-                return match receive(&self.orders)? {
-                    Some((Message::Ready, _)) => Ok(()),
+                return match (receive(&self.orders)?, process) {
+                    (Some((Message::Ready, _)), Some(process)) => shares_nothing(&process),
                     _ => Err(self.failure(stderr, words)),
                 };
             }
@@ -218,6 +221,15 @@ impl Zygote {
     pub(crate) fn memory_bytes(&self) -> Option<u64> {
         self.cgroup.as_ref().and_then(|cgroup| cgroup.memory_current_bytes().ok())
     }
+}
+
+/// Whether a zygote has no memory that its children would share.
+fn shares_nothing(zygote: &OwnedFd) -> Result<(), SandboxError> {
+    let refuse = |mapping| {
+        let reason = format!("a preloaded module maps memory that runs would share: {mapping}");
+        Err(SandboxError::Zygote { reason })
+    };
+    shared_memory::mapping_of(zygote)?.map_or(Ok(()), refuse)
 }
 
 /// Which of some descriptors can be read, at the latest at a deadline.

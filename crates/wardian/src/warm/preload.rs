@@ -1,6 +1,6 @@
 //! What a zygote loads ahead.
 
-use super::WarmError;
+use super::{WarmError, harness};
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
@@ -8,8 +8,6 @@ use std::path::{Path, PathBuf};
 
 /// The longest file that is loaded ahead.
 const FILE_BYTES: u64 = 1 << 20;
-/// The harness's own names.
-const TAKEN: [&str; 2] = ["sitecustomize", "wardian_zygote"];
 
 /// Something that is loaded once, before any program, and that programs find loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +70,7 @@ fn file_name(path: &Path) -> Result<String, String> {
     if stem.is_empty() || !stem.chars().all(word) || stem.starts_with(|c: char| c.is_ascii_digit()) {
         return Err("its name is no module's (letters, digits and `_`)".into());
     }
-    if TAKEN.contains(&stem) {
+    if harness::has(stem) {
         return Err(format!("the module `{stem}` is there already"));
     }
     Ok(format!("{stem}.py"))
@@ -114,7 +112,9 @@ mod tests {
         for path in ["/x/.py", "/x/1.py", "/x/ä.py"] {
             assert!(problem(path).contains("no module's"), "{path}");
         }
-        assert!(problem("/x/sitecustomize.py").contains("is there already"));
+        for own in ["sitecustomize", "wardian_end", "wardian_zygote"] {
+            assert!(problem(&format!("/x/{own}.py")).contains("is there already"), "{own}");
+        }
         assert!(problem("/nowhere/model.py").contains("No such file"));
     }
 

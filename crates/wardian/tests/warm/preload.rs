@@ -204,25 +204,25 @@ fn a_zygote_that_no_sandbox_can_be_made_of_any_more_is_replaced() {
     assert_eq!(job.warm(&pool).stdout.text, "2\n");
 }
 
+/// What starting a pool says that preloads a module of this content under a preset.
+fn start_with(content: &str, preset_name: &str) -> Result<Pool, String> {
+    let mut policy = preset(preset_name);
+    policy.environment.set.insert("PYTHONPATH".into(), "/opt/mine".into());
+    let text = format!(
+        "extends = \"python\"\nname = \"t\"\n[[files.mounts]]\ntype = \"file\"\ndst = \"/opt/mine/mine.py\"\ncontent = '''\n{content}'''\n"
+    );
+    let mounts = policy::parse(&text, "test").unwrap_or_else(|error| panic!("{error}")).files.mounts;
+    policy.files.mounts.extend(mounts);
+    let options =
+        PoolOptions { preload: vec!["mine".into()], ..options(&policy, Path::new("/usr/bin/python3")) };
+    Pool::start(options, &Host::detect()).map_err(|error| error.to_string())
+}
+
 #[test]
 fn what_children_would_share_cannot_be_preloaded() {
-    let start = |content: &str| {
-        let mut policy = preset("python");
-        policy.environment.set.insert("PYTHONPATH".into(), "/opt/mine".into());
-        let text = format!(
-            "extends = \"python\"\nname = \"t\"\n[[files.mounts]]\ntype = \"file\"\ndst = \"/opt/mine/mine.py\"\ncontent = '''\n{content}'''\n"
-        );
-        policy.files.mounts =
-            policy::parse(&text, "test").unwrap_or_else(|error| panic!("{error}")).files.mounts;
-        let options =
-            PoolOptions { preload: vec!["mine".into()], ..options(&policy, Path::new("/usr/bin/python3")) };
-        let pool = Pool::start(options, &Host::detect());
-        let seen = pool
-            .as_ref()
-            .map(|pool| code("import mine, sys; print(mine.VALUE, sys.path[1])").warm(pool).stdout.text);
-        seen.map_err(ToString::to_string)
-    };
-    assert_eq!(start("VALUE = 5\n"), Ok("5 /opt/mine\n".into()));
+    let pool = start_with("VALUE = 5\n", "python").unwrap();
+    let seen = code("import mine, sys; print(mine.VALUE, sys.path[1])").warm(&pool).stdout.text;
+    assert_eq!(seen, "5 /opt/mine\n");
     for (content, word) in [
         (
             "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n",
@@ -237,16 +237,27 @@ fn what_children_would_share_cannot_be_preloaded() {
             "import os\nkept = os.open('/tmp/file', os.O_CREAT | os.O_WRONLY)\nos.unlink('/tmp/file')\n",
             "descriptor",
         ),
-        ("import mmap\nkept = mmap.mmap(-1, 4096)\n", "maps memory"),
-        // It is mapped to be read, and could be made writable.
-        (
-            "import mmap, tempfile\nfile = tempfile.TemporaryFile()\nfile.truncate(4096)\nkept = mmap.mmap(file.fileno(), 4096, access=mmap.ACCESS_READ)\n",
-            "runs would share",
-        ),
         ("raise ValueError('no')\n", "cannot preload `mine`: ValueError: no"),
         ("import sys\nsys.exit(3)\n", "SystemExit: 3"),
     ] {
-        let error = start(content).unwrap_err();
+        let error = start_with(content, "python").map(drop).unwrap_err();
         assert!(error.contains(word), "{error}");
+    }
+}
+
+/// Under `codejail` there is no `/proc` inside: it is looked for from outside.
+#[test]
+fn a_module_that_maps_shared_memory_cannot_be_preloaded() {
+    for content in [
+        "import mmap\nkept = mmap.mmap(-1, 4096)\n",
+        // It is mapped to be read, and could be made writable.
+        "import mmap, tempfile\nfile = tempfile.TemporaryFile()\nfile.truncate(4096)\nkept = mmap.mmap(file.fileno(), 4096, access=mmap.ACCESS_READ)\n",
+        "import ctypes\nc = ctypes.CDLL(None)\nc.shmat.restype = ctypes.c_void_p\nat = c.shmat(c.shmget(0, 4096, 0o1600), 0, 0)\nassert at != 2**64 - 1\n",
+    ] {
+        for policy in ["python", "codejail"] {
+            let error = start_with(content, policy).map(drop).unwrap_err();
+            // A mapped file's descriptor may be what is refused first.
+            assert!(error.contains("which runs would share: ") || error.contains("maps memory"), "{error}");
+        }
     }
 }
