@@ -160,10 +160,6 @@ impl Supervision {
             }
             if self.facts.exited.is_some() && !had_exited {
                 let is_slot = self.held.slot.is_some();
-                // Once it is reaped its number is anybody's.
-                if !is_slot && init_is_alive {
-                    cores::send_away(self.init.pid());
-                }
                 self.accounting.settle(is_slot);
             }
             if init_is_alive {
@@ -430,6 +426,8 @@ impl Supervision {
                         let private = self.held.private.as_ref().map(Private::top).transpose();
                         let private = private.map_err(SandboxError::at("watch its private directory"))?;
                         self.accounting.start(now, self.init.pid(), self.facts.scratch.as_ref(), private)?;
+                        // At the end it is woken where it is now, and tells us while it still has to end itself.
+                        cores::keep_away(self.init.pid());
                     }
                 }
             }
