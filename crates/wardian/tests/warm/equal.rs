@@ -4,8 +4,10 @@ use crate::case::{Case, case, code, essence, interpreters, options, pool, preset
 use serde_json::Value;
 use std::io::Write as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 use wardian::host::Host;
 use wardian::policy::{self, Policy};
+use wardian::report::Verdict;
 use wardian::warm::{Job, JobLimits, JobProgram, Pool};
 
 fn same(policy: &Policy, cases: &[Case]) {
@@ -217,6 +219,31 @@ fn however_it_is_given() {
         case(JobProgram::Stdin),
     ];
     same(&preset("python"), &cases);
+}
+
+/// What the interpreter imports to run a program may be the program's own, and is under its limits then.
+#[test]
+fn a_file_in_the_place_of_a_module_of_the_interpreter() {
+    let mut policy = preset("python");
+    policy.limits.wall = policy::Duration::from_micros(300_000);
+    let module =
+        |name| case(JobProgram::Module("main".into())).file("main.py", "").file(name, "while True: pass\n");
+    let given = |name| code("pass").file(name, "while True: pass\n");
+    for python in interpreters() {
+        let pool = Pool::start(options(&policy, &python), &Host::detect()).unwrap();
+        for name in ["runpy.py", "types.py", "linecache.py", "contextlib.py", "importlib.py"] {
+            for case in [module(name), given(name)] {
+                let started = Instant::now();
+                let report = case.warm(&pool);
+                let who = format!("{name}, {}: {}", python.display(), report.message);
+                assert!(
+                    [Verdict::Ok, Verdict::TimeLimit, Verdict::NonzeroExit].contains(&report.verdict),
+                    "{who}"
+                );
+                assert!(started.elapsed() < Duration::from_secs(10), "{who}");
+            }
+        }
+    }
 }
 
 #[test]

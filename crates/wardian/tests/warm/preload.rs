@@ -77,6 +77,24 @@ fn files_of_the_host_are_modules_that_are_loaded() {
 }
 
 #[test]
+fn what_a_preloaded_module_does_at_the_end_is_done() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("helper.py");
+    std::fs::write(
+        &file,
+        "import atexit\nresults = []\natexit.register(lambda: print('at the end', results))\n",
+    )
+    .unwrap();
+    let preload = vec![Preload::File(file)];
+    let options = PoolOptions { preload, ..options(&preset("python"), Path::new("/usr/bin/python3")) };
+    let pool = Pool::start(options, &Host::detect()).unwrap();
+    for end in ["", "raise SystemExit(1)"] {
+        let report = code(&format!("import helper; helper.results.append(1)\n{end}")).warm(&pool);
+        assert_eq!(report.stdout.text, "at the end [1]\n", "{}", report.message);
+    }
+}
+
+#[test]
 fn files_of_the_host_rehearse_in_every_sandbox() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("model.py");

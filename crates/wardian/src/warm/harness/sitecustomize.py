@@ -37,6 +37,7 @@ class Harness:
         self.os = os
         self.rehearsal = wardian_rehearsal.Rehearsal(os)
         self.twister = None
+        self.end = None
 
     def refuse(self, reason):
         self.os.write(2, reason.encode("utf-8", "backslashreplace"))
@@ -156,6 +157,8 @@ class Harness:
         if error:
             self.refuse(f"the zygote cannot begin: {os.strerror(-error)}")
         harness_only = () if names else set(sys.modules) - before - {"sitecustomize"}
+        if wardian_end.KEEPS_MODULES:
+            self.end = wardian_end.End(os, self.native)
         wardian_open_files.with_low_numbers_taken(os, self.preload, names)
         self.check()
         self.find_depth()
@@ -168,20 +171,17 @@ class Harness:
         places = ("/box", "/tmp", "/home/guest", "/dev/shm")
         for path in [path for path in sys.path_importer_cache if path.startswith(places)]:
             del sys.path_importer_cache[path]
-        self.prepare_the_end()
+        if self.end:
+            self.end.keep_modules()
+        self.freeze()
         self.native.trim()
 
-    def prepare_the_end(self):
-        had = set(sys.modules)
-        import _weakref
-        import atexit
+    def freeze(self):
+        had = "gc" in sys.modules
         import gc
 
-        for name in {"atexit", "gc", "_weakref"} - had:
-            del sys.modules[name]
-        self.end = wardian_end.End(self.os, self.native)
-        if wardian_end.KEEPS_MODULES:
-            self.end.keep_modules(atexit, gc, _weakref.ref)
+        if not had:
+            del sys.modules["gc"]
         gc.collect()
         gc.freeze()
 
@@ -200,16 +200,18 @@ class Harness:
         wardian_program.new_main()
         os.write(channel, READY)
         mode, target, unbuffered, result, args, environment = strings(self.receive(channel))
+        # The supervisor sees the program begin. From here on what is imported may be the program's own.
+        os.close(channel)
         if not result:
             os.close(RESULT)
         native, partial = self.native, self.partial
         run = wardian_program.begin(os, native, partial, mode, target, strings(args), strings(environment))
         if unbuffered:
             wardian_program.unbuffer()
-        self.end.streams = sys.stdout, sys.stderr
+        if self.end:
+            self.end.streams = sys.stdout, sys.stderr
         if mode != b"module":
             self.level()
-        os.close(channel)
         return run
 
     def receive(self, channel):

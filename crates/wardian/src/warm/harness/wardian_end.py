@@ -19,29 +19,37 @@ def is_done(thing):
 
 class End:
     def __init__(self, os, native):
-        self.os = os
-        self.native = native
+        """Before anything is preloaded: the first callback registered is the last one called."""
+        had = set(sys.modules)
+        import _weakref
+        import atexit
+        import gc
+
+        for name in {"atexit", "gc", "_weakref"} - had:
+            del sys.modules[name]
+        self.os, self.native, self.gc, self.ref = os, native, gc, _weakref.ref
+        self.kept = {}
         # The program's own, as it begins.
         self.streams = None
+        atexit.register(self.leave)
 
-    def keep_modules(self, atexit, gc, ref):
-        """The first callback registered is the last one called; the program's modules go as always."""
-        kept = {name: module for name, module in sys.modules.items() if name not in ("sys", "builtins", "__main__")}
-        self.native.hold(kept)
+    def keep_modules(self):
+        """Those that there are now; the program's go as always."""
+        others = "sys", "builtins", "__main__"
+        self.kept = {name: module for name, module in sys.modules.items() if name not in others}
+        self.native.hold(self.kept)
 
-        def leave(modules=sys.modules):
-            if self.may_leave_at_once(kept, gc, ref):
-                self.native.flush()
-                self.os._exit(0)
-            # What is written from here on goes out when the streams go.
-            self.streams = None
-            for name, module in kept.items():
-                if modules.get(name) is module:
-                    del modules[name]
+    def leave(self, modules=sys.modules):
+        if self.may_leave_at_once():
+            self.native.flush()
+            self.os._exit(0)
+        # What is written from here on goes out when the streams go.
+        self.streams = None
+        for name, module in self.kept.items():
+            if modules.get(name) is module:
+                del modules[name]
 
-        atexit.register(leave)
-
-    def may_leave_at_once(self, kept, gc, ref):
+    def may_leave_at_once(self):
         """Whether nothing is left to happen: the program has ended well, its threads and callbacks are done, its
         output is out, nothing that it made has a finaliser, and no C library but ours was loaded by hand."""
         if not self.native.ended_well():
@@ -50,7 +58,7 @@ class End:
         if sys.stdout is not out or sys.stderr is not err:
             return False
         libraries = sys.modules.get("ctypes")
-        if libraries is not kept.get("ctypes"):
+        if libraries is not self.kept.get("ctypes"):
             return False
         try:
             out.flush()
@@ -58,7 +66,7 @@ class End:
         except BaseException:
             # The interpreter tries again, and complains.
             return False
-        made = gc.get_objects()
+        made = self.gc.get_objects()
         kinds = {type(thing) for thing in made}
         kinds.update(thing for thing in made if isinstance(thing, type))
         final = {kind for kind in kinds if hasattr(kind, "__del__")}
@@ -66,4 +74,4 @@ class End:
             return False
         if libraries and any(issubclass(kind, libraries.CDLL) for kind in kinds):
             return False
-        return not any(type(thing) is ref and thing.__callback__ for thing in made)
+        return not any(type(thing) is self.ref and thing.__callback__ for thing in made)
