@@ -15,7 +15,7 @@ use crate::seccomp::{Exec, Profile};
 use std::ffi::CString;
 use std::sync::Arc;
 use wardian_init::{Rlimit, Step};
-use wardian_sys::mount::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID};
+use wardian_sys::mount::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY};
 
 /// What inputs may take where there is no scratch space.
 const INPUT_BYTES: &str = "67108864";
@@ -164,8 +164,38 @@ fn slot_guest(guest: &GuestPlan, policy: &Policy) -> GuestPlan {
     GuestPlan { filter, unobserved_filter, profile, exec_once: None, ..guest.clone() }
 }
 
+/// Where the guest owns what its root is made of, and may write to it but for Landlock, which does not look at modes,
+/// times and attributes, each slot makes a root of its own: the steps of the zygote's, over what that has attached.
+fn own_root_steps(plan: &Plan) -> Result<Steps, PlanError> {
+    let mut steps = Steps::default();
+    for step in plan.root.steps.iter() {
+        match step {
+            Step::OomScore { .. } | Step::SlotsProc | Step::NewNetwork | Step::NewCgroupRoot => {}
+            Step::Attach { path, .. } => {
+                steps.push(&Step::Bind { source: path, path, attributes: 0, optional: false });
+            }
+            Step::Bind { path, optional, .. } => {
+                steps.push(&Step::Bind { source: path, path, attributes: 0, optional });
+            }
+            Step::Copy { path, mode, .. } => {
+                steps.push(&Step::File { path, mode, content: &[] });
+                let attributes = ATTR_RDONLY | ATTR_NOSUID | ATTR_NODEV;
+                steps.push(&Step::Bind { source: path, path, attributes, optional: false });
+            }
+            other => steps.push(&other),
+        }
+    }
+    Ok(steps)
+}
+
 fn slot_steps(plan: &Plan) -> Result<(Steps, CString), PlanError> {
     let policy = &plan.policy;
+    if policy.outside == Outside::Denied && !plan.root.own_ids {
+        if policy.files.scratch == Scratch::None {
+            return unfit("an ordinary user's programs would share a root that they can change".into());
+        }
+        return Ok((own_root_steps(plan)?, CString::default()));
+    }
     let mut steps = Steps::default();
     if plan.root.own_ids {
         steps.push(&Step::Identity { uid: 0, gid: 0, clear_groups: true });
@@ -185,7 +215,7 @@ fn slot_steps(plan: &Plan) -> Result<(Steps, CString), PlanError> {
             attributes: ATTR_NOSUID | ATTR_NODEV | noexec,
         });
         if !mount.writable {
-            let attributes = ATTR_NOSUID | ATTR_NODEV | wardian_sys::mount::ATTR_RDONLY;
+            let attributes = ATTR_NOSUID | ATTR_NODEV | ATTR_RDONLY;
             steps.push(&Step::Attributes { path: &c_string(mount.dst.as_str())?, attributes });
         }
     }

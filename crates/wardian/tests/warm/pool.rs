@@ -153,6 +153,28 @@ fn nothing_of_a_run_is_left_for_the_next() {
     }
 }
 
+/// An ordinary user's program owns the root that it sees, and Landlock does not look at modes, times and attributes.
+#[test]
+fn a_root_that_a_program_can_change_is_its_own() {
+    let places = "('/', '/usr', '/etc', '/etc/passwd', '/dev', '/opt', '/box', '/dev/shm')";
+    let look = format!(
+        "import os\nfor p in {places}:\n    try:\n        s = os.stat(p)\n        print(p, oct(s.st_mode), s.st_mtime == 77777, os.listxattr(p))\n    except OSError as e: print(p, e.errno)\nimport decimal"
+    );
+    let change = format!(
+        "import os\nfor p in {places}:\n    for do in (lambda: os.setxattr(p, 'user.x', b'mine'), lambda: os.utime(p, (1, 77777)), lambda: os.truncate(p, 0), lambda: os.chmod(p, 0o500)):\n        try: do()\n        except OSError: pass\nos._exit(0)"
+    );
+    for name in ["codejail", "python", "strict"] {
+        let pool = pool(&preset(name), 2, 1);
+        let clean = code(&look).warm(&pool);
+        assert_eq!((clean.exit_code, clean.stderr.text.as_str()), (Some(0), ""), "{name}");
+        assert!(!clean.stdout.text.contains("True"), "{name}: {}", clean.stdout.text);
+        for _ in 0..3 {
+            code(&change).warm(&pool);
+            assert_eq!(code(&look).warm(&pool).stdout.text, clean.stdout.text, "{name}");
+        }
+    }
+}
+
 #[test]
 fn no_two_runs_draw_the_same() {
     let draw = "import os, random, secrets, ssl, tempfile, uuid, multiprocessing\n\
