@@ -177,6 +177,45 @@ fn sockets_of_many_processes_full_of_data() {
     );
 }
 
+/// They belong to no cgroup.
+#[test]
+fn access_control_lists_are_short() {
+    let outcome = eats(
+        "import struct\nentries = [(1, 6, 0xffffffff), *((2, 6, 1000) for _ in range(8000)), (4, 4, 0xffffffff), (16, 7, 0xffffffff), (32, 4, 0xffffffff)]\nacl = struct.pack('<I', 2) + b''.join(struct.pack('<HHI', *entry) for entry in entries)\nos.mkdir('/tmp/d')\nfor size in 200, 256, 65000:\n    try: os.setxattr('/tmp/d', 'user.x', b'x' * size); print(size)\n    except OSError as error: print(size, error.errno)\ntry: os.setxattr('/tmp/d', 'system.posix_acl_default', acl)\nexcept OSError as error: print(error.errno)\nprint(libc.syscall(463, -100, b'/tmp/d', 0, b'user.y', None, 0), ctypes.get_errno())",
+    )
+    .expect("ok");
+    // Before Linux 6.6 a tmpfs has no attributes of users.
+    let lines: Vec<&str> = outcome.stdout().lines().collect();
+    let [short, beyond, long, list, at] = lines[..] else { panic!("{}", outcome.summary()) };
+    assert!(short == "200" || short == "200 95", "{}", outcome.summary());
+    assert_eq!([beyond, long, list, at], ["256 95", "65000 95", "95", "-1 38"], "{}", outcome.summary());
+}
+
+#[test]
+fn buffers_of_internet_sockets_are_bounded() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let free = || {
+        let text = std::fs::read_to_string("/proc/meminfo").unwrap();
+        let line = text.lines().find(|line| line.starts_with("MemFree:")).unwrap();
+        line.split_ascii_whitespace().nth(1).unwrap().parse::<i64>().unwrap() << 10
+    };
+    let before = free();
+    let running = Run::with_library(
+        "import socket, sys, time\nheld = []\ntry:\n    for _ in range(110):\n        s = socket.create_server(('127.0.0.1', 0)); a = socket.create_connection(s.getsockname()); b = s.accept()[0]; held += [s, a, b]\n        for end in a, b:\n            end.setblocking(False)\n            for option in socket.SO_SNDBUF, socket.SO_RCVBUF: end.setsockopt(socket.SOL_SOCKET, option, 1 << 30)\n            try:\n                while True: end.send(b'x' * 65536)\n            except OSError: pass\nexcept OSError: pass\nprint('full', flush=True)\ntime.sleep(1.5)",
+    )
+    .memory("128M", "64M")
+    .wall("20s")
+    .option("--network", "loopback")
+    .start();
+    std::thread::sleep(std::time::Duration::from_millis(2500));
+    let taken = before - free();
+    let outcome = running.finish();
+    assert_ne!(outcome.text("verdict"), "sandbox_error", "{}", outcome.summary());
+    if outcome.text("enforced_by.memory.level") == "enforced" {
+        assert!(taken < 400 << 20, "{taken}: {}", outcome.summary());
+    }
+}
+
 #[test]
 fn kernel_memory_by_many_files_and_timers() {
     let outcome = eats(

@@ -7,7 +7,7 @@ use super::live::Live;
 use super::{SandboxError, init, owner};
 use crate::limits::cgroup::{Cgroup, CgroupHost, CgroupLimits, Oom, Version};
 use crate::plan::{HostTree, RootPlan, Steps};
-use crate::policy::{Identity, OnOom, Policy};
+use crate::policy::{Identity, Network, OnOom, Policy};
 use std::ffi::CString;
 use std::fs;
 use std::io;
@@ -164,8 +164,17 @@ impl Begun {
     }
 }
 
-const NO_LIMITS: CgroupLimits =
-    CgroupLimits { memory_bytes: None, swap_bytes: 0, processes: None, cpus: None, oom: Oom::One };
+const NO_LIMITS: CgroupLimits = CgroupLimits {
+    memory_bytes: None,
+    swap_bytes: 0,
+    sockets_bytes: None,
+    processes: None,
+    cpus: None,
+    oom: Oom::One,
+};
+
+/// What part of its memory a program may have beside it, in buffers of sockets, where those are counted apart.
+const SOCKETS_PART: u64 = 8;
 
 /// A policy's limits, as a cgroup has them.
 pub(super) fn limits(policy: &Policy) -> CgroupLimits {
@@ -173,6 +182,7 @@ pub(super) fn limits(policy: &Policy) -> CgroupLimits {
     CgroupLimits {
         memory_bytes: Some(limits.memory.0),
         swap_bytes: 0,
+        sockets_bytes: (policy.network == Network::Loopback).then_some(limits.memory.0 / SOCKETS_PART),
         processes: Some(u64::from(limits.processes)),
         cpus: limits.cpus,
         oom: match limits.on_oom {

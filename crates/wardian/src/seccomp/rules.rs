@@ -116,6 +116,11 @@ pub(super) fn memfd_create(profile: &Profile) -> Ruling {
     if profile.memfd { no_huge_pages(arg(1), MFD_HUGETLB) } else { Refuse(Reason::UncountedMemory).into() }
 }
 
+/// Rules are memory that only a memory cgroup sees.
+pub(super) fn landlock_add_rule(profile: &Profile) -> Ruling {
+    granted(profile.memfd, Reason::UncountedMemory)
+}
+
 pub(super) fn shmget(profile: &Profile) -> Ruling {
     if profile.surroundings != Surroundings::Own {
         return Refuse(Reason::SharedIpc).into();

@@ -16,6 +16,19 @@ pub(super) fn metadata(profile: &Profile) -> Ruling {
     granted(profile.surroundings != Surroundings::HostAsCaller, Reason::Metadata)
 }
 
+/// An access control list is an attribute too, which a file keeps in memory that is counted for nobody: both of a
+/// directory may have 64 KiB. Programs know file systems without attributes.
+pub(super) fn set_attribute(profile: &Profile) -> Ruling {
+    const SHORT_BYTES: u32 = 0xff;
+    match profile.surroundings {
+        Surroundings::HostAsCaller => Refuse(Reason::Metadata).into(),
+        Surroundings::Own | Surroundings::Host => {
+            Ruling::when([arg(3).has_any(!SHORT_BYTES)], Decision::Answer(errno::EOPNOTSUPP))
+                .otherwise(Decision::Allow)
+        }
+    }
+}
+
 /// Questions for attributes: Landlock does not look at these either, and what they answer is content. Programs know
 /// file systems without attributes.
 pub(super) fn attributes(profile: &Profile) -> Ruling {

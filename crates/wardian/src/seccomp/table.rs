@@ -39,9 +39,11 @@ pub(super) const GROUPS: &[Group] = &[
     // Without capabilities the kernel lets nobody give files away.
     (By(surroundings::metadata), &["chown", "fchown", "lchown", "fchownat", "utime", "utimes", "utimensat",
                             "futimesat"]),
-    // shutil.copystat copies these. Scratch space counts them against its inodes.
-    (By(surroundings::metadata), &["setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr",
-                            "fremovexattr", "setxattrat", "removexattrat"]),
+    // shutil.copystat copies these. Scratch space counts them against its inodes, but not access control lists.
+    (By(surroundings::set_attribute), &["setxattr", "lsetxattr", "fsetxattr"]),
+    // The size is in memory.
+    (Absent, &["setxattrat"]),
+    (By(surroundings::metadata), &["removexattr", "lremovexattr", "fremovexattr", "removexattrat"]),
     (By(surroundings::attributes), &["getxattr", "lgetxattr", "fgetxattr", "listxattr", "llistxattr",
                                      "flistxattr", "getxattrat", "listxattrat"]),
     (By(rules::renameat2), &["renameat2"]),
@@ -103,7 +105,8 @@ pub(super) const GROUPS: &[Group] = &[
     // A filter of the guest's own could answer before ours and hide a denial, and is a program in the kernel.
     (Refuse(Reason::Oversight), &["seccomp"]),
     // A process may confine itself further.
-    (Allow, &["landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"]),
+    (Allow, &["landlock_create_ruleset", "landlock_restrict_self"]),
+    (By(rules::landlock_add_rule), &["landlock_add_rule"]),
 
     // Scheduling and limits: without capabilities they only get lower.
     (Allow, &["sched_yield", "sched_getparam", "sched_getscheduler",

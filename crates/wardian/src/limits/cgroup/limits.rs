@@ -34,6 +34,8 @@ pub struct CgroupLimits {
     pub memory_bytes: Option<u64>,
     /// Swap beyond that; only with `memory_bytes`.
     pub swap_bytes: u64,
+    /// Buffers of internet sockets, where version 1 counts them beside memory; version 2 counts them in it.
+    pub sockets_bytes: Option<u64>,
     /// Processes and threads.
     pub processes: Option<u64>,
     /// Cores at once. As many as we may run on, or more, set no limit.

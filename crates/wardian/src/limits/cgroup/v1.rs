@@ -162,6 +162,10 @@ impl V1Group {
             // Keeps the group's own reclaim from swapping; the machine's may still do it.
             place.write("memory.swappiness", "0")?;
         }
+        if let Some(sockets) = limits.sockets_bytes {
+            // Without this they are counted for nobody.
+            place.write("memory.kmem.tcp.limit_in_bytes", &sockets.to_string())?;
+        }
         self.swap = if enforced { Swap::Enforced } else { Swap::Unavailable };
         Ok(())
     }
