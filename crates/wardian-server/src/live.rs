@@ -24,6 +24,14 @@ pub(crate) struct Ends {
     pub(crate) stdin: Option<Feed>,
 }
 
+impl Ends {
+    /// Reads no more of an output stream; whether there is one of that name.
+    pub(crate) fn close(&mut self, name: &str) -> bool {
+        let stream = [&mut self.stdout, &mut self.stderr].into_iter().find(|stream| stream.name == name);
+        stream.map(|stream| stream.pipe = None).is_some()
+    }
+}
+
 /// Pipes for a run: both ends.
 pub(crate) fn pipes(stdin: Option<Vec<u8>>, collect: Option<Collect>) -> Result<(Streams, Ends), Problem> {
     make(stdin, collect).map_err(|error| Problem::ours(format!("cannot make pipes: {error}")))

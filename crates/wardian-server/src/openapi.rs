@@ -65,7 +65,7 @@ pub(crate) fn openapi() -> Value {
             "/v1/run/ws": { "get": {
                 "summary": "Run a program with interactive input, over a WebSocket",
                 "description": "The first message is the request of /v1/run. Then: {\"type\":\"stdin\",\"text\"|\"base64\"}, \
-                    {\"type\":\"eof\"}, {\"type\":\"signal\",\"signal\":\"SIGINT\"}. Answers: {\"type\":\"started\"}, {\"type\":\"stdout\"|\"stderr\", \
+                    {\"type\":\"eof\"}, {\"type\":\"signal\",\"signal\":\"SIGINT\"}, {\"type\":\"close\",\"stream\":\"stdout\"}. Answers: {\"type\":\"started\"}, {\"type\":\"stdout\"|\"stderr\", \
                     \"text\"|\"base64\"}, at last {\"type\":\"report\",\"report\"} or {\"type\":\"problem\",\"problem\"}.",
                 "responses": { "101": { "description": "the conversation begins" } },
             } },

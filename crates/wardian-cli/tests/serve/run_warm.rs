@@ -53,6 +53,46 @@ impl Service {
     }
 }
 
+/// A program that answers while it is still being fed: neither end may wait for the other.
+#[test]
+fn input_and_output_flow_at_once() {
+    let service = service();
+    let bytes: Vec<u8> = (0..8_000_000u32).map(|at| (at % 251) as u8).collect();
+    let filter = "import sys\nwhile True:\n    b = sys.stdin.buffer.read1(65536)\n    if not b: break\n    sys.stdout.buffer.write(b); sys.stdout.buffer.flush()";
+    let deaf = "import os\nos.close(0)\nprint('done')";
+    let late = "import sys\nprint('x' * 5_000_000, flush=True)\nprint(len(sys.stdin.buffer.read()))";
+    for (code, expected) in [
+        (filter, bytes.clone()),
+        (deaf, b"done\n".to_vec()),
+        (late, [&[b'x'; 5_000_000][..], b"\n8000000\n"].concat()),
+    ] {
+        let mut child = service.command(&["--warm", "--wall", "20s", "-c", code]).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let input = bytes.clone();
+        let feeder = std::thread::spawn(move || drop(stdin.write_all(&input)));
+        let output = child.wait_with_output().unwrap();
+        feeder.join().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), stderr.as_ref()), (Some(0), ""), "{code}");
+        assert!(output.stdout == expected, "{} bytes: {code}", output.stdout.len());
+    }
+}
+
+/// As a pipe tells a program that runs here.
+#[test]
+fn a_program_whose_output_nobody_reads_is_told() {
+    let service = service();
+    let mut child =
+        service.command(&["--warm", "--wall", "20s", "-c", "while True: print('y')"]).spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut [0; 2]).unwrap();
+    drop(stdout);
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("BrokenPipeError"), "{stderr}");
+}
+
 #[test]
 fn output_and_exit_codes_are_those_of_a_run_without_it() {
     let service = service();

@@ -39,12 +39,14 @@ pub(crate) async fn ws(
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 enum Word {
     Stdin {
-        #[serde(default)]
-        text: String,
-        #[serde(default)]
-        base64: String,
+        text: Option<String>,
+        base64: Option<String>,
     },
     Eof {},
+    /// Nobody reads this stream any more: the program is told as a pipe would tell it.
+    Close {
+        stream: String,
+    },
     Signal {
         signal: String,
     },
@@ -149,7 +151,7 @@ async fn converse(
     }
     let mut feed = run.ends.stdin.take();
     for message in early {
-        hear(&message, &run, feed.as_mut())?;
+        hear(&message, &mut run, feed.as_mut())?;
     }
     loop {
         let has_room = feed.as_ref().is_none_or(live::Feed::has_room);
@@ -176,7 +178,7 @@ async fn converse(
                 }
             },
             message = text(socket), if has_room => match message? {
-                Some(message) => hear(&message, &run, feed.as_mut())?,
+                Some(message) => hear(&message, &mut run, feed.as_mut())?,
                 None => return Ok(()),
             },
             () = flow => {}
@@ -184,12 +186,24 @@ async fn converse(
     }
 }
 
-fn hear(message: &str, run: &LiveRun, feed: Option<&mut live::Feed>) -> Result<(), Problem> {
+fn hear(message: &str, run: &mut LiveRun, feed: Option<&mut live::Feed>) -> Result<(), Problem> {
     match (parse::<Word>(message.as_bytes())?, feed) {
-        (Word::Stdin { text, base64 }, Some(feed)) => {
-            feed.push(text.as_bytes());
-            let bytes = STANDARD.decode(base64);
-            feed.push(&bytes.map_err(|error| Problem::field("base64", format!("is not base64: {error}")))?);
+        (Word::Stdin { text, base64 }, feed) => {
+            let bytes = match (text, base64) {
+                (Some(text), None) => text.into_bytes(),
+                (None, Some(base64)) => STANDARD
+                    .decode(base64)
+                    .map_err(|error| Problem::field("base64", format!("is not base64: {error}")))?,
+                _ => return Err(Problem::field("text", "is given, or `base64` is, and not both")),
+            };
+            if let Some(feed) = feed {
+                feed.push(&bytes);
+            }
+        }
+        (Word::Close { stream }, _) => {
+            if !run.ends.close(&stream) {
+                return Err(Problem::field("stream", "is neither `stdout` nor `stderr`"));
+            }
         }
         (Word::Eof {}, Some(feed)) => feed.end(),
         (Word::Signal { signal }, _) => {

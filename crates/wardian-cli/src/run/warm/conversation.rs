@@ -4,7 +4,10 @@ use super::super::Failure;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
 use serde_json::{Value, json};
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -20,6 +23,32 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// A service that runs our program.
 pub(super) struct Conversation {
     stream: UnixStream,
+    /// What it has not taken yet.
+    pending: VecDeque<u8>,
+}
+
+/// Whether more of our standard input is to be passed on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Input {
+    Open,
+    Closed,
+}
+
+/// What there is to do.
+#[derive(Default)]
+struct Happened {
+    service: bool,
+    room: bool,
+    signal: bool,
+    input: bool,
+}
+
+/// What became of something that the service said.
+enum Taken {
+    Report(Box<Report>),
+    /// Nobody reads this stream of ours any more.
+    Unread(&'static str),
+    Passed,
 }
 
 /// What a service says.
@@ -34,12 +63,14 @@ impl Conversation {
     pub(super) fn begin(stream: UnixStream, request: &Value) -> Option<Conversation> {
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
         stream.set_write_timeout(Some(PATIENCE)).ok()?;
-        let mut conversation = Conversation { stream };
+        let mut conversation = Conversation { stream, pending: VecDeque::new() };
         let head = "GET /v1/run/ws HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
                     sec-websocket-version: 13\r\nsec-websocket-key: d2FyZGlhbiBydW4gLS13YXI=\r\n\r\n";
         conversation.stream.write_all(head.as_bytes()).ok()?;
         conversation.switch()?;
-        conversation.say(request).ok()?;
+        conversation.say(request);
+        conversation.stream.write_all(conversation.pending.make_contiguous()).ok()?;
+        conversation.pending.clear();
         let Ok(Said::Message(message)) = conversation.hear() else { return None };
         if message.get("type")? != "started" {
             return None;
@@ -64,75 +95,98 @@ impl Conversation {
         head.starts_with(b"HTTP/1.1 101").then_some(())
     }
 
-    /// Passes input and output on, until the report comes.
+    /// Passes input and output on, until the report comes. Neither waits for the other: a program may want to be read
+    /// before it reads.
     pub(super) fn go_on(mut self, cancel: &Cancel) -> Result<Report, Failure> {
         let lost =
             |error: io::Error| Failure::new(format!("lost the service that runs the program: {error}"), None);
-        let mut input_is_open = true;
+        let mut input = Input::Open;
         loop {
-            let [service, signal, input] = self.wait(cancel, input_is_open).map_err(lost)?;
-            if signal {
+            let happened = self.wait(cancel, input).map_err(lost)?;
+            if happened.signal {
                 return Ok(cancelled(cancel));
             }
-            if input {
-                input_is_open = self.pass_input().map_err(lost)?;
+            if happened.input {
+                input = self.take_input();
             }
-            if !service {
+            if happened.room && self.flush().is_err() {
+                // It has closed its side, and may have said why.
+                self.pending.clear();
+                input = Input::Closed;
+            }
+            if !happened.service {
                 continue;
             }
             match self.hear().map_err(lost)? {
-                Said::Message(message) => {
-                    if let Some(report) = take(&message)? {
-                        return Ok(report);
-                    }
-                }
+                Said::Message(message) => match take(&message)? {
+                    Taken::Report(report) => return Ok(*report),
+                    Taken::Unread(stream) => self.say(&json!({ "type": "close", "stream": stream })),
+                    Taken::Passed => {}
+                },
                 Said::Nothing => {}
                 Said::Gone => return Err(lost(io::ErrorKind::UnexpectedEof.into())),
             }
         }
     }
 
-    fn wait(&self, cancel: &Cancel, input_is_open: bool) -> io::Result<[bool; 3]> {
+    fn wait(&self, cancel: &Cancel, input: Input) -> io::Result<Happened> {
         let stdin = io::stdin();
+        let out = if self.pending.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
         let mut set = vec![
-            PollFd::new(&self.stream, PollFlags::IN),
+            PollFd::new(&self.stream, PollFlags::IN | out),
             PollFd::from_borrowed_fd(cancel.as_fd(), PollFlags::IN),
         ];
-        if input_is_open {
+        if input == Input::Open && self.pending.is_empty() {
             set.push(PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::IN));
         }
         match poll(&mut set, None) {
             Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => return Ok([false; 3]),
+            Err(Errno::INTR) => return Ok(Happened::default()),
             Err(error) => return Err(error.into()),
         }
-        let happened = |at: usize| set.get(at).is_some_and(|fd| !fd.revents().is_empty());
-        Ok([happened(0), happened(1), happened(2)])
+        let flags = |at: usize| set.get(at).map_or(PollFlags::empty(), PollFd::revents);
+        Ok(Happened {
+            service: flags(0).intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR),
+            room: flags(0).contains(PollFlags::OUT),
+            signal: !flags(1).is_empty(),
+            input: !flags(2).is_empty(),
+        })
     }
 
-    /// Whether there may be more.
-    fn pass_input(&mut self) -> io::Result<bool> {
+    /// A part of standard input goes out next; one that cannot be read is at its end.
+    fn take_input(&mut self) -> Input {
         const CHUNK: usize = 32 << 10;
         let mut chunk = vec![0; CHUNK];
-        // A standard input that cannot be read is at its end.
         let read = rustix::io::read(io::stdin().as_fd(), &mut chunk).unwrap_or(0);
         if read == 0 {
-            self.say(&json!({ "type": "eof" }))?;
-            return Ok(false);
+            self.say(&json!({ "type": "eof" }));
+            return Input::Closed;
         }
         let bytes = STANDARD.encode(chunk.get(..read).unwrap_or_default());
-        self.say(&json!({ "type": "stdin", "base64": bytes }))?;
-        Ok(true)
+        self.say(&json!({ "type": "stdin", "base64": bytes }));
+        Input::Open
     }
 
-    /// One masked text frame; the mask is zeros, since nothing between us and the service could be misled.
-    fn say(&mut self, message: &Value) -> io::Result<()> {
+    /// One masked text frame, to be sent; the mask is zeros, since nothing between us and the service could be misled.
+    fn say(&mut self, message: &Value) {
         let text = message.to_string();
-        let mut frame = vec![0x81, 0x80 | 127];
-        frame.extend((text.len() as u64).to_be_bytes());
-        frame.extend([0; 4]);
-        frame.extend(text.as_bytes());
-        self.stream.write_all(&frame)
+        self.pending.extend([0x81, 0x80 | 127]);
+        self.pending.extend((text.len() as u64).to_be_bytes());
+        self.pending.extend([0; 4]);
+        self.pending.extend(text.as_bytes());
+    }
+
+    /// Sends what the service takes now.
+    fn flush(&mut self) -> io::Result<()> {
+        while !self.pending.is_empty() {
+            let (front, _) = self.pending.as_slices();
+            match send(&self.stream, front, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(sent) => drop(self.pending.drain(..sent)),
+                Err(Errno::AGAIN | Errno::INTR) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     fn hear(&mut self) -> io::Result<Said> {
@@ -169,34 +223,34 @@ impl Conversation {
 }
 
 /// Output goes to where it belongs; a report is the end.
-fn take(message: &Value) -> Result<Option<Report>, Failure> {
+fn take(message: &Value) -> Result<Taken, Failure> {
     let of = |key: &str| message.get(key).and_then(Value::as_str);
     let bytes = || match (of("text"), of("base64")) {
         (Some(text), _) => text.as_bytes().to_vec(),
         (None, text) => STANDARD.decode(text.unwrap_or_default()).unwrap_or_default(),
     };
     match of("type") {
-        // Whoever does not read our output does not get it.
-        Some("stdout") => {
-            let mut out = io::stdout().lock();
-            let _ = out.write_all(&bytes()).and_then(|()| out.flush());
-        }
-        Some("stderr") => drop(io::stderr().lock().write_all(&bytes())),
+        Some("stdout") => Ok(passed_on(io::stdout().lock(), &bytes(), "stdout")),
+        Some("stderr") => Ok(passed_on(io::stderr().lock(), &bytes(), "stderr")),
         Some("report") => {
             let report = message.get("report").cloned().unwrap_or_default();
-            let read = serde_json::from_value(report);
-            return read
-                .map(Some)
-                .map_err(|error| Failure::new(format!("the service's report: {error}"), None));
+            let read = serde_json::from_value(report).map(Box::new).map(Taken::Report);
+            read.map_err(|error| Failure::new(format!("the service's report: {error}"), None))
         }
         Some("problem") => {
             let problem = message.get("problem");
             let text = |key: &str| problem.and_then(|problem| problem.get(key)?.as_str()).map(str::to_owned);
-            return Err(Failure::new(text("detail").unwrap_or_default(), text("hint")));
+            Err(Failure::new(text("detail").unwrap_or_default(), text("hint")))
         }
-        _ => {}
+        _ => Ok(Taken::Passed),
     }
-    Ok(None)
+}
+
+fn passed_on(mut to: impl Write, bytes: &[u8], stream: &'static str) -> Taken {
+    match to.write_all(bytes).and_then(|()| to.flush()) {
+        Ok(()) => Taken::Passed,
+        Err(_) => Taken::Unread(stream),
+    }
 }
 
 /// The service ends the run when we leave.
