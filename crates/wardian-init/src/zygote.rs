@@ -24,6 +24,9 @@ const JOINS: u32 = 7;
 /// Where the zygote's own descriptors are, above all those.
 const OWN: i32 = 100;
 
+/// While a child prepares itself, programs and their supervisors go first.
+const PREPARING_SLICE: u64 = 20_000_000;
+
 static PLAN: Place<Slots<'static>> = Place::new();
 static ORDERS: AtomicI32 = AtomicI32::new(-1);
 static CHILDREN: AtomicI32 = AtomicI32::new(-1);
@@ -192,6 +195,7 @@ pub fn enter(_: i32) -> i32 {
 }
 
 fn become_guest() -> core::result::Result<Fd, (Stage, Errno)> {
+    let _ = process::set_slice(0, PREPARING_SLICE);
     let at = |stage| move |errno| (stage, errno);
     let slots = PLAN.get().ok_or((Stage::Enter, Errno::PROTO))?;
     // Entered together, the user namespace comes first and gives the rights over the others.

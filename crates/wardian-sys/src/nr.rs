@@ -51,6 +51,8 @@ mod table {
     pub const PRLIMIT64: usize = 302;
     pub const SETNS: usize = 308;
     pub const GETCPU: usize = 309;
+    pub const SCHED_SETATTR: usize = 314;
+    pub const SCHED_GETATTR: usize = 315;
     pub const SECCOMP: usize = 317;
     pub const EXECVEAT: usize = 322;
 }
@@ -95,6 +97,8 @@ mod table {
     pub const UMASK: usize = 166;
     pub const PRCTL: usize = 167;
     pub const GETCPU: usize = 168;
+    pub const SCHED_SETATTR: usize = 274;
+    pub const SCHED_GETATTR: usize = 275;
     pub const GETPID: usize = 172;
     pub const CLONE: usize = 220;
     pub const GETPPID: usize = 173;
@@ -143,7 +147,8 @@ mod tests {
             FCHDIR SYS_fchdir, CHDIR SYS_chdir, UMASK SYS_umask, SETSID SYS_setsid, SETGROUPS SYS_setgroups,
             SETRESUID SYS_setresuid, SETRESGID SYS_setresgid, CAPSET SYS_capset, SETPRIORITY SYS_setpriority,
             PRCTL SYS_prctl, PIVOT_ROOT SYS_pivot_root, UMOUNT2 SYS_umount2, SETHOSTNAME SYS_sethostname,
-            SCHED_SETAFFINITY SYS_sched_setaffinity, SCHED_GETAFFINITY SYS_sched_getaffinity, GETCPU SYS_getcpu, EXIT_GROUP SYS_exit_group, OPENAT SYS_openat,
+            SCHED_SETAFFINITY SYS_sched_setaffinity, SCHED_GETAFFINITY SYS_sched_getaffinity, GETCPU SYS_getcpu,
+            SCHED_SETATTR SYS_sched_setattr, SCHED_GETATTR SYS_sched_getattr, EXIT_GROUP SYS_exit_group, OPENAT SYS_openat,
             MKDIRAT SYS_mkdirat, MKNODAT SYS_mknodat, FCHOWNAT SYS_fchownat, SYMLINKAT SYS_symlinkat,
             FCHMODAT SYS_fchmodat, PPOLL SYS_ppoll, UNSHARE SYS_unshare, SIGNALFD4 SYS_signalfd4,
             DUP3 SYS_dup3, PRLIMIT64 SYS_prlimit64, SETNS SYS_setns, SECCOMP SYS_seccomp,

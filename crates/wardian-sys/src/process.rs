@@ -113,6 +113,36 @@ pub fn set_nice(nice: i32) -> Result<()> {
     unsafe { syscall!(nr::SETPRIORITY, PRIO_PROCESS, 0usize, nice) }.map(drop)
 }
 
+/// The first version of the kernel's `struct sched_attr`.
+#[repr(C)]
+#[derive(Default)]
+struct SchedAttr {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    runtime: u64,
+    deadline: u64,
+    period: u64,
+}
+
+/// Sets how long a process (0 for us) means to run at a time, in nanoseconds; 0 for as long as everybody. Whoever means to
+/// run for a shorter time goes first, and all get as much in the end (sched_setattr(2), `sched_runtime` of `SCHED_OTHER`;
+/// before Linux 6.12 it is ignored).
+pub fn set_slice(pid: i32, nanos: u64) -> Result<()> {
+    const SCHED_OTHER: u32 = 0;
+    let mut attr = SchedAttr::default();
+    // SAFETY: the kernel writes at most the size that it is told of the live structure.
+    unsafe { syscall!(nr::SCHED_GETATTR, pid, &raw mut attr, size_of::<SchedAttr>(), 0usize) }?;
+    if attr.policy != SCHED_OTHER {
+        return Err(Errno::INVAL);
+    }
+    attr.runtime = nanos;
+    // SAFETY: the kernel reads `size` bytes of the live structure, which is what it has written.
+    unsafe { syscall!(nr::SCHED_SETATTR, pid, &raw const attr, 0usize) }.map(drop)
+}
+
 /// Restricts us to the CPUs whose bits are set in `mask`.
 pub fn set_cpu_affinity(mask: &[u64]) -> Result<()> {
     // SAFETY: the kernel reads `len` bytes of the borrowed mask.

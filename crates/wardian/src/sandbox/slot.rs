@@ -186,6 +186,8 @@ impl ReadySlot {
             self.wait_until_armed()?;
         }
         let prepared = Instant::now();
+        // It is no longer one that prepares itself.
+        let _ = wardian_sys::process::set_slice(self.guest.0, 0);
         self.send(program)?;
         self.wait_until_begun()?;
         Ok(Armed { slot: self, prepared })
