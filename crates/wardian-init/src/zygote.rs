@@ -198,6 +198,10 @@ fn become_guest() -> core::result::Result<Fd, (Stage, Errno)> {
     let _ = process::set_slice(0, PREPARING_SLICE);
     let at = |stage| move |errno| (stage, errno);
     let slots = PLAN.get().ok_or((Stage::Enter, Errno::PROTO))?;
+    // How many others there are is nobody's business.
+    for place in TABLE.iter().filter(|place| place.load(Ordering::Relaxed) != 0) {
+        place.store(0, Ordering::Relaxed);
+    }
     // Entered together, the user namespace comes first and gives the rights over the others.
     let namespaces = usize::try_from(slots.namespaces).map_err(|_| (Stage::Enter, Errno::PROTO))?;
     process::setns(INIT.fd(), namespaces & !process::NEWPID).map_err(at(Stage::Enter))?;

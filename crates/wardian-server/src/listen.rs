@@ -52,6 +52,9 @@ pub enum ListenError {
         /// Why.
         source: io::Error,
     },
+    /// Nobody could reach it.
+    #[error("there is no place to listen at: `listen` is empty, and there is no `unix`")]
+    Nowhere,
     /// Anybody could run programs.
     #[error("refusing to listen at {0} without a key: anybody could run programs here")]
     NoKey(SocketAddr),
@@ -68,6 +71,7 @@ impl ListenError {
             ListenError::Open { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
                 "another service listens there; `--listen` and `--unix` choose other places"
             }
+            ListenError::Nowhere => "name one: `--listen ADDR:PORT` or `--unix PATH`",
             ListenError::Open { .. } => return None,
         };
         Some(hint.into())
@@ -217,7 +221,7 @@ fn places(config: &Config) -> Result<Vec<Place>, ListenError> {
     };
     let mut places = config.listen.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
     places.extend(config.unix.clone().map(Place::Unix));
-    Ok(places)
+    if places.is_empty() { Err(ListenError::Nowhere) } else { Ok(places) }
 }
 
 /// The sockets that systemd opened for this process (`sd_listen_fds(3)`).

@@ -89,9 +89,12 @@ impl Going {
                 Ok(report)
             }
             Ok(Err(error)) => {
-                metrics.failed(self.interface);
-                tracing::error!(%error, hint = error.hint(), "run failed");
-                Err(problem(&error))
+                let problem = problem(&error);
+                if problem.status.is_server_error() {
+                    metrics.failed(self.interface);
+                    tracing::error!(%error, hint = error.hint(), "run failed");
+                }
+                Err(problem)
             }
             Err(_) => Err(Problem::ours("the run's thread ended unexpectedly")),
         }

@@ -185,6 +185,10 @@ pub struct Stream {
     /// Whether it went to the caller as it came, and is not repeated here.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub passed_through: bool,
+    /// Why it could not be written to where the caller wants it (a full disk); the program was told by `EPIPE` then. That
+    /// nobody reads it any more is no error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_error: Option<String>,
 }
 
 /// How a stream's text is to be read.
@@ -349,6 +353,7 @@ impl Report {
             omitted_bytes: 0,
             tail: None,
             passed_through: false,
+            write_error: None,
         };
         Report {
             schema: SCHEMA.into(),

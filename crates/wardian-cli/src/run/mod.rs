@@ -73,7 +73,7 @@ pub(crate) fn main(options: RunOptions, early: Option<Early>) -> ExitCode {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(report)) => {
             tell(&report, &options);
-            let code = exit_code::of(&report);
+            let code = if write_error(&report).is_some() { say::FAILURE } else { exit_code::of(&report) };
             deliver(&report, report_file.as_mut(), options.json).unwrap_or_else(|| ExitCode::from(code))
         }
         Err(failure) => fail(&failure, report_file.as_mut(), options.json),
@@ -121,6 +121,9 @@ fn tell(report: &Report, options: &RunOptions) {
         _ if options.json => {}
         _ => say::note(&report.message),
     }
+    if let Some(error) = write_error(report) {
+        say::error(&error, None);
+    }
     for (name, stream) in [("stdout", &report.stdout), ("stderr", &report.stderr)] {
         if stream.truncated && !options.json {
             let limit = report.limits.output_bytes;
@@ -135,6 +138,13 @@ fn tell(report: &Report, options: &RunOptions) {
         say::note(&format!("not collected: {}: {}", file.path, file.reason));
     }
     explain(report, options);
+}
+
+/// Why output of the program is not where the caller wants it: a failure, whatever the program did.
+fn write_error(report: &Report) -> Option<String> {
+    let streams = [("standard output", &report.stdout), ("standard error", &report.stderr)];
+    let mut failed = streams.iter().filter_map(|(name, stream)| Some((name, stream.write_error.as_ref()?)));
+    failed.next().map(|(name, error)| format!("cannot write the program's {name}: {error}"))
 }
 
 /// What was refused, when asked to explain.

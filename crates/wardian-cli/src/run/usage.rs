@@ -6,6 +6,7 @@ use super::{Failure, deliver};
 use crate::say;
 use std::ffi::OsString;
 use std::process::ExitCode;
+use wardian::compat::nsjail::Ending;
 use wardian::report::Report;
 
 /// Help and version to standard output; a wrong command line is an error like any other.
@@ -18,8 +19,8 @@ pub(crate) fn wrong_usage(error: &clap::Error) -> ExitCode {
     };
     let wanted = Words::of(args);
     let text = error.to_string();
-    let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-    let report = Report::sandbox_error(first.to_owned());
+    let said: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    let report = Report::sandbox_error(said.join(" ").trim_start_matches("error: ").to_owned());
     let mut file = match wanted.report.as_deref().map(ReportFile::create).transpose() {
         Ok(file) => file,
         Err(Failure { text, hint, .. }) => {
@@ -29,5 +30,5 @@ pub(crate) fn wrong_usage(error: &clap::Error) -> ExitCode {
     };
     // Whether or not the report can be written, this is a failure.
     let _ = deliver(&report, file.as_mut(), wanted.json);
-    code
+    if wanted.nsjail { ExitCode::from(Ending::SetupFailed.exit_code()) } else { code }
 }

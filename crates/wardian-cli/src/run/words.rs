@@ -13,6 +13,8 @@ pub(super) struct Words {
     pub(super) report: Option<PathBuf>,
     /// Whether it is wanted on standard output.
     pub(super) json: bool,
+    /// Whether it is in place of nsjail.
+    pub(super) nsjail: bool,
     /// Where `-c` or `-m` is, after which the words are the program's.
     short: Option<usize>,
 }
@@ -75,6 +77,7 @@ impl Words {
             match name {
                 b"report" => read.report = value.map(PathBuf::from),
                 b"json" => read.json = true,
+                b"nsjail-config" => read.nsjail = true,
                 _ => {}
             }
         }
@@ -96,10 +99,11 @@ mod tests {
 
     #[test]
     fn the_report_is_found_among_wrong_options() {
-        let here = |json, short| Words { report: Some("r".into()), json, short };
+        let here = |json, short| Words { report: Some("r".into()), json, short, ..Words::default() };
         assert_eq!(of(&["--wall", "-1", "--report", "r", "x.py"]), here(false, None));
         assert_eq!(of(&["--report=r", "--json", "--nope", "x.py"]), here(true, None));
         assert_eq!(of(&["--report", "r", "-c", "--json", "--report"]), here(false, Some(2)));
+        assert!(of(&["--nsjail-config", "x.cfg", "--wall", "1x", "--", "y"]).nsjail);
     }
 
     #[test]

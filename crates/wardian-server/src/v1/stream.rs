@@ -9,7 +9,7 @@ use crate::service::{Service, Streams};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::Response;
+use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_core::Stream;
@@ -30,6 +30,10 @@ pub(crate) async fn stream(
     Extension(caller): Extension<Arc<Caller>>,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
+    if request.headers().contains_key("idempotency-key") {
+        let detail = "`Idempotency-Key` is for `/v1/run`: a stream cannot be had again";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "idempotency-key", detail));
+    }
     let received = receive(&service, &caller, request).await?;
     let (prepared, lease) = prepare(&service, &caller, received, true).await?;
     let (streams, ends) = live::pipes(Some(prepared.stdin), prepared.collect)?;

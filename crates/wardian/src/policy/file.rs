@@ -179,9 +179,14 @@ const NO_ID: &str = "4294967295 is nobody's id; say a smaller number";
 /// The first key whose value is out of bounds or contradicts another.
 pub fn check(policy: &Policy, origin: &str) -> Result<(), PolicyError> {
     let limits = &policy.limits;
-    let rules: [(bool, &'static str, String); 19] = [
+    let rules: [(bool, &'static str, String); 20] = [
         (limits.wall.as_micros() == 0, "limits.wall", "must be above 0".into()),
         (limits.cpu_time.as_micros() == 0, "limits.cpu_time", "must be above 0".into()),
+        (
+            policy.rlimits.cpu_time.is_some_and(|limit| limit.as_micros() == 0),
+            "rlimits.cpu_time",
+            "0 would end every program as it begins".into(),
+        ),
         (
             limits.cpus.is_some_and(|cpus| !(0.01..=4096.0).contains(&cpus)),
             "limits.cpus",

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 /// A stream, as the report has it.
 pub(super) fn stream(taker: Taker) -> Stream {
     let (bytes, truncated, passed_through) = (taker.bytes(), taker.is_over_limit(), taker.passes_on());
+    let write_error = taker.unwritten().map(|error| std::io::Error::from(error).to_string());
     let kept = taker.into_kept();
     let passed_through = passed_through && kept.is_none();
     let Kept { mut head, tail } = kept.unwrap_or_default();
@@ -30,6 +31,7 @@ pub(super) fn stream(taker: Taker) -> Stream {
         omitted_bytes: omitted,
         tail: truncated.then_some(tail),
         passed_through,
+        write_error,
     }
 }
 

@@ -230,6 +230,8 @@ pub(super) struct Taker {
     kept: Option<Kept>,
     limit: u64,
     bytes: u64,
+    /// Why not all of it went to the caller, other than that nobody reads it any more.
+    unwritten: Option<Errno>,
 }
 
 /// What is kept of a stream for the report.
@@ -252,6 +254,7 @@ impl Taker {
             kept: output.keep.then(Kept::default),
             limit,
             bytes: 0,
+            unwritten: None,
         }
     }
 
@@ -335,8 +338,16 @@ impl Taker {
         match rustix::io::write(to, front.get(..front.len().min(PIPE_BUF)).unwrap_or(front)) {
             Ok(n) => drop(self.pending.drain(..n)),
             Err(Errno::INTR | Errno::AGAIN) => {}
-            Err(_) => self.caller_is_gone(),
+            Err(error) => {
+                // Of a terminal whose user has gone: EIO.
+                self.unwritten = Some(error).filter(|error| !matches!(*error, Errno::PIPE | Errno::IO));
+                self.caller_is_gone();
+            }
         }
+    }
+
+    pub(super) fn unwritten(&self) -> Option<Errno> {
+        self.unwritten
     }
 
     /// Nobody takes the output any more: the guest is told as it would be outside, by EPIPE.

@@ -116,6 +116,12 @@ pub(super) fn memfd_create(profile: &Profile) -> Ruling {
     if profile.memfd { no_huge_pages(arg(1), MFD_HUGETLB) } else { Refuse(Reason::UncountedMemory).into() }
 }
 
+/// `POSIX_FADV_DONTNEED` would have the host read its files from its disks again and again.
+pub(super) fn fadvise64(_: &Profile) -> Ruling {
+    const DONTNEED: u32 = 4;
+    Ruling::when([arg(3).is(DONTNEED)], Answer(0)).otherwise(Allow)
+}
+
 /// Rules are memory that only a memory cgroup sees.
 pub(super) fn landlock_add_rule(profile: &Profile) -> Ruling {
     granted(profile.memfd, Reason::UncountedMemory)

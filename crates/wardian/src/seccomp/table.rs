@@ -30,7 +30,8 @@ pub(super) const GROUPS: &[Group] = &[
     (Allow, &["read", "write", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "preadv2",
               "pwritev2", "lseek", "close", "close_range", "dup", "dup2", "dup3", "pipe", "pipe2", "sendfile",
               "splice", "tee", "copy_file_range", "flock", "fsync", "fdatasync",
-              "sync_file_range", "fadvise64", "readahead", "fallocate", "ftruncate"]),
+              "sync_file_range", "readahead", "fallocate", "ftruncate"]),
+    (By(rules::fadvise64), &["fadvise64"]),
     // Files by path: the mount namespace decides what is there, and Landlock again.
     (Allow, &["stat", "fstat", "lstat", "newfstatat", "statx", "statfs", "fstatfs", "access", "faccessat",
               "faccessat2", "readlink", "readlinkat", "getdents", "getdents64", "getcwd", "chdir", "fchdir",

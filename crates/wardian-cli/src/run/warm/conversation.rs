@@ -230,8 +230,8 @@ fn take(message: &Value) -> Result<Taken, Failure> {
         (None, text) => STANDARD.decode(text.unwrap_or_default()).unwrap_or_default(),
     };
     match of("type") {
-        Some("stdout") => Ok(passed_on(io::stdout().lock(), &bytes(), "stdout")),
-        Some("stderr") => Ok(passed_on(io::stderr().lock(), &bytes(), "stderr")),
+        Some("stdout") => passed_on(io::stdout().lock(), &bytes(), "stdout"),
+        Some("stderr") => passed_on(io::stderr().lock(), &bytes(), "stderr"),
         Some("report") => {
             let report = message.get("report").cloned().unwrap_or_default();
             let read = serde_json::from_value(report).map(Box::new).map(Taken::Report);
@@ -246,10 +246,11 @@ fn take(message: &Value) -> Result<Taken, Failure> {
     }
 }
 
-fn passed_on(mut to: impl Write, bytes: &[u8], stream: &'static str) -> Taken {
+fn passed_on(mut to: impl Write, bytes: &[u8], stream: &'static str) -> Result<Taken, Failure> {
     match to.write_all(bytes).and_then(|()| to.flush()) {
-        Ok(()) => Taken::Passed,
-        Err(_) => Taken::Unread(stream),
+        Ok(()) => Ok(Taken::Passed),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Taken::Unread(stream)),
+        Err(error) => Err(Failure::new(format!("cannot write the program's {stream}: {error}"), None)),
     }
 }
 
