@@ -272,6 +272,7 @@ fn places_that_are_not_there() {
         (&["--collect", "[", "ok.py"], &["pattern `[` is wrong"]),
         (&["--collect", "../*", "ok.py"], &["pattern `../*` is not a path below"]),
         (&["--out", "directory", "ok.py"], &["--collect"]),
+        (&["--lifeline", "ok.py", "ok.py"], &["--lifeline ok.py", "is no pipe"]),
         (&["--env", "A", "ok.py"], &["`--env A` has no `=`", "hint: write --env NAME=VALUE"]),
         (&["--env", "=x", "ok.py"], &["`--env`"]),
         (&["--network", "all", "ok.py"], &["--network", "`none` or `loopback`"]),

@@ -13,7 +13,7 @@ use wardian_sys::file::{POLLIN, PollFd};
 use wardian_sys::memory::{self, Place};
 use wardian_sys::signal::{SIGCHLD, SignalSet, set_blocked, signalfd};
 use wardian_sys::socket::receive;
-use wardian_sys::{Errno, Fd, Result, file, process};
+use wardian_sys::{Errno, Fd, Result, file, process, signal};
 
 /// What a fork order brings, as slots: always at the same numbers, which nobody else in a zygote uses.
 const INIT: Slot = Slot(0);
@@ -60,6 +60,7 @@ fn begin(socket: Fd) -> Result<()> {
     file::close(memfd)?;
     let slots = Plan::decode(plan).and_then(|plan| plan.slots).ok_or(Errno::PROTO)?;
     PLAN.set(memory::keep(slots)?);
+    signal::set_default(SIGCHLD, signal::NO_STOPS);
     set_blocked(SignalSet::only(SIGCHLD))?;
     let children = signalfd(SignalSet::only(SIGCHLD))?;
     for (from, to) in [(socket, &ORDERS), (children.fd(), &CHILDREN)] {
@@ -196,6 +197,7 @@ pub fn enter(_: i32) -> i32 {
 
 fn become_guest() -> core::result::Result<Fd, (Stage, Errno)> {
     let _ = process::set_slice(0, PREPARING_SLICE);
+    signal::set_default(SIGCHLD, 0);
     let at = |stage| move |errno| (stage, errno);
     let slots = PLAN.get().ok_or((Stage::Enter, Errno::PROTO))?;
     // How many others there are is nobody's business.

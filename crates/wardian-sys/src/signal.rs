@@ -42,13 +42,22 @@ struct SigAction {
     mask: u64,
 }
 
-/// Gives every signal its default action; an ignored one would stay ignored through exec.
+/// `SA_NOCLDSTOP`: children that stop and go on send no `SIGCHLD`.
+pub const NO_STOPS: usize = 1;
+
+/// Gives a signal its default action, with these flags.
+pub fn set_default(signal: u32, flags: usize) {
+    let default = SigAction { handler: 0, flags, restorer: 0, mask: 0 };
+    // SIGKILL and SIGSTOP answer EINVAL: they have nothing else than the default.
+    // SAFETY: `default` is the kernel's `struct sigaction`; SIG_DFL needs no restorer.
+    let _ = unsafe { syscall!(nr::RT_SIGACTION, signal, &raw const default, 0usize, SET_SIZE) };
+}
+
+/// Gives every signal its default action; an ignored one would stay ignored through exec. Whoever watches over a guest
+/// is not to be woken by all its stops.
 pub fn reset_all() {
-    let default = SigAction { handler: 0, flags: 0, restorer: 0, mask: 0 };
     for signal in 1..=HIGHEST {
-        // SIGKILL and SIGSTOP answer EINVAL: they have nothing else than the default.
-        // SAFETY: `default` is the kernel's `struct sigaction`; SIG_DFL needs no restorer.
-        let _ = unsafe { syscall!(nr::RT_SIGACTION, signal, &raw const default, 0usize, SET_SIZE) };
+        set_default(signal, if signal == SIGCHLD { NO_STOPS } else { 0 });
     }
 }
 

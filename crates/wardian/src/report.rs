@@ -273,6 +273,9 @@ pub struct OmittedFile {
     pub path: String,
     /// Why.
     pub reason: String,
+    /// Whether `--out` could not take it (a full disk), which is nothing that the program did.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub write_error: bool,
 }
 
 /// Something the program tried and the policy refused.

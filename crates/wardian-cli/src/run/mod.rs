@@ -73,7 +73,9 @@ pub(crate) fn main(options: RunOptions, early: Option<Early>) -> ExitCode {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(report)) => {
             tell(&report, &options);
-            let code = if write_error(&report).is_some() { say::FAILURE } else { exit_code::of(&report) };
+            let lost =
+                write_error(&report).is_some() || report.files_omitted.iter().any(|file| file.write_error);
+            let code = if lost { say::FAILURE } else { exit_code::of(&report) };
             deliver(&report, report_file.as_mut(), options.json).unwrap_or_else(|| ExitCode::from(code))
         }
         Err(failure) => fail(&failure, report_file.as_mut(), options.json),

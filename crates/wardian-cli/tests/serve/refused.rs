@@ -144,6 +144,7 @@ fn what_a_web_page_could_send_is_refused() {
         (run().header("origin", "https://listed.example.evil.example"), 403),
         (Request::get("/metrics").header("host", "evil.example"), 421),
         (Request::get("/v1/run"), 405),
+        (Request::get("/v1/run/ws"), 426),
         (Request::get("/v1/nothing"), 404),
         (Request::get("/../etc/passwd"), 404),
     ] {

@@ -13,8 +13,9 @@ use crate::signals;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
-use axum::http::Response;
+use axum::http::{Response, StatusCode};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
@@ -25,8 +26,15 @@ use tracing::Instrument;
 pub(crate) async fn ws(
     State(service): State<Arc<Service>>,
     Extension(caller): Extension<Arc<Caller>>,
-    upgrade: WebSocketUpgrade,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response<Body>, Problem> {
+    let upgrade = upgrade.map_err(|rejection| {
+        Problem::new(
+            StatusCode::UPGRADE_REQUIRED,
+            "upgrade-required",
+            format!("a WebSocket is here: {rejection}"),
+        )
+    })?;
     let most = usize::try_from(service.setup().config.requests.message.0).unwrap_or(usize::MAX);
     let lease = service.memory.of(&caller).lease(most)?;
     let upgrade = upgrade.max_message_size(most).max_frame_size(most);
@@ -87,8 +95,11 @@ async fn start(
     let patience = setup.config.requests.head_time.as_std();
     let first = tokio::time::timeout(patience, text(socket)).await;
     let Some(first) = first.map_err(|_| {
-        let status = axum::http::StatusCode::REQUEST_TIMEOUT;
-        Problem::new(status, "slow-body", "the first message, which is the request, did not come in time")
+        Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "slow-body",
+            "the first message, which is the request, did not come in time",
+        )
     })??
     else {
         return Ok(None);
@@ -124,7 +135,7 @@ async fn listen(socket: &mut WebSocket, said: &mut Vec<String>, most: usize) -> 
 
 /// The next text; none when the client is gone.
 async fn text(socket: &mut WebSocket) -> Result<Option<String>, Problem> {
-    let broken = |detail: String| Problem::new(axum::http::StatusCode::BAD_REQUEST, "broken-message", detail);
+    let broken = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "broken-message", detail);
     while let Some(message) = socket.recv().await {
         match message.map_err(|error| broken(format!("cannot read the message: {error}")))? {
             Message::Text(text) => return Ok(Some(text.to_string())),

@@ -200,7 +200,10 @@ pub fn collect(
             Ok(()) => collected.files += 1,
             Err(_) if collected.omitted.len() >= limits.omitted => collected.omitted_more += 1,
             Err(reason) => {
-                collected.omitted.push(OmittedFile { path: cut(shown), reason: reason.to_string() });
+                let write_error =
+                    matches!(&reason, Reason::Sink(SinkError::Write(error)) if error.is_hosts());
+                let (path, reason) = (cut(shown), reason.to_string());
+                collected.omitted.push(OmittedFile { path, reason, write_error });
             }
         }
     }

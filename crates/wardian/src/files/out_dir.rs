@@ -71,6 +71,13 @@ pub enum OutDirError {
 }
 
 impl OutDirError {
+    /// Whether the host takes no more, of whatever name.
+    pub(super) fn is_hosts(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        let OutDirError::Write { source, .. } = self else { return false };
+        matches!(source.kind(), QuotaExceeded | ReadOnlyFilesystem | StorageFull)
+    }
+
     /// What to do about it, if that is known.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -237,5 +244,21 @@ fn next_data(file: &File, at: u64) -> io::Result<Option<(u64, u64)>> {
         // A file system without holes.
         Err(Errno::INVAL) => Ok(Some((at, u64::MAX))),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_name_can_bring_about_is_not_the_hosts() {
+        let write = |errno: Errno| OutDirError::Write { step: "write a file", source: errno.into() };
+        for errno in [Errno::NOSPC, Errno::DQUOT, Errno::ROFS] {
+            assert!(write(errno).is_hosts(), "{errno}");
+        }
+        for errno in [Errno::NAMETOOLONG, Errno::ISDIR, Errno::LOOP] {
+            assert!(!write(errno).is_hosts(), "{errno}");
+        }
     }
 }

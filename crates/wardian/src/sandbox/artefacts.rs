@@ -38,9 +38,10 @@ fn omitted(collected: Collected) -> Vec<OmittedFile> {
     let mut omitted = collected.omitted;
     if collected.omitted_more > 0 {
         let reason = format!("and {} more that are not listed", collected.omitted_more);
-        omitted.push(OmittedFile { path: "…".into(), reason });
+        omitted.push(OmittedFile { path: "…".into(), reason, write_error: false });
     }
     let unmatched = collected.unmatched.into_iter();
-    omitted.extend(unmatched.map(|path| OmittedFile { path, reason: "nothing matches this pattern".into() }));
+    let nothing = "nothing matches this pattern";
+    omitted.extend(unmatched.map(|path| OmittedFile { path, reason: nothing.into(), write_error: false }));
     omitted
 }
