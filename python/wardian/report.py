@@ -78,6 +78,7 @@ class Stream:
     omitted_bytes: int = 0
     tail: typing.Optional[str] = None
     passed_through: bool = False
+    write_error: typing.Optional[str] = None
 
     @property
     def content(self) -> _Bytes:
@@ -162,6 +163,7 @@ class OmittedFile:
 
     path: str
     reason: str
+    write_error: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
