@@ -119,12 +119,12 @@ impl Accounting {
         self.limits.overshoot_bytes()
     }
 
-    /// The descriptor that tells when memory has run out, and what to wait for.
     /// Whether init is in the guest's own group.
     pub(super) fn holds_init(&self) -> bool {
         self.inits > 0
     }
 
+    /// The descriptor that tells when memory has run out, and what to wait for.
     pub(super) fn oom_interest(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
         let flags = |watch: &OomWatch| {
             let priority = rustix::event::epoll::EventFlags::PRI;

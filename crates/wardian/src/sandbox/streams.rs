@@ -339,8 +339,9 @@ impl Taker {
             Ok(n) => drop(self.pending.drain(..n)),
             Err(Errno::INTR | Errno::AGAIN) => {}
             Err(error) => {
-                // Of a terminal whose user has gone: EIO.
-                self.unwritten = Some(error).filter(|error| !matches!(*error, Errno::PIPE | Errno::IO));
+                // Of a terminal whose user has gone EIO, of a socket's ECONNRESET.
+                let is_gone = matches!(error, Errno::PIPE | Errno::IO | Errno::CONNRESET);
+                self.unwritten = Some(error).filter(|_| !is_gone);
                 self.caller_is_gone();
             }
         }
