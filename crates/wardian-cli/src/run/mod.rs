@@ -121,7 +121,12 @@ fn tell(report: &Report, options: &RunOptions) {
     match report.verdict {
         Verdict::Ok | Verdict::NonzeroExit => {}
         _ if options.json => {}
-        _ => say::note(&report.message),
+        _ => {
+            say::note(&report.message);
+            if let Some(option) = option_of(report) {
+                say::note(&format!("  hint: `{option}` allows more"));
+            }
+        }
     }
     if let Some(error) = write_error(report) {
         say::error(&error, None);
@@ -142,8 +147,31 @@ fn tell(report: &Report, options: &RunOptions) {
     explain(report, options);
 }
 
+/// The option that sets the limit which ended the program.
+fn option_of(report: &Report) -> Option<&'static str> {
+    match report.reason {
+        Reason::WallTime => Some("--wall"),
+        // A signal came of the limit of one process.
+        Reason::CpuTime if report.signal.is_some() => None,
+        Reason::CpuTime => Some("--cpu-time"),
+        Reason::OomKill | Reason::MemoryWatch => Some("--memory"),
+        Reason::Output => Some("--output"),
+        Reason::FileSize => Some("--file-size"),
+        Reason::Disk | Reason::DiskBytes => Some("--disk"),
+        Reason::Processes => Some("--processes"),
+        Reason::Exit
+        | Reason::Signal
+        | Reason::DiskInodes
+        | Reason::Syscall
+        | Reason::NotFound
+        | Reason::NotExecutable
+        | Reason::Cancelled
+        | Reason::Sandbox => None,
+    }
+}
+
 /// Why output of the program is not where the caller wants it: a failure, whatever the program did.
-fn write_error(report: &Report) -> Option<String> {
+pub(crate) fn write_error(report: &Report) -> Option<String> {
     let streams = [("standard output", &report.stdout), ("standard error", &report.stderr)];
     let mut failed = streams.iter().filter_map(|(name, stream)| Some((name, stream.write_error.as_ref()?)));
     failed.next().map(|(name, error)| format!("cannot write the program's {name}: {error}"))

@@ -24,7 +24,7 @@ fn each_refused_call_is_reported_with_its_count() {
     let denials = outcome.get("denials").as_array().unwrap();
     let socket = denials.iter().find(|denial| denial["syscall"] == "socket").unwrap();
     assert!(socket["detail"].as_str().unwrap().contains("AF_INET"), "{socket}");
-    assert!(socket["hint"].as_str().unwrap().contains("--network"), "{socket}");
+    assert!(socket["hint"].as_str().unwrap().contains("`network = "), "{socket}");
 }
 
 #[test]

@@ -59,7 +59,11 @@ fn the_file_size_is_exact_and_dying_of_it_is_told() {
     let outcome = Run::new(code).option("--file-size", "1000000").run().expect_for("disk_limit", "file_size");
     assert_eq!(outcome.text("signal.name"), "SIGXFSZ");
     assert!(outcome.get("exit_code").is_null());
-    assert!(outcome.text("message").contains("--file-size"), "{}", outcome.summary());
+    assert!(
+        outcome.text("message").contains("1000000 bytes that one may have (`limits.file_size`)"),
+        "{}",
+        outcome.summary()
+    );
     Run::new(code).option("--file-size", "1000001").run().expect("ok");
     let code = "import os\nprint(os.write(os.open('big', os.O_CREAT | os.O_WRONLY), b'x' * 2_000_000))";
     let outcome = Run::new(code).option("--file-size", "1000000").run().expect("ok");
@@ -83,7 +87,7 @@ fn a_program_that_fails_with_its_disk_full_failed_of_the_limit() {
     assert_eq!(outcome.number("exit_code"), 1);
     assert!(outcome.text("stderr.text").contains("No space left on device"), "{}", outcome.summary());
     let message = outcome.text("message");
-    assert!(message.contains("16M") && message.contains("--disk"), "{message}");
+    assert!(message.contains("16M") && message.contains("`limits.disk`"), "{message}");
     assert!(message.contains("exit code 1"), "{message}");
     let code = format!("import os\n{FILL}try: fill()\nexcept OSError: os.abort()");
     let outcome = small(&code).expect_for("disk_limit", "disk_bytes");

@@ -61,7 +61,7 @@ fn failed_of_the_limit(outcome: Outcome, limit: u64) {
     let outcome = outcome.expect_for("process_limit", "processes");
     let message = outcome.text("message");
     assert!(
-        message.contains(&format!("the {limit} processes")) && message.contains("--processes"),
+        message.contains(&format!("the {limit} processes")) && message.contains("`limits.processes`"),
         "{message}"
     );
     let denials = outcome.get("denials").as_array().unwrap();

@@ -10,8 +10,8 @@ use wardian_init::Stage;
 
 /// The report's `message`.
 pub(super) fn sentence(ending: &Ending, limits: &EffectiveLimits, usage: &Usage, plan: &Plan) -> String {
-    let peak = usage.memory_peak_bytes.map_or(String::new(), |peak| format!(" (peak {})", human_bytes(peak)));
-    let memory = Bytes(limits.memory_bytes);
+    let peak = usage.memory_peak_bytes.map_or(String::new(), |peak| format!("; peak {}", human_bytes(peak)));
+    let memory = size(limits.memory_bytes);
     match ending.reason {
         Reason::Exit => match ending.exit_code {
             Some(0) => "The program ended normally.".into(),
@@ -22,7 +22,7 @@ pub(super) fn sentence(ending: &Ending, limits: &EffectiveLimits, usage: &Usage,
             format!("The program was ended by {}{}.", signal_name(number), signal_meaning(number))
         }
         Reason::WallTime => format!(
-            "The program was still running after {} and was stopped; `--wall` allows more time.",
+            "The program was still running after {} (`limits.wall`) and was stopped.",
             Duration::from_micros(limits.wall_us)
         ),
         Reason::CpuTime if ending.signal.is_some() => format!(
@@ -32,42 +32,42 @@ pub(super) fn sentence(ending: &Ending, limits: &EffectiveLimits, usage: &Usage,
             plan.policy.rlimits.cpu_time.unwrap_or(plan.policy.limits.cpu_time)
         ),
         Reason::CpuTime => format!(
-            "The program used {} of CPU time, all it may, and was stopped; `--cpu-time` allows more.",
+            "The program used {} of CPU time, all it may (`limits.cpu_time`), and was stopped.",
             Duration::from_micros(limits.cpu_us)
         ),
         Reason::OomKill | Reason::MemoryWatch => format!(
-            "The program needed more memory than the {memory} it may use{peak} and was stopped; `--memory` allows more."
+            "The program needed more memory than the {memory} it may use (`limits.memory`{peak}) and was stopped."
         ),
         Reason::Output => format!(
-            "The program wrote more than the {} of output it may and was stopped; `--output` allows more.",
-            Bytes(limits.output_bytes)
+            "The program wrote more than the {} of output it may (`limits.output`) and was stopped.",
+            size(limits.output_bytes)
         ),
         Reason::FileSize => format!(
-            "The program wrote to a file beyond the {} that one may have and was stopped; `--file-size` allows more.",
-            Bytes(limits.file_size_bytes)
+            "The program wrote to a file beyond the {} that one may have (`limits.file_size`) and was stopped.",
+            size(limits.file_size_bytes)
         ),
         Reason::Disk if plan.in_place.is_some() => format!(
-            "The program filled the {} of disk space or the {} files it may use, or made directories that cannot be looked \
-             into (too deep, or closed to their owner), and was stopped; `--disk` allows more.",
-            Bytes(limits.disk_bytes),
+            "The program filled the {} of disk space (`limits.disk`) or the {} files (`limits.inodes`) it may use, or made \
+             directories that cannot be looked into (too deep, or closed to their owner), and was stopped.",
+            size(limits.disk_bytes),
             limits.disk_inodes
         ),
         Reason::Disk => format!(
-            "The program filled the {} of disk space it may use; `--disk` allows more.",
-            Bytes(limits.disk_bytes)
+            "The program filled the {} of disk space it may use (`limits.disk`).",
+            size(limits.disk_bytes)
         ),
         Reason::DiskBytes => format!(
-            "The program filled the {} of disk space it may use and {}; `--disk` allows more.",
-            Bytes(limits.disk_bytes),
+            "The program filled the {} of disk space it may use (`limits.disk`) and {}.",
+            size(limits.disk_bytes),
             failure(ending)
         ),
         Reason::DiskInodes => format!(
-            "The program made all the {} files it may have and {}; `limits.inodes` in a policy file allows more.",
+            "The program made all the {} files it may have (`limits.inodes`) and {}.",
             limits.disk_inodes,
             failure(ending)
         ),
         Reason::Processes => format!(
-            "The program wanted more than the {} processes and threads it may have and {}; `--processes` allows more.",
+            "The program wanted more than the {} processes and threads it may have (`limits.processes`) and {}.",
             limits.processes,
             failure(ending)
         ),
@@ -96,6 +96,12 @@ fn failure(ending: &Ending) -> String {
         (None, Some(number)) => format!("was then ended by {}", signal_name(number)),
         (None, None) => "was stopped".into(),
     }
+}
+
+/// A limit as people write it.
+fn size(bytes: u64) -> String {
+    let text = Bytes(bytes).to_string();
+    if text.ends_with(|c: char| c.is_ascii_digit()) { format!("{text} bytes") } else { text }
 }
 
 fn human_bytes(bytes: u64) -> String {

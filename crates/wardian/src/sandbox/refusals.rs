@@ -55,16 +55,16 @@ impl Refusals {
         let mut all = Vec::new();
         if self.processes > 0 {
             let detail = format!("more than {} processes and threads", limits.processes);
-            all.push(denial(detail, "EAGAIN", self.processes, "`--processes` allows more"));
+            all.push(denial(detail, "EAGAIN", self.processes, "`limits.processes` allows more"));
         }
         // How often a full file system refused is not counted anywhere; that it is full is known.
         if self.bytes {
             let detail = format!("more than {} in scratch space", limits.disk);
-            all.push(denial(detail, "ENOSPC", 1, "`--disk` allows more"));
+            all.push(denial(detail, "ENOSPC", 1, "`limits.disk` allows more"));
         }
         if self.inodes {
             let detail = format!("more than {} files in scratch space", limits.inodes);
-            all.push(denial(detail, "ENOSPC", 1, "`limits.inodes` in a policy file allows more"));
+            all.push(denial(detail, "ENOSPC", 1, "`limits.inodes` allows more"));
         }
         all
     }

@@ -113,7 +113,7 @@ impl Reason {
             Self::Network if profile.sockets == Sockets::Loopback => {
                 "the policy allows TCP and UDP on 127.0.0.1 and ::1, and no other network"
             }
-            Self::Network => "the policy forbids network; --network loopback allows 127.0.0.1",
+            Self::Network => "the policy forbids network; `network = \"loopback\"` allows 127.0.0.1",
             Self::LocalSockets if profile.surroundings != Surroundings::Own => {
                 "at level landlock the host's sockets are in reach: only socket pairs are allowed"
             }
@@ -129,7 +129,9 @@ impl Reason {
             Self::Exec => {
                 "the policy lets the program execute nothing else; `exec = \"any\"` with `tools` allows it"
             }
-            Self::Processes => "the policy forbids further processes or threads; --processes allows more",
+            Self::Processes => {
+                "the policy forbids further processes or threads; `limits.processes` allows more"
+            }
             Self::Network | Self::LocalSockets => "the policy forbids every socket, asyncio's own included",
             Self::SocketCode => {
                 "programs and protocol layers on sockets are compiled into the kernel: never allowed"
@@ -137,7 +139,7 @@ impl Reason {
             Self::Namespaces => {
                 "a program in a sandbox makes no namespaces or roots of its own: never allowed"
             }
-            Self::Mounts => "what is mounted is decided before the program starts; --mount adds to it",
+            Self::Mounts => "what is mounted is decided before the program starts; `files.mounts` says what",
             Self::Trace => "looking into other processes is never allowed, a debugger's way included",
             Self::SetId => {
                 "files that run as their owner are never allowed; leave out the bits 06000 of the mode"
@@ -215,7 +217,7 @@ mod tests {
     fn the_hint_fits_the_policy() {
         let args = [2, 1, 0, 0, 0, 0];
         let refused = describe(&python(), Arch::X86_64, 41, &args).unwrap();
-        assert_eq!(refused.hint, "the policy forbids network; --network loopback allows 127.0.0.1");
+        assert_eq!(refused.hint, "the policy forbids network; `network = \"loopback\"` allows 127.0.0.1");
         let loopback = Profile { sockets: Sockets::Loopback, ..python() };
         assert_eq!(describe(&loopback, Arch::X86_64, 41, &args), None);
         let raw = describe(&loopback, Arch::X86_64, 41, &[2, 3, 0, 0, 0, 0]).unwrap();
