@@ -286,13 +286,18 @@ impl Config {
     /// Names the first key.
     pub fn check(&self) -> Result<(), ConfigError> {
         let positive = [
-            ("runs.at_once", self.runs.at_once.unwrap_or(1)),
-            ("requests.files", self.requests.files),
-            ("requests.connections", self.requests.connections),
-            ("environments", self.environments.len()),
-            ("policies", self.policies.len()),
+            ("runs.at_once", self.runs.at_once != Some(0)),
+            ("requests.body", self.requests.body.0 > 0),
+            ("requests.message", self.requests.message.0 > 0),
+            ("requests.files", self.requests.files > 0),
+            ("requests.connections", self.requests.connections > 0),
+            ("requests.head_time", self.requests.head_time.as_micros() > 0),
+            ("requests.body_time", self.requests.body_time.as_micros() > 0),
+            ("requests.write_time", self.requests.write_time.as_micros() > 0),
+            ("environments", !self.environments.is_empty()),
+            ("policies", !self.policies.is_empty()),
         ];
-        if let Some((key, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
+        if let Some((key, _)) = positive.into_iter().find(|(_, is_positive)| !is_positive) {
             return Err(ConfigError::invalid(key, "must be above 0"));
         }
         if self.requests.body > self.requests.memory {
@@ -348,6 +353,8 @@ mod tests {
         assert!(error.contains("at_onze"), "{error}");
         let zero: Config = toml::from_str("runs.at_once = 0").unwrap();
         assert!(zero.check().unwrap_err().to_string().contains("runs.at_once"));
+        let zero: Config = toml::from_str("requests.write_time = 0").unwrap();
+        assert!(zero.check().unwrap_err().to_string().contains("requests.write_time"));
     }
 
     #[test]

@@ -188,6 +188,12 @@ fn preflight(headers: &HeaderMap, path: &str) -> Option<Response<Body>> {
 /// come from alone, which is checked before.
 fn check_content_type(headers: &HeaderMap, dialect: Dialect) -> Result<(), Problem> {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let coding =
+        headers.get(header::CONTENT_ENCODING).map(|coding| String::from_utf8_lossy(coding.as_bytes()));
+    if let Some(coding) = coding.filter(|coding| !coding.eq_ignore_ascii_case("identity")) {
+        let detail = format!("bodies come as they are, not as `{}`", coding.escape_debug());
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-encoding", detail));
+    }
     let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let taken: &[&str] = match dialect {
         Dialect::Native => &["application/json", "multipart/form-data"],

@@ -12,8 +12,8 @@ pub struct Limits {
     /// Time on the clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wall: Option<Duration>,
-    /// CPU time, all processes together.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// CPU time, all processes together; `cpu_time` too, as policies call it.
+    #[serde(skip_serializing_if = "Option::is_none", alias = "cpu_time")]
     pub cpu: Option<Duration>,
     /// Memory, all processes together.
     #[serde(skip_serializing_if = "Option::is_none")]

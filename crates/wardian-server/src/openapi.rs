@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Response, header};
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use wardian::report::Report;
 
 pub(crate) async fn document() -> Json<Value> {
@@ -67,25 +67,36 @@ pub(crate) fn openapi() -> Value {
                 "description": "The first message is the request of /v1/run. Then: {\"type\":\"stdin\",\"text\"|\"base64\"}, \
                     {\"type\":\"eof\"}, {\"type\":\"signal\",\"signal\":\"SIGINT\"}, {\"type\":\"close\",\"stream\":\"stdout\"}. Answers: {\"type\":\"started\"}, {\"type\":\"stdout\"|\"stderr\", \
                     \"text\"|\"base64\"}, at last {\"type\":\"report\",\"report\"} or {\"type\":\"problem\",\"problem\"}.",
-                "responses": { "101": { "description": "the conversation begins" } },
+                "responses": { "101": { "description": "the conversation begins" }, "default": problem_response() },
             } },
             "/v1/environments": plain("Interpreters and policies to choose from, with the ceilings of limits"),
             "/healthz": plain("This process answers"),
             "/readyz": plain("A real sandbox refuses a file outside, a socket, a second process"),
             "/metrics": plain("Figures for Prometheus"),
-            "/eval": dialect("Run a program as snekbox does"),
-            "/api/v0/code-exec": json!({ "post": {
+            "/eval": { "post": dialect("Run a program as snekbox does", &["title", "description"]) },
+            "/api/v0/code-exec": { "post": {
                 "summary": "Run a problem's code as Open edX's codejail-service does",
                 "requestBody": { "required": true, "content": { "multipart/form-data": { "schema": {
                     "type": "object",
                     "properties": { "payload": { "type": "string" } },
                     "required": ["payload"],
                 } } } },
-                "responses": { "200": { "description": "globals_dict, and emsg if the code failed" } },
-            } }),
+                "responses": {
+                    "200": { "description": "globals_dict, and emsg if the code failed" },
+                    "default": error_response(&["error"]),
+                },
+            } },
             "/health/": plain("As /readyz, in codejail-service's words"),
-            "/api/v2/runtimes": plain("Interpreters as Piston lists them"),
-            "/api/v2/execute": dialect("Run a program as Piston does"),
+            "/api/v2/runtimes": plain("Interpreters as Piston lists them; all of /api/v2 is below /api/v2/piston too"),
+            "/api/v2/packages": plain("Interpreters as Piston lists packages; nothing is installed through HTTP"),
+            "/api/v2/execute": { "post": dialect("Run a program as Piston does", &["message"]) },
+            "/api/v2/connect": { "get": {
+                "summary": "Run a program with interactive input as Piston does, over a WebSocket",
+                "responses": {
+                    "101": { "description": "the conversation begins" },
+                    "default": error_response(&["message"]),
+                },
+            } },
         },
     })
 }
@@ -137,16 +148,28 @@ fn problem_response() -> Value {
 }
 
 fn plain(summary: &str) -> Value {
-    json!({ "get": { "summary": summary, "responses": { "200": { "description": "the answer" } } } })
+    let responses = json!({ "200": { "description": "the answer" }, "default": problem_response() });
+    json!({ "get": { "summary": summary, "responses": responses } })
 }
 
-fn dialect(summary: &str) -> Value {
+/// An operation of another system, whose errors have these texts.
+fn dialect(summary: &str, error: &[&str]) -> Value {
     let any = json!({ "application/json": { "schema": { "type": "object" } } });
-    json!({ "post": {
+    json!({
         "summary": summary,
         "requestBody": { "required": true, "content": any },
-        "responses": { "200": { "description": "its result", "content": any } },
-    } })
+        "responses": { "200": { "description": "its result", "content": any }, "default": error_response(error) },
+    })
+}
+
+fn error_response(texts: &[&str]) -> Value {
+    let properties: Map<String, Value> =
+        texts.iter().map(|text| ((*text).to_owned(), json!({ "type": "string" }))).collect();
+    let schema = json!({ "type": "object", "required": texts, "properties": properties });
+    json!({
+        "description": "the request cannot be served",
+        "content": { "application/json": { "schema": schema } },
+    })
 }
 
 fn problem_schema() -> Value {

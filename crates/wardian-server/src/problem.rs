@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
@@ -60,6 +61,12 @@ impl Problem {
         Problem { field: Some(field.into()), ..problem }
     }
 
+    /// A plain request where a WebSocket is.
+    pub(crate) fn no_upgrade(rejection: &WebSocketUpgradeRejection) -> Problem {
+        let detail = format!("a WebSocket is here: {rejection}");
+        Problem::new(StatusCode::UPGRADE_REQUIRED, "upgrade-required", detail)
+    }
+
     /// Something of ours that failed.
     pub(crate) fn ours(detail: impl ToString) -> Problem {
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail.to_string())
@@ -105,6 +112,9 @@ impl Problem {
         let headers = response.headers_mut();
         if dialect == Dialect::Native {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        }
+        if self.status == StatusCode::UPGRADE_REQUIRED {
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         }
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

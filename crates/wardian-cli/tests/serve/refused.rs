@@ -59,6 +59,8 @@ fn every_mistake_is_named() {
         (r#"{"code":"","limits":{"wall":"soon"}}"#, 422, "limits.wall"),
         (r#"{"code":"","limits":{"memory":"2G"}}"#, 422, "limits.memory"),
         (r#"{"code":"","limits":{"memory":1}}"#, 422, "limits.memory"),
+        (r#"{"code":"","limits":{"memory":1048577.5}}"#, 422, "limits.memory"),
+        (r#"{"code":"","limits":{"cpu":1,"cpu_time":1}}"#, 422, "limits.cpu"),
         (r#"{"code":"","limits":{"processes":65}}"#, 422, "limits.processes"),
         (r#"{"code":"","limits":{"processes":0}}"#, 422, "limits.processes"),
         (r#"{"code":"","limits":{"disk":"1T"}}"#, 422, "limits.disk"),
@@ -145,6 +147,9 @@ fn what_a_web_page_could_send_is_refused() {
         (Request::get("/metrics").header("host", "evil.example"), 421),
         (Request::get("/v1/run"), 405),
         (Request::get("/v1/run/ws"), 426),
+        (Request::get("/api/v2/connect"), 426),
+        (run().header("content-encoding", "identity"), 200),
+        (run().header("content-encoding", "gzip"), 415),
         (Request::get("/v1/nothing"), 404),
         (Request::get("/../etc/passwd"), 404),
     ] {

@@ -11,6 +11,7 @@ use crate::signals;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::http::Response;
 use serde_json::{Value, json};
@@ -54,11 +55,12 @@ impl End {
 pub(super) async fn connect(
     State(service): State<Arc<Service>>,
     Extension(caller): Extension<Arc<Caller>>,
-    upgrade: WebSocketUpgrade,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response<Body> {
     let most = usize::try_from(service.setup().config.requests.message.0).unwrap_or(usize::MAX);
-    match service.memory.of(&caller).lease(most) {
-        Ok(lease) => {
+    let upgrade = upgrade.map_err(|rejection| Problem::no_upgrade(&rejection));
+    match upgrade.and_then(|upgrade| Ok((upgrade, service.memory.of(&caller).lease(most)?))) {
+        Ok((upgrade, lease)) => {
             let upgrade = upgrade.max_message_size(most).max_frame_size(most);
             let span = tracing::Span::current();
             upgrade.on_upgrade(move |socket| serve(socket, service, caller, lease).instrument(span))

@@ -28,13 +28,7 @@ pub(crate) async fn ws(
     Extension(caller): Extension<Arc<Caller>>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response<Body>, Problem> {
-    let upgrade = upgrade.map_err(|rejection| {
-        Problem::new(
-            StatusCode::UPGRADE_REQUIRED,
-            "upgrade-required",
-            format!("a WebSocket is here: {rejection}"),
-        )
-    })?;
+    let upgrade = upgrade.map_err(|rejection| Problem::no_upgrade(&rejection))?;
     let most = usize::try_from(service.setup().config.requests.message.0).unwrap_or(usize::MAX);
     let lease = service.memory.of(&caller).lease(most)?;
     let upgrade = upgrade.max_message_size(most).max_frame_size(most);
