@@ -2,7 +2,6 @@
 import atexit
 import sys
 import threading
-import time
 
 
 class Last:
@@ -13,7 +12,8 @@ class Last:
 last = Last()
 atexit.register(print, "atexit 1")
 atexit.register(lambda: print("atexit 2", sys.modules["os"].sep))
-threading.Thread(target=lambda: (time.sleep(0.05), print("thread"))).start()
+# The main thread has ended, for the others, when it waits for them.
+threading.Thread(target=lambda: (threading.main_thread().join(), print("thread"))).start()
 sys.excepthook = lambda kind, value, trace: print("hook", kind.__name__, value, trace.tb_frame.f_lineno, trace.tb_next)
 print("main ends")
 raise KeyError("x")
