@@ -286,7 +286,7 @@ pub(crate) struct RunOptions {
     #[arg(long, help_heading = "Report")]
     pub(crate) explain: bool,
     /// Print what would be done, in order, and do nothing
-    #[arg(long, help_heading = "Report")]
+    #[arg(long, conflicts_with_all = ["json", "report"], help_heading = "Report")]
     pub(crate) explain_plan: bool,
 }
 

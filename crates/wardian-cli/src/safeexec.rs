@@ -1,6 +1,6 @@
 //! `wardian safeexec`: safeexec's options and report.
 
-use crate::run::{Failure, cancel_on_signals};
+use crate::run::{Failure, cancel_on_signals, write_error};
 use crate::{caller_fd, cap, generate, say};
 use std::ffi::OsString;
 use std::fs::File;
@@ -114,7 +114,10 @@ fn run(options: &Options) -> Result<Outcome, Failure> {
     if report.verdict == Verdict::NotExecutable {
         say::note(&report.message);
     }
-    Ok(outcome(&report))
+    match write_error(&report) {
+        Some(error) => Err(Failure::new(error, None)),
+        None => Ok(outcome(&report)),
+    }
 }
 
 /// With `--chroot_dir` a directory in it. Otherwise a directory of the host, which is shown read-only: the

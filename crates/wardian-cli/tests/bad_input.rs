@@ -29,6 +29,12 @@ impl Place {
             ("nul.toml", "[environment.set]\nA = \"x\\u0000y\"\n"),
             ("notmp.toml", "extends = \"codejail\"\n[files]\ntmp = false\n"),
             ("dotdot.toml", "[[files.mounts]]\ntype = \"tmpfs\"\ndst = \"/a/../b\"\n"),
+            ("nameless.toml", "name = \" \"\n"),
+            ("half.toml", "[limits]\nmemory = 1.5\n"),
+            (
+                "twice.toml",
+                "[[files.mounts]]\ntype = \"tmpfs\"\ndst = \"/a\"\n[[files.mounts]]\ntype = \"tmpfs\"\ndst = \"/a\"\n",
+            ),
             ("script", "#!/bin/sh\nexit 3\n"),
         ] {
             std::fs::write(place.path(name), content).unwrap();
@@ -161,6 +167,9 @@ fn policies_that_are_none() {
         ("nul.toml", &["nul.toml, line 1: `environment.set`"]),
         ("notmp.toml", &["notmp.toml, line 3: `files.tmp`: false makes the working directory"]),
         ("dotdot.toml", &["dotdot.toml, line 1: `files.mounts`: `/a/../b`"]),
+        ("nameless.toml", &["nameless.toml, line 1: `name`: must say something"]),
+        ("half.toml", &["half.toml", "line 2", "`1.5` is not a size"]),
+        ("twice.toml", &["twice.toml", "`files.mounts`: `/a`: is mounted twice"]),
     ] {
         place.refused(place.command(&["--policy", policy, "ok.py"]), words);
     }
@@ -361,6 +370,12 @@ fn output_that_cannot_be_written_is_no_success() {
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(125), "{stderr}");
     assert!(stderr.contains("cannot write the program's standard output: No space left"), "{stderr}");
+    let mut safeexec = Command::new(binary());
+    safeexec.args(["safeexec", "--exec", "/bin/sh", "-c", "echo x"]);
+    let output = safeexec.stdin(Stdio::null()).stdout(full()).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("No space left") && stderr.contains("Internal Error"), "{stderr}");
 }
 
 #[test]

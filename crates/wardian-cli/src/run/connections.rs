@@ -119,12 +119,12 @@ fn collect(options: &RunOptions) -> Result<Option<Collect>, Failure> {
     Ok(Some(Collect { globs, limits: CollectLimits::default(), out }))
 }
 
-/// SIGINT, SIGTERM and SIGHUP end the run, which is then reported as cancelled.
+/// SIGINT, SIGQUIT, SIGTERM and SIGHUP end the run, which is then reported as cancelled.
 pub(crate) fn cancel_on_signals() -> Result<Cancel, Failure> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
     let failed = |error: io::Error| Failure::of_host("watch for signals", &error);
     let cancel = Cancel::new().map_err(failed)?;
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
+    for signal in [SIGINT, SIGQUIT, SIGTERM, SIGHUP] {
         let (noted, wake) = cancel.for_handler().map_err(failed)?;
         let number = usize::try_from(signal).unwrap_or(0);
         // Handlers run in this order: whoever wakes up finds the number.

@@ -3,7 +3,7 @@
 mod log;
 
 use super::report_file::ReportFile;
-use super::{Failure, connections, deliver, explain, options};
+use super::{Failure, connections, deliver, explain, options, write_error};
 use crate::cli::RunOptions;
 use crate::{cap, say};
 use log::LogSink;
@@ -55,7 +55,11 @@ pub(super) fn main(options: &RunOptions, file: &Path) -> ExitCode {
             if ending == Ending::SetupFailed {
                 say::error(&report.message, None);
             }
-            let failed = deliver(&report, report_file.as_mut(), options.json).is_some();
+            let lost = write_error(&report);
+            if let Some(error) = &lost {
+                say::error(error, None);
+            }
+            let failed = deliver(&report, report_file.as_mut(), options.json).is_some() || lost.is_some();
             ExitCode::from(if failed { Ending::SetupFailed } else { ending }.exit_code())
         }
         Err(failure) => fail(&failure, Some(&mut log), report_file.as_mut(), options),

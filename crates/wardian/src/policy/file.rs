@@ -179,7 +179,8 @@ const NO_ID: &str = "4294967295 is nobody's id; say a smaller number";
 /// The first key whose value is out of bounds or contradicts another.
 pub fn check(policy: &Policy, origin: &str) -> Result<(), PolicyError> {
     let limits = &policy.limits;
-    let rules: [(bool, &'static str, String); 20] = [
+    let rules: [(bool, &'static str, String); 21] = [
+        (policy.name.trim().is_empty(), "name", "must say something: reports show it".into()),
         (limits.wall.as_micros() == 0, "limits.wall", "must be above 0".into()),
         (limits.cpu_time.as_micros() == 0, "limits.cpu_time", "must be above 0".into()),
         (
@@ -258,7 +259,18 @@ pub fn check(policy: &Policy, origin: &str) -> Result<(), PolicyError> {
         return Err(invalid(origin, key, problem));
     }
     check_environment(policy, origin)?;
-    policy.files.mounts.iter().try_for_each(|mount| check_mount(mount, policy, origin))
+    policy.files.mounts.iter().try_for_each(|mount| check_mount(mount, policy, origin))?;
+    match twice(policy) {
+        Some(dst) => Err(invalid(origin, "files.mounts", format!("`{dst}`: is mounted twice"))),
+        None => Ok(()),
+    }
+}
+
+/// Where two mounts would show one; in a root of mounts alone they may cover each other, as nsjail's do.
+fn twice(policy: &Policy) -> Option<&str> {
+    let mut seen = std::collections::BTreeSet::new();
+    let mut places = policy.files.mounts.iter().map(|mount| mount.dst.as_str());
+    if policy.files.root == RootKind::Empty { None } else { places.find(|dst| !seen.insert(*dst)) }
 }
 
 fn check_environment(policy: &Policy, origin: &str) -> Result<(), PolicyError> {

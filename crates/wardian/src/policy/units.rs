@@ -111,6 +111,10 @@ impl FromStr for Bytes {
             "t" | "tb" | "tib" => 1 << 40,
             _ => return Err(malformed()),
         };
+        // Half a byte: a unit was forgotten.
+        if scale == 1 && number.contains('.') {
+            return Err(malformed());
+        }
         scaled(text, number, scale, MAX_BYTES, malformed()).map(Bytes)
     }
 }
@@ -256,6 +260,7 @@ mod tests {
             assert!(text.parse::<Bytes>().is_err(), "{text}");
             assert!(text.parse::<Duration>().is_err(), "{text}");
         }
+        assert!(matches!("1.5".parse::<Bytes>(), Err(UnitError::Malformed { .. })));
         assert_eq!("-1".parse::<Bytes>(), Err(UnitError::Negative("-1".into())));
         assert_eq!("99999999T".parse::<Bytes>(), Err(UnitError::TooLarge("99999999T".into())));
         assert!(matches!(
@@ -292,7 +297,7 @@ mod tests {
         }
 
         #[test]
-        fn more_is_more(a in 0u32..1 << 29, b in 0u32..1 << 29, tenths in 0u32..10, unit in "(K|M|G|)") {
+        fn more_is_more(a in 0u32..1 << 29, b in 0u32..1 << 29, tenths in 0u32..10, unit in "[KMG]") {
             let bytes = |n: u32| format!("{n}.{tenths}{unit}").parse::<Bytes>().unwrap();
             prop_assert_eq!(bytes(a).cmp(&bytes(b)), a.cmp(&b));
         }

@@ -256,10 +256,11 @@ fn passed_on(mut to: impl Write, bytes: &[u8], stream: &'static str) -> Result<T
 
 /// The service ends the run when we leave.
 fn cancelled(cancel: &Cancel) -> Report {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
     let name = |number: i32| match number {
         SIGHUP => "SIGHUP",
         SIGINT => "SIGINT",
+        SIGQUIT => "SIGQUIT",
         SIGTERM => "SIGTERM",
         _ => "a signal",
     };
