@@ -1,0 +1,74 @@
+//! Memory, and what takes some of the kernel's.
+
+use super::granted;
+use crate::seccomp::names::{MAP_HUGETLB, MFD_HUGETLB, SHM_HUGETLB};
+use crate::seccomp::ruling::{Decision, Low, Reason, Ruling, arg};
+use crate::seccomp::{Profile, Surroundings};
+use Decision::{Allow, Refuse};
+
+/// Huge pages come from a pool of the machine that the memory cgroup does not count.
+fn no_huge_pages(flags: Low, bit: u32) -> Ruling {
+    Ruling::when([flags.has_any(bit)], Refuse(Reason::HiddenMemory)).otherwise(Allow)
+}
+
+pub(in crate::seccomp) fn mmap(_: &Profile) -> Ruling {
+    no_huge_pages(arg(3), MAP_HUGETLB)
+}
+
+pub(in crate::seccomp) fn memfd_create(profile: &Profile) -> Ruling {
+    if profile.memfd { no_huge_pages(arg(1), MFD_HUGETLB) } else { Refuse(Reason::UncountedMemory).into() }
+}
+
+pub(in crate::seccomp) fn shmget(profile: &Profile) -> Ruling {
+    if profile.surroundings != Surroundings::Own {
+        return Refuse(Reason::SharedIpc).into();
+    }
+    if profile.sysv_shm { no_huge_pages(arg(2), SHM_HUGETLB) } else { Refuse(Reason::UncountedMemory).into() }
+}
+
+/// System V and POSIX message queues.
+pub(in crate::seccomp) fn queue(profile: &Profile) -> Ruling {
+    match profile.surroundings {
+        Surroundings::Own => granted(profile.sysv_shm, Reason::UncountedMemory),
+        Surroundings::Host | Surroundings::HostAsCaller => Refuse(Reason::SharedIpc).into(),
+    }
+}
+
+/// Rules are memory that only a memory cgroup sees.
+pub(in crate::seccomp) fn landlock_add_rule(profile: &Profile) -> Ruling {
+    granted(profile.memfd, Reason::UncountedMemory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seccomp::rules::tests::decide;
+    use crate::seccomp::tests::python;
+    use Decision::Answer;
+
+    #[test]
+    fn memory_that_only_a_cgroup_counts() {
+        let watched = Profile { memfd: false, sysv_shm: false, ..python() };
+        for (call, args) in [
+            ("memfd_create", [0; 3]),
+            ("shmget", [0, 4096, 0o600]),
+            ("msgget", [0; 3]),
+            ("fcntl", [1, 1031, 1 << 20]),
+        ] {
+            assert_eq!(decide(&python(), call, &args), Allow, "{call}");
+            assert_eq!(decide(&watched, call, &args), Refuse(Reason::UncountedMemory), "{call}");
+        }
+        for size in [7, 8] {
+            assert_eq!(decide(&python(), "setsockopt", &[5, 1, size]), Allow);
+            assert_eq!(decide(&watched, "setsockopt", &[5, 1, size]), Answer(0));
+        }
+        assert_eq!(decide(&watched, "setsockopt", &[5, 1, 2]), Allow);
+        for (call, args) in [
+            ("memfd_create", [0, 4, 0, 0]),
+            ("shmget", [0, 4096, 0o4600, 0]),
+            ("mmap", [0, 4096, 3, 0x4_0022]),
+        ] {
+            assert_eq!(decide(&python(), call, &args), Refuse(Reason::HiddenMemory), "{call}");
+        }
+    }
+}
