@@ -158,3 +158,45 @@ fn a_reader_that_reads_nothing_does_not_hold_the_wall_limit() {
     assert!(left.is_empty(), "two seconds after the limit its program still runs: {left:?}");
     assert_eq!(status.code(), Some(124));
 }
+
+/// A pipe for both streams, whose last room one of them may take just before the other.
+#[test]
+fn one_full_pipe_for_both_streams_does_not_hold_the_wall_limit() {
+    let code = "import os, time\nos.write(1, b'x' * 4096)\ntime.sleep(0.3)\nfor fd in (1, 2): os.set_blocking(fd, False)\nwhile True:\n    for fd in (1, 2):\n        try: os.write(fd, b'x' * 4096)\n        except BlockingIOError: pass\n    time.sleep(0.01)";
+    let (mut unread, target) = std::io::pipe().unwrap();
+    let mut command = crate::harness::wardian();
+    command.args(["run", "--wall", "1s", "--output", "100M", "-c", code]).stdin(std::process::Stdio::null());
+    command.stdout(target.try_clone().unwrap()).stderr(target);
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let mut left = crate::leftovers::children(child.id());
+    left.retain(|pid| crate::leftovers::is_alive(*pid));
+    let _ = std::io::copy(&mut unread, &mut std::io::sink());
+    let status = child.wait().unwrap();
+    assert!(left.is_empty(), "two seconds after the limit its program still runs: {left:?}");
+    assert_eq!(status.code(), Some(124));
+}
+
+/// The program is long over when nobody takes what it wrote: that is said, and whoever waits can end it.
+#[test]
+fn output_that_nobody_takes_is_lost_loudly() {
+    let mut command = crate::harness::wardian();
+    command.args(["run", "-c", "print('x' * 300_000)"]).stdin(std::process::Stdio::null());
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let unread = child.stdout.take().unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let waiting = child.try_wait().unwrap().is_none();
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let ordered = std::time::Instant::now();
+    let output = child.wait_with_output().unwrap();
+    let took = ordered.elapsed();
+    drop(unread);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(waiting, "it ended before anybody took its output: {stderr}");
+    assert!(took.as_secs() < 5, "{took:?}");
+    assert_eq!(output.status.code(), Some(125), "{stderr}");
+    assert!(stderr.contains("cannot write the program's standard output"), "{stderr}");
+}

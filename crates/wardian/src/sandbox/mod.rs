@@ -6,6 +6,7 @@
 mod accounting;
 mod artefacts;
 mod begun;
+mod callers_file;
 mod cancel;
 mod cores;
 mod denials;

@@ -6,9 +6,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 /// A stream, as the report has it.
-pub(super) fn stream(taker: Taker) -> Stream {
+pub(super) fn stream(mut taker: Taker) -> Stream {
     let (bytes, truncated, passed_through) = (taker.bytes(), taker.is_over_limit(), taker.passes_on());
-    let write_error = taker.unwritten().map(|error| std::io::Error::from(error).to_string());
+    let write_error = taker.take_write_error();
     let kept = taker.into_kept();
     let passed_through = passed_through && kept.is_none();
     let Kept { mut head, tail } = kept.unwrap_or_default();

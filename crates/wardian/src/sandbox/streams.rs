@@ -3,6 +3,7 @@
 //! The guest never holds a descriptor of the caller's: through `/proc/self/fd` it could open the same file
 //! anew, with more rights than it was given. What it writes is counted, bounded, kept or passed on here.
 
+use super::callers_file::CallersFile;
 use super::terminal::{Resizer, Terminal, master_and_slave};
 use super::{Pipes, Streams};
 use crate::policy::Stderr;
@@ -152,7 +153,7 @@ pub(super) struct Feeder {
 
 enum Source {
     Done,
-    Fd(OwnedFd),
+    File(CallersFile),
 }
 
 impl Feeder {
@@ -160,7 +161,7 @@ impl Feeder {
         let (source, buffer) = match source {
             StdinSource::Empty => (Source::Done, VecDeque::new()),
             StdinSource::Bytes(bytes) => (Source::Done, bytes.into()),
-            StdinSource::Fd(fd) => (Source::Fd(fd), VecDeque::new()),
+            StdinSource::Fd(fd) => (Source::File(CallersFile::new(fd)), VecDeque::new()),
         };
         let mut feeder = Feeder { source, buffer, pipe: Some(pipe) };
         feeder.close_if_done();
@@ -170,7 +171,7 @@ impl Feeder {
     /// The caller's descriptor, while there is room for more.
     pub(super) fn wants_read(&self) -> Option<BorrowedFd<'_>> {
         match &self.source {
-            Source::Fd(fd) if self.pipe.is_some() && self.buffer.is_empty() => Some(fd.as_fd()),
+            Source::File(file) if self.pipe.is_some() && self.buffer.is_empty() => Some(file.as_fd()),
             _ => None,
         }
     }
@@ -182,11 +183,11 @@ impl Feeder {
 
     /// The guest's pipe as such: its error state says that nobody reads any more.
     pub(super) fn read(&mut self) {
-        let Source::Fd(fd) = &self.source else { return };
-        let mut chunk = Vec::with_capacity(CHUNK);
-        match rustix::io::read(fd, spare_capacity(&mut chunk)) {
+        let Source::File(file) = &mut self.source else { return };
+        let mut chunk = vec![0; CHUNK];
+        match file.read(&mut chunk) {
             Ok(0) => self.source = Source::Done,
-            Ok(_) => self.buffer.extend(chunk),
+            Ok(n) => self.buffer.extend(chunk.iter().take(n)),
             Err(Errno::INTR | Errno::AGAIN) => {}
             // A caller's stdin that cannot be read (closed, a directory) is at its end.
             Err(_) => self.source = Source::Done,
@@ -225,13 +226,13 @@ impl Feeder {
 /// Takes one output stream.
 pub(super) struct Taker {
     pipe: Option<OwnedFd>,
-    pass_to: Option<OwnedFd>,
+    pass_to: Option<CallersFile>,
     pending: VecDeque<u8>,
     kept: Option<Kept>,
     limit: u64,
     bytes: u64,
     /// Why not all of it went to the caller, other than that nobody reads it any more.
-    unwritten: Option<Errno>,
+    write_error: Option<String>,
 }
 
 /// What is kept of a stream for the report.
@@ -249,12 +250,12 @@ impl Taker {
     fn of(pipe: Option<OwnedFd>, output: Output, limit: u64) -> Taker {
         Taker {
             pipe,
-            pass_to: output.pass_to,
+            pass_to: output.pass_to.map(CallersFile::new),
             pending: VecDeque::new(),
             kept: output.keep.then(Kept::default),
             limit,
             bytes: 0,
-            unwritten: None,
+            write_error: None,
         }
     }
 
@@ -333,22 +334,29 @@ impl Taker {
     }
 
     pub(super) fn write(&mut self) {
-        let Some(to) = &self.pass_to else { return };
+        let Some(to) = &mut self.pass_to else { return };
         let (front, _) = self.pending.as_slices();
-        match rustix::io::write(to, front.get(..front.len().min(PIPE_BUF)).unwrap_or(front)) {
+        match to.write(front.get(..front.len().min(PIPE_BUF)).unwrap_or(front)) {
             Ok(n) => drop(self.pending.drain(..n)),
             Err(Errno::INTR | Errno::AGAIN) => {}
             Err(error) => {
                 // Of a terminal whose user has gone EIO, of a socket's ECONNRESET.
                 let is_gone = matches!(error, Errno::PIPE | Errno::IO | Errno::CONNRESET);
-                self.unwritten = Some(error).filter(|_| !is_gone);
+                self.write_error = Some(io::Error::from(error).to_string()).filter(|_| !is_gone);
                 self.caller_is_gone();
             }
         }
     }
 
-    pub(super) fn unwritten(&self) -> Option<Errno> {
-        self.unwritten
+    /// Nobody has taken the rest for too long, and nobody waits any longer.
+    pub(super) fn give_up(&mut self) {
+        if self.pass_to.is_some() && !self.pending.is_empty() {
+            self.write_error = Some("what takes it took no more for too long after the program's end".into());
+        }
+    }
+
+    pub(super) fn take_write_error(&mut self) -> Option<String> {
+        self.write_error.take()
     }
 
     /// Nobody takes the output any more: the guest is told as it would be outside, by EPIPE.

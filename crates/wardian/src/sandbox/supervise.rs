@@ -32,6 +32,8 @@ const NESTED: &str = "wardian itself runs under a seccomp listener, and the kern
 const ORDERLY_END: Duration = Duration::from_millis(100);
 /// How long the caller may take for the last output after the program has ended.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+/// The same for a caller who has ordered the end.
+const ORDERED_DRAIN_LIMIT: Duration = Duration::from_secs(1);
 
 /// A live sandbox and all our ends of it.
 pub(super) struct Supervision {
@@ -52,6 +54,8 @@ pub(super) struct Supervision {
     accounting: Accounting,
     /// When init was asked to end the run.
     asked: Option<Instant>,
+    /// Whether the caller has ordered the end.
+    ordered: bool,
     facts: Facts,
 }
 
@@ -111,6 +115,7 @@ impl Supervision {
             cancel,
             accounting,
             asked: None,
+            ordered: false,
             facts,
         }
     }
@@ -164,7 +169,12 @@ impl Supervision {
             }
             if init_is_alive {
                 self.enforce();
-            } else if self.facts.over_since(DRAIN_LIMIT) {
+                continue;
+            }
+            let drain_limit = self.drain_limit();
+            if self.facts.over_since(drain_limit) {
+                self.streams.stdout.give_up();
+                self.streams.stderr.give_up();
                 break;
             }
         }
@@ -199,7 +209,7 @@ impl Supervision {
     /// When to look again even if nothing happens.
     fn deadline(&self, init_is_alive: bool) -> Instant {
         if !init_is_alive {
-            return self.facts.gone.unwrap_or_else(Instant::now) + DRAIN_LIMIT;
+            return self.facts.gone.unwrap_or_else(Instant::now) + self.drain_limit();
         }
         if let Some(asked) = self.asked {
             return asked + ORDERLY_END;
@@ -210,6 +220,10 @@ impl Supervision {
         }
         let limit = self.time_limit();
         [self.denials.due(), self.accounting.due()].into_iter().flatten().fold(limit, Instant::min)
+    }
+
+    fn drain_limit(&self) -> Duration {
+        if self.ordered { ORDERED_DRAIN_LIMIT } else { DRAIN_LIMIT }
     }
 
     /// When time is over for what is being done.
@@ -298,11 +312,7 @@ impl Supervision {
             (Role::Control, Some(self.control.as_fd()).filter(|_| self.control_is_open), read),
             (Role::Init, Some(self.init.pidfd()).filter(|_| init_is_alive), read),
             (Role::Listener, self.denials.wants_read(), read),
-            (
-                Role::Cancel,
-                self.cancel.as_ref().map(AsFd::as_fd).filter(|_| self.facts.killed.is_none()),
-                read,
-            ),
+            (Role::Cancel, self.cancel.as_ref().map(AsFd::as_fd).filter(|_| !self.ordered), read),
             (Role::Oom, oom, oom_flags),
             (Role::StdinSource, self.streams.stdin.wants_read(), read),
             (Role::Stdin, self.streams.stdin.wants_write(), write),
@@ -347,11 +357,20 @@ impl Supervision {
     fn obey(&mut self) {
         let Some(cancel) = &self.cancel else { return };
         match cancel.order() {
-            Order::End => self.kill(Killed::Cancelled(cancel.signal())),
-            Order::Pass(signal) if self.facts.started.is_some() => match &self.guest {
-                Some(guest) => pass::to(guest, signal),
-                None => pass::to_child_of(self.init.pid(), signal),
-            },
+            Order::End => {
+                let signal = cancel.signal();
+                self.ordered = true;
+                if self.facts.killed.is_none() {
+                    self.kill(Killed::Cancelled(signal));
+                }
+            }
+            // A number that is free again may be anybody's.
+            Order::Pass(signal) if self.facts.started.is_some() && self.facts.gone.is_none() => {
+                match &self.guest {
+                    Some(guest) => pass::to(guest, signal),
+                    None => pass::to_child_of(self.init.pid(), signal),
+                }
+            }
             Order::Pass(_) | Order::None => {}
         }
     }
