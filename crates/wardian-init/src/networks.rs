@@ -51,7 +51,28 @@ fn is_empty(proc: Fd) -> Result<bool> {
     let mut bytes = [0u8; 128];
     let read = file::read(sockets, &mut bytes);
     file::close(sockets)?;
-    // One line is the heading.
-    let lines = bytes.iter().take(read?).filter(|byte| **byte == b'\n').count();
-    Ok(lines == 1)
+    Ok(bytes.get(..read?).is_some_and(is_heading_alone))
+}
+
+/// Whether nothing follows the first line. The first socket's own line may be longer than what was read of it.
+fn is_heading_alone(text: &[u8]) -> bool {
+    text.iter().position(|byte| *byte == b'\n').is_some_and(|end| end + 1 == text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_heading_alone;
+
+    #[test]
+    fn a_socket_is_seen_however_long_its_name_is() {
+        const HEADING: &[u8] = b"Num       RefCount Protocol Flags    Type St Inode Path\n";
+        assert!(is_heading_alone(HEADING));
+        for rest in
+            [&b"0000000000000000: 00000002 00000000 00010000 0001 01 4711 @a\n"[..], b"0000000000000000: 0"]
+        {
+            assert!(!is_heading_alone(&[HEADING, rest].concat()));
+        }
+        assert!(!is_heading_alone(b"Num"));
+        assert!(!is_heading_alone(b""));
+    }
 }
