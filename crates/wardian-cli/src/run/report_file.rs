@@ -1,9 +1,11 @@
 //! `--report FILE`: checked before the run, complete or not there after it.
 
 use super::Failure;
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// Where the report will be.
@@ -14,7 +16,7 @@ pub(super) struct ReportFile {
 
 enum Place {
     /// A regular file: written beside it, then renamed.
-    Beside { temporary: PathBuf, target: PathBuf, file: File, done: bool },
+    Beside(Beside),
     /// A device or a FIFO, which a rename would replace: written into.
     Open(File),
 }
@@ -29,9 +31,10 @@ impl ReportFile {
             }
             // What a link leads to is replaced, not the link.
             Ok(_) => {
-                beside(path.canonicalize().map_err(|error| fail(&error))?).map_err(|error| fail(&error))?
+                let real = path.canonicalize().map_err(|error| fail(&error))?;
+                Place::Beside(Beside::create(&real).map_err(|error| fail(&error))?)
             }
-            Err(_) => beside(path.into()).map_err(|error| fail(&error))?,
+            Err(_) => Place::Beside(Beside::create(path).map_err(|error| fail(&error))?),
         };
         Ok(ReportFile { path: path.into(), place })
     }
@@ -42,14 +45,70 @@ impl ReportFile {
     ) -> Result<(), Failure> {
         let written = match &mut self.place {
             Place::Open(file) => fill(file),
-            Place::Beside { temporary, target, file, done } => {
-                let written = fill(file);
-                let placed = written.and_then(|()| std::fs::rename(temporary, target));
-                *done = placed.is_ok();
-                placed
-            }
+            Place::Beside(beside) => beside.write(fill),
         };
         written.map_err(|error| cannot_write(&self.path, &error))
+    }
+}
+
+/// A file beside the one that it will replace. The directory may be one that the program may write to: its names prove
+/// nothing, only our descriptors do.
+struct Beside {
+    directory: OwnedFd,
+    name: OsString,
+    temporary: OsString,
+    file: File,
+}
+
+impl Beside {
+    fn create(target: &Path) -> io::Result<Beside> {
+        let name = target.file_name().ok_or_else(|| io::Error::other("it names no file"))?;
+        let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(directory.unwrap_or(Path::new(".")), flags, Mode::empty())?;
+        Beside::create_in(directory, name)
+    }
+
+    fn create_in(directory: OwnedFd, name: &OsStr) -> io::Result<Beside> {
+        let mut random = [0u8; 8];
+        rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
+        let temporary = format!(".{}.{:016x}", name.to_string_lossy(), u64::from_ne_bytes(random));
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&directory, &temporary, flags, Mode::from_raw_mode(0o666))?;
+        Ok(Beside { directory, name: name.into(), temporary: temporary.into(), file: file.into() })
+    }
+
+    /// Once: afterwards the file has its own name.
+    fn write(&mut self, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+        if !self.is_ours(&self.temporary) {
+            *self = Beside::create_in(self.directory.try_clone()?, &self.name)?;
+        }
+        fill(&mut self.file)?;
+        let (from, to) = (&self.temporary, &self.name);
+        rustix::fs::renameat_with(&self.directory, from, &self.directory, to, RenameFlags::empty())?;
+        match self.is_ours(&self.name) {
+            true => Ok(()),
+            false => {
+                Err(io::Error::other("another program writes to its directory, and put something else there"))
+            }
+        }
+    }
+
+    fn is_ours(&self, name: &OsStr) -> bool {
+        let there = rustix::fs::statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW);
+        match (there, rustix::fs::fstat(&self.file)) {
+            (Ok(there), Ok(ours)) => (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino),
+            _ => false,
+        }
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        if self.is_ours(&self.temporary) {
+            // Nothing more can be done about a leftover than to try.
+            let _ = rustix::fs::unlinkat(&self.directory, &self.temporary, AtFlags::empty());
+        }
     }
 }
 
@@ -59,26 +118,6 @@ fn cannot_write(path: &Path, error: &dyn std::fmt::Display) -> Failure {
         format!("`--report {}`: cannot write the report: {error}", path.display()),
         Some(hint.into()),
     )
-}
-
-fn beside(target: PathBuf) -> io::Result<Place> {
-    let name = target.file_name().ok_or_else(|| io::Error::other("it names no file"))?.to_string_lossy();
-    let temporary = target.with_file_name(format!(".{name}.{}", std::process::id()));
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
-        .open(&temporary)?;
-    Ok(Place::Beside { temporary, target, file, done: false })
-}
-
-impl Drop for ReportFile {
-    fn drop(&mut self) {
-        if let Place::Beside { temporary, done: false, .. } = &self.place {
-            // Nothing more can be done about a leftover than to try.
-            let _ = std::fs::remove_file(temporary);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -114,6 +153,26 @@ mod tests {
         write(&fifo);
         assert_eq!(reader.join().unwrap().unwrap(), "report");
         assert!(std::fs::metadata(&fifo).unwrap().file_type().is_fifo());
+    }
+
+    #[test]
+    fn what_was_put_in_its_place_meanwhile_is_not_taken_for_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("report");
+        let mut report = ReportFile::create(&target).ok().unwrap();
+        let temporary = std::fs::read_dir(&directory).unwrap().next().unwrap().unwrap().path();
+        let moved = directory.path().with_extension("moved");
+        std::fs::remove_file(&temporary).unwrap();
+        std::fs::write(&temporary, "forged").unwrap();
+        // Nor is a directory that is put in the place of its own.
+        std::fs::rename(directory.path(), &moved).unwrap();
+        std::fs::create_dir(directory.path()).unwrap();
+        report.write(|out| out.write_all(b"report")).ok().unwrap();
+        drop(report);
+        assert_eq!(std::fs::read_to_string(moved.join("report")).unwrap(), "report");
+        assert_eq!(std::fs::read_to_string(moved.join(temporary.file_name().unwrap())).unwrap(), "forged");
+        assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
+        std::fs::remove_dir_all(moved).unwrap();
     }
 
     #[test]
