@@ -59,20 +59,22 @@ fn is_dir_problem(is_directory: bool) -> String {
 }
 
 fn bind_problem(mount: &MountPt) -> Option<String> {
-    let src = mount.src();
-    // A prefix from the environment makes any path of it; the plan judges the path that results.
-    if mount.prefix_src_env().is_empty() {
-        if src.trim_end_matches('/').is_empty() {
-            return Some("the host's whole file system is not given away; name the directories".into());
-        }
-        if is_below(src, "/proc") {
-            return Some("the host's /proc is not given away; use `fstype: \"proc\"`".into());
-        }
-        if is_below(src, "/dev") && !SAFE_DEVICES.contains(&src) {
-            return Some(format!("of /dev only {} are given", SAFE_DEVICES.join(", ")));
-        }
+    // A prefix from the environment makes any path of it, which is judged when it is known.
+    let source = mount.prefix_src_env().is_empty().then(|| source_problem(mount.src())).flatten();
+    source.or_else(|| no_options(mount))
+}
+
+fn source_problem(src: &str) -> Option<String> {
+    if src.trim_end_matches('/').is_empty() {
+        return Some("the host's whole file system is not given away; name the directories".into());
     }
-    no_options(mount)
+    if is_below(src, "/proc") {
+        return Some("the host's /proc is not given away; use `fstype: \"proc\"`".into());
+    }
+    if is_below(src, "/dev") && !SAFE_DEVICES.contains(&src) {
+        return Some(format!("of /dev only {} are given", SAFE_DEVICES.join(", ")));
+    }
+    None
 }
 
 fn no_options(mount: &MountPt) -> Option<String> {
@@ -104,6 +106,13 @@ pub(super) fn translate(mount: &MountPt, environment: &dyn Fn(&str) -> Option<St
         (Ok(src), Ok(dst)) => (src, dst),
         (Err(why), _) | (_, Err(why)) => return give_up(why),
     };
+    // By whatever name and link it is reached.
+    let real = std::fs::canonicalize(&src).ok().and_then(|real| real.into_os_string().into_string().ok());
+    if let (Some(MountKind::Bind), Some(real)) = (kind(mount), real)
+        && let Some(problem) = source_problem(&real)
+    {
+        return give_up(format!("`{src}`: {problem}"));
+    }
     if let (Some(MountKind::Bind), Some(wanted)) = (kind(mount), mount.is_dir) {
         let is_directory = std::fs::metadata(&src).map(|found| found.is_dir());
         if is_directory.is_ok_and(|is_directory| is_directory != wanted) {
