@@ -1,6 +1,7 @@
 //! Floods of output: the rest is dropped and counted, and wardian's own memory stays what it is.
 
 use crate::harness::{OWN_MEMORY, Outcome, Run};
+use std::io::{Read as _, Write as _};
 
 const CAP: u64 = 1 << 20;
 
@@ -159,16 +160,19 @@ fn a_reader_that_reads_nothing_does_not_hold_the_wall_limit() {
     assert_eq!(status.code(), Some(124));
 }
 
-/// A pipe for both streams, whose last room one of them may take just before the other.
+/// A pipe for both streams: when there is room for one of them, both are told so.
 #[test]
 fn one_full_pipe_for_both_streams_does_not_hold_the_wall_limit() {
-    let code = "import os, time\nos.write(1, b'x' * 4096)\ntime.sleep(0.3)\nfor fd in (1, 2): os.set_blocking(fd, False)\nwhile True:\n    for fd in (1, 2):\n        try: os.write(fd, b'x' * 4096)\n        except BlockingIOError: pass\n    time.sleep(0.01)";
-    let (mut unread, target) = std::io::pipe().unwrap();
+    let code = "import os\nfor fd in (1, 2): os.write(fd, b'x' * 4096)\nimport time\ntime.sleep(60)";
+    let (mut unread, mut target) = std::io::pipe().unwrap();
+    target.write_all(&[b'.'; 16 * 4096]).unwrap();
     let mut command = crate::harness::wardian();
-    command.args(["run", "--wall", "1s", "--output", "100M", "-c", code]).stdin(std::process::Stdio::null());
+    command.args(["run", "--wall", "2s", "-c", code]).stdin(std::process::Stdio::null());
     command.stdout(target.try_clone().unwrap()).stderr(target);
     let mut child = command.spawn().unwrap();
     drop(command);
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    unread.read_exact(&mut [0; 4096]).unwrap();
     std::thread::sleep(std::time::Duration::from_secs(3));
     let mut left = crate::leftovers::children(child.id());
     left.retain(|pid| crate::leftovers::is_alive(*pid));

@@ -58,29 +58,3 @@ fn a_file_named_as_input_is_read_and_not_written() {
     let outcome = Run::new(COUNT).option("--stdin", input.to_str().unwrap()).run().expect("ok");
     assert_eq!(outcome.stdout(), "5\n");
 }
-
-/// Two runs that read one pipe: a byte wakes both up, and one of them gets it.
-#[test]
-fn input_that_another_run_took_does_not_hold_the_wall_limit() {
-    let (source, mut input) = std::io::pipe().unwrap();
-    let code = "import sys\nsys.stdin.buffer.read()";
-    let mut runs: Vec<_> = (0..3)
-        .map(|_| {
-            let mut command = crate::harness::wardian();
-            command.args(["run", "--wall", "2s", "-c", code]).stdin(source.try_clone().unwrap());
-            command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
-        })
-        .collect();
-    for _ in 0..20 {
-        std::thread::sleep(std::time::Duration::from_millis(70));
-        std::io::Write::write_all(&mut input, b"x").unwrap();
-    }
-    std::thread::sleep(std::time::Duration::from_secs(2));
-    let ended: Vec<_> =
-        runs.iter_mut().map(|run| run.try_wait().unwrap().map(|status| status.code())).collect();
-    drop(input);
-    for mut run in runs {
-        run.wait().unwrap();
-    }
-    assert_eq!(ended, [Some(Some(124)); 3]);
-}

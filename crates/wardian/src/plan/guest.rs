@@ -105,6 +105,11 @@ pub(super) fn random() -> u64 {
     u64::from_ne_bytes(bytes)
 }
 
+/// At no other limit is the host's handler of core dumps left alone where there is one (`core_pattern` with a pipe,
+/// core(5)): it would run as the host's root, outside every limit, for a crash inside. Of a file it is too little for
+/// anything to be written.
+const NO_CORE_HANDLER: u64 = 1;
+
 /// Backstops of each process; the tree as a whole is limited by cgroup and supervisor.
 fn rlimits(policy: &Policy, host: &Host) -> Vec<Rlimit> {
     let limits = &policy.limits;
@@ -115,7 +120,7 @@ fn rlimits(policy: &Policy, host: &Host) -> Vec<Rlimit> {
     });
     let file_size = limits.file_size.unwrap_or(limits.disk).0;
     let mut all = vec![
-        both(RLIMIT_CORE, 0),
+        both(RLIMIT_CORE, NO_CORE_HANDLER),
         both(RLIMIT_CPU, cpu),
         both(RLIMIT_FSIZE, if limits_file_size(policy) { file_size } else { u64::MAX }),
         both(RLIMIT_STACK, limits.stack.0),

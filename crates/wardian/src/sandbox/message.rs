@@ -43,7 +43,8 @@ pub(super) fn sentence(ending: &Ending, limits: &EffectiveLimits, usage: &Usage,
             size(limits.output_bytes)
         ),
         Reason::FileSize => format!(
-            "The program wrote to a file beyond the {} that one may have (`limits.file_size`) and was stopped.",
+            "The program was ended by SIGXFSZ, as one is that writes to a file beyond the {} that one may have \
+             (`limits.file_size`).",
             size(limits.file_size_bytes)
         ),
         Reason::Disk if plan.in_place.is_some() => format!(

@@ -95,6 +95,7 @@ pub(super) const CLONE_FLAGS: &[Named] = &[
 pub(super) const TERMINAL_REQUESTS: [Named; 4] =
     [(0x5412, "TIOCSTI"), (0x541c, "TIOCLINUX"), (0x541d, "TIOCCONS"), (0x5423, "TIOCSETD")];
 
+pub(super) const F_SETFL: u32 = 4;
 pub(super) const F_SETLEASE: u32 = 1024;
 pub(super) const F_NOTIFY: u32 = 1026;
 pub(super) const F_SETPIPE_SZ: u32 = 1031;
@@ -131,9 +132,13 @@ pub(super) const SCHEDULING: &[Named] = &[
     (7, "SCHED_EXT"),
 ];
 
+pub(super) const RLIMIT_CORE: u32 = 4;
+
 pub(super) const SOL_SOCKET: u32 = 1;
+pub(super) const IPPROTO_IP: u32 = 0;
 pub(super) const IPPROTO_TCP: u32 = 6;
 pub(super) const IPPROTO_UDP: u32 = 17;
+pub(super) const IPPROTO_IPV6: u32 = 41;
 
 /// Options at `SOL_SOCKET` that attach a program to a socket (`asm-generic/socket.h`).
 pub(super) const SOCKET_PROGRAMS: [Named; 4] = [
@@ -156,6 +161,10 @@ pub(super) const S_IFSOCK: u32 = 0o140_000;
 /// `S_ISUID | S_ISGID`
 pub(super) const SET_ID_BITS: u32 = 0o6_000;
 /// `O_CREAT | __O_TMPFILE`: with neither, open(2) ignores its mode, and the register holds anything.
+#[cfg(target_arch = "x86_64")]
+pub(super) const O_DIRECT: u32 = 0o40_000;
+#[cfg(target_arch = "aarch64")]
+pub(super) const O_DIRECT: u32 = 0o200_000;
 pub(super) const O_CREATES: u32 = 0o100 | 0o20_000_000;
 
 pub(super) const MAP_HUGETLB: u32 = 0x4_0000;

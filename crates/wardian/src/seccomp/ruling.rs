@@ -29,6 +29,7 @@ pub(super) mod errno {
     pub(in super::super) const EINVAL: u16 = 22;
     pub(in super::super) const ENOTTY: u16 = 25;
     pub(in super::super) const ENOSYS: u16 = 38;
+    pub(in super::super) const ENOPROTOOPT: u16 = 92;
     pub(in super::super) const EOPNOTSUPP: u16 = 95;
     pub(in super::super) const EAFNOSUPPORT: u16 = 97;
 }

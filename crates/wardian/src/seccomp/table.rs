@@ -27,10 +27,10 @@ pub(super) type Group = (Class, &'static [&'static str]);
 #[rustfmt::skip]
 pub(super) const GROUPS: &[Group] = &[
     // Descriptors a guest holds: what they lead to was decided when they were opened.
-    (Allow, &["read", "write", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "preadv2",
-              "pwritev2", "lseek", "close", "close_range", "dup", "dup2", "dup3", "pipe", "pipe2", "sendfile",
+    (Allow, &["read", "write", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "lseek", "close", "close_range", "dup", "dup2", "dup3", "pipe", "pipe2", "sendfile",
               "splice", "tee", "copy_file_range", "flock", "fsync", "fdatasync",
               "sync_file_range", "readahead", "fallocate", "ftruncate"]),
+    (By(rules::with_flags), &["preadv2", "pwritev2"]),
     (By(rules::fadvise64), &["fadvise64"]),
     // Files by path: the mount namespace decides what is there, and Landlock again.
     (Allow, &["stat", "fstat", "lstat", "newfstatat", "statx", "statfs", "fstatfs", "access", "faccessat",
@@ -113,8 +113,10 @@ pub(super) const GROUPS: &[Group] = &[
     (Allow, &["sched_yield", "sched_getparam", "sched_getscheduler",
               "sched_get_priority_max", "sched_get_priority_min", "sched_rr_get_interval",
               "sched_getaffinity", "sched_getattr", "getpriority", "ioprio_get",
-              "getrlimit", "setrlimit", "getrusage"]),
-    (By(rules::of_a_process), &["prlimit64", "sched_setparam"]),
+              "getrlimit", "getrusage"]),
+    (By(rules::setrlimit), &["setrlimit"]),
+    (By(rules::prlimit64), &["prlimit64"]),
+    (By(rules::of_a_process), &["sched_setparam"]),
     (By(rules::setpriority), &["setpriority"]),
     (By(rules::ioprio_set), &["ioprio_set"]),
     (By(rules::sched_setscheduler), &["sched_setscheduler"]),

@@ -2,9 +2,10 @@
 
 use crate::seccomp::Profile;
 use crate::seccomp::names::{
-    F_NOTIFY, F_SETLEASE, F_SETPIPE_SZ, O_CREATES, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK, SET_ID_BITS,
+    F_NOTIFY, F_SETFL, F_SETLEASE, F_SETPIPE_SZ, O_CREATES, O_DIRECT, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK,
+    SET_ID_BITS,
 };
-use crate::seccomp::ruling::{Decision, Low, Reason, Ruling, arg};
+use crate::seccomp::ruling::{Decision, Low, Reason, Ruling, arg, errno};
 use Decision::{Allow, Answer, Refuse};
 
 pub(in crate::seccomp) fn no_set_id(mode: Low) -> Ruling {
@@ -23,6 +24,7 @@ pub(in crate::seccomp) fn mode_third(_: &Profile) -> Ruling {
 
 fn open_file(flags: Low, mode: Low) -> Ruling {
     Ruling::when([flags.has_any(O_CREATES), mode.has_any(SET_ID_BITS)], Refuse(Reason::SetId))
+        .or_when([flags.has_any(O_DIRECT)], PAST_THE_CACHE)
         .otherwise(Allow)
 }
 
@@ -56,7 +58,17 @@ pub(in crate::seccomp) fn renameat2(_: &Profile) -> Ruling {
     Ruling::when([arg(4).has_any(WHITEOUT)], Refuse(Reason::Devices)).otherwise(Allow)
 }
 
-/// `POSIX_FADV_DONTNEED` would have the host read its files from its disks again and again.
+/// Reads that leave nothing in the host's cache would have it read its files from its disks again and again: the answer
+/// is that of a file system that cannot.
+const PAST_THE_CACHE: Decision = Answer(errno::EINVAL);
+
+/// preadv2 and pwritev2: `RWF_DONTCACHE`.
+pub(in crate::seccomp) fn with_flags(_: &Profile) -> Ruling {
+    const DONTCACHE: u32 = 0x80;
+    Ruling::when([arg(5).has_any(DONTCACHE)], Answer(errno::EOPNOTSUPP)).otherwise(Allow)
+}
+
+/// `POSIX_FADV_DONTNEED` empties that cache.
 pub(in crate::seccomp) fn fadvise64(_: &Profile) -> Ruling {
     const DONTNEED: u32 = 4;
     Ruling::when([arg(3).is(DONTNEED)], Answer(0)).otherwise(Allow)
@@ -64,7 +76,8 @@ pub(in crate::seccomp) fn fadvise64(_: &Profile) -> Ruling {
 
 /// A lease holds up whoever opens the file, and an ordinary caller's own files may be the guest's to read.
 pub(in crate::seccomp) fn fcntl(profile: &Profile) -> Ruling {
-    let ruling = Ruling::when([arg(1).in_list(&[F_SETLEASE, F_NOTIFY])], Refuse(Reason::Watches));
+    let ruling = Ruling::when([arg(1).in_list(&[F_SETLEASE, F_NOTIFY])], Refuse(Reason::Watches))
+        .or_when([arg(1).is(F_SETFL), arg(2).has_any(O_DIRECT)], PAST_THE_CACHE);
     if profile.memfd {
         ruling
     } else {
@@ -119,5 +132,16 @@ mod tests {
             assert_eq!(decide(&python(), "mknod", &[0, kind | 0o644]), expected);
             assert_eq!(decide(&python(), "mknodat", &[0, 0, kind | 0o644]), expected);
         }
+    }
+
+    #[test]
+    fn nothing_is_read_past_the_cache() {
+        let refused = Answer(errno::EINVAL);
+        assert_eq!(decide(&python(), "open", &[0, O_DIRECT.into()]), refused);
+        assert_eq!(decide(&python(), "openat", &[0, 0, O_DIRECT.into()]), refused);
+        assert_eq!(decide(&python(), "fcntl", &[3, 4, O_DIRECT.into()]), refused);
+        assert_eq!(decide(&python(), "fcntl", &[3, 4, 0o4_000]), Allow);
+        assert_eq!(decide(&python(), "preadv2", &[0, 0, 0, 0, 0, 0x80]), Answer(errno::EOPNOTSUPP));
+        assert_eq!(decide(&python(), "preadv2", &[0, 0, 0, 0, 0, 8]), Allow);
     }
 }

@@ -2,8 +2,8 @@
 
 use super::granted;
 use crate::seccomp::Profile;
-use crate::seccomp::names::{PR_SET_DUMPABLE, REFUSED_PRCTL, numbers};
-use crate::seccomp::ruling::{Decision, Reason, Ruling, arg, errno};
+use crate::seccomp::names::{PR_SET_DUMPABLE, REFUSED_PRCTL, RLIMIT_CORE, numbers};
+use crate::seccomp::ruling::{Decision, Reason, Ruling, Test, arg, errno};
 use crate::seccomp::surroundings::not_of_others;
 use Decision::{Allow, Answer, Refuse};
 
@@ -80,7 +80,22 @@ pub(in crate::seccomp) fn affinity(profile: &Profile) -> Ruling {
     }
 }
 
-/// prlimit64 and sched_setparam, whose first argument is a process.
+/// The limit of core dumps stays what keeps the host's handler of them away; a program that sets it to 0, as those with
+/// secrets do, is as well served.
+pub(in crate::seccomp) fn setrlimit(_: &Profile) -> Ruling {
+    Ruling::when([arg(0).is(RLIMIT_CORE)], Answer(0)).otherwise(Allow)
+}
+
+/// The new limit is the third argument; without one it only asks.
+pub(in crate::seccomp) fn prlimit64(profile: &Profile) -> Ruling {
+    let only_asks: Vec<Test> = Test::whole(2, 0).into();
+    not_of_others(profile, 0)
+        .or_when(only_asks, Allow)
+        .or_when([arg(1).is(RLIMIT_CORE)], Answer(0))
+        .otherwise(Allow)
+}
+
+/// sched_setparam, whose first argument is a process.
 pub(in crate::seccomp) fn of_a_process(profile: &Profile) -> Ruling {
     not_of_others(profile, 0).otherwise(Allow)
 }
@@ -141,5 +156,14 @@ mod tests {
         assert_eq!(decide(&python(), "sched_setscheduler", &[0, 1]), Refuse(Reason::Scheduling));
         let pinned = Profile { affinity: false, ..python() };
         assert_eq!(decide(&pinned, "sched_setaffinity", &[0]), Refuse(Reason::Affinity));
+    }
+
+    #[test]
+    fn the_limit_of_core_dumps_stays() {
+        assert_eq!(decide(&python(), "setrlimit", &[4, 0x1000]), Answer(0));
+        assert_eq!(decide(&python(), "setrlimit", &[7, 0x1000]), Allow);
+        assert_eq!(decide(&python(), "prlimit64", &[0, 4, 0x7000_0000_0000]), Answer(0));
+        assert_eq!(decide(&python(), "prlimit64", &[0, 4, 0, 0x1000]), Allow);
+        assert_eq!(decide(&python(), "prlimit64", &[0, 7, 0x1000]), Allow);
     }
 }

@@ -14,12 +14,12 @@ use super::Profile;
 use super::ruling::{Decision, Reason, Ruling};
 use Decision::{Allow, Refuse};
 pub(super) use files::{
-    fadvise64, fcntl, mknod, mknodat, mode_second, mode_third, no_set_id, open, openat, renameat2,
+    fadvise64, fcntl, mknod, mknodat, mode_second, mode_third, no_set_id, open, openat, renameat2, with_flags,
 };
 pub(super) use ioctl::ioctl;
 pub(super) use itself::{
-    affinity, arch_prctl, ioprio_set, of_a_process, one_id, personality, prctl, sched_setscheduler,
-    setpriority, three_ids, two_ids,
+    affinity, arch_prctl, ioprio_set, of_a_process, one_id, personality, prctl, prlimit64,
+    sched_setscheduler, setpriority, setrlimit, three_ids, two_ids,
 };
 pub(super) use memory::{landlock_add_rule, memfd_create, mmap, queue, shmget};
 pub(super) use processes::{clone, execve, execveat, fork};
