@@ -58,7 +58,7 @@ fn the_example_in_the_help_runs() {
     let examples: Vec<&str> = help.lines().filter_map(|line| line.strip_prefix("Example: ")).collect();
     assert!(!examples.is_empty(), "{help}");
     for example in examples {
-        let text = format!("```console\n$ {example}\n7\n```\n");
+        let text = format!("```console\n$ cd examples\n$ {example}\n7\n```\n");
         super::sessions(&text)[0].run().unwrap();
     }
 }

@@ -1,8 +1,8 @@
 //! Every example of README.md and docs/*.md, executed: what the documents show is what happens.
 //!
 //! A fenced block `console` is a session: lines after `$ ` are commands for a shell, what follows is their output.
-//! `...` stands for any lines, `[..]` for anything within a line. A session runs in a directory of its own with the
-//! files of `files/`. A fenced block `sh` is a session whose output is not shown.
+//! `...` stands for any lines, `[..]` for anything within a line. A session runs in a directory of its own that
+//! holds `examples/`, as a clone does. A fenced block `sh` is a session whose output is not shown.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod command_line;

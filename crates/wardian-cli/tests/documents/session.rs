@@ -146,7 +146,29 @@ pub fn no_python() -> bool {
     !Path::new("/usr/bin/python3").exists()
 }
 
-/// A reader's directory, and programs to type.
+macro_rules! examples {
+    ($($name:literal),* $(,)?) => {
+        /// `examples/`, as it was when the test was built.
+        const EXAMPLES: &[(&str, &str)] =
+            &[$(($name, include_str!(concat!("../../../../examples/", $name)))),*];
+    };
+}
+
+examples!(
+    "analyse.py",
+    "cases/1.in",
+    "cases/1.out",
+    "data.csv",
+    "dataset/data.csv",
+    "hello.py",
+    "input.txt",
+    "plot.py",
+    "policies/contest.toml",
+    "sandbox.cfg",
+    "solution.py",
+);
+
+/// A reader's clone, of which only the examples are there, and programs to type.
 struct Place {
     directory: tempfile::TempDir,
 }
@@ -156,34 +178,18 @@ const CARGO: &str = "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done\nshift\ne
 
 impl Place {
     fn new() -> Place {
-        macro_rules! files {
-            ($($name:literal),* $(,)?) => {
-                [$(($name, include_str!(concat!("files/", $name)))),*]
-            };
-        }
         let directory = tempfile::tempdir().unwrap();
         let place = Place { directory };
         let path = |name: &str| place.directory.path().join(name);
         std::fs::set_permissions(path(""), PermissionsExt::from_mode(0o755)).unwrap();
-        for sub in ["bin", "home", "here/dataset", "here/cases", "here/examples"] {
+        for sub in ["bin", "home"] {
             std::fs::create_dir_all(path(sub)).unwrap();
         }
-        for (name, content) in files!(
-            "hello.py",
-            "data.csv",
-            "dataset/data.csv",
-            "plot.py",
-            "analyse.py",
-            "cases/1.in",
-            "input.txt",
-            "solution.py",
-            "sandbox.cfg",
-            "contest.toml",
-        ) {
-            std::fs::write(path("here").join(name), content).unwrap();
+        for (name, content) in EXAMPLES {
+            let file = path("here/examples").join(name);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, content).unwrap();
         }
-        let example = include_str!("../../../../examples/hello.py");
-        std::fs::write(path("here/examples/hello.py"), example).unwrap();
         symlink(binary(), path("bin/wardian")).unwrap();
         std::fs::write(path("bin/cargo"), CARGO).unwrap();
         std::fs::set_permissions(path("bin/cargo"), PermissionsExt::from_mode(0o755)).unwrap();
