@@ -7,6 +7,7 @@ const BEFORE: &str = "# The command line
 
 What `wardian` says of itself. This document is generated: `WARDIAN_BLESS=1 cargo test -p wardian-cli --test documents`
 writes it anew. [Exit codes and the report](specification.md) are a contract; so are the names of the options.
+[Policies](policies.md) has every key of a policy file.
 ";
 
 const COMMANDS: [&str; 13] = [

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod command_line;
+mod policies;
 mod service;
 mod session;
 
@@ -27,6 +28,7 @@ documents!(
     "docs/from-exec.md",
     "docs/from-restrictedpython.md",
     "docs/nsjail.md",
+    "docs/policies.md",
     "docs/python.md",
     "docs/safeexec.md",
     "docs/server.md",

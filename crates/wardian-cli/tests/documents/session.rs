@@ -164,6 +164,8 @@ examples!(
     "input.txt",
     "plot.py",
     "policies/contest.toml",
+    "policies/git.toml",
+    "policies/loopback.toml",
     "sandbox.cfg",
     "solution.py",
 );
