@@ -4,11 +4,20 @@ import doctest
 import importlib.util
 import os
 import re
+import subprocess
+import sys
 
 import pytest
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
-DOCUMENTS = ["docs/python.md", "docs/from-exec.md", "docs/from-restrictedpython.md", "docs/from-codejail.md", "python/README.md"]
+DOCUMENTS = [
+    "docs/python.md",
+    "docs/judging.md",
+    "docs/from-exec.md",
+    "docs/from-restrictedpython.md",
+    "docs/from-codejail.md",
+    "python/README.md",
+]
 NEEDS = re.compile(r"# needs (\w+)")
 
 
@@ -52,6 +61,16 @@ def test_every_document_on_the_package_is_executed():
     for name in os.listdir(os.path.join(ROOT, "docs")):
         if name.endswith(".md") and blocks(f"docs/{name}", "(?:pycon|python)"):
             assert f"docs/{name}" in DOCUMENTS, name
+
+
+def test_the_judge_is_as_shown_and_judges():
+    examples = os.path.join(ROOT, "examples")
+    with open(os.path.join(examples, "judge.py"), encoding="utf-8") as file:
+        assert file.read() in blocks("docs/judging.md", "python")
+    judge = [sys.executable, "judge.py", "solution.py", "cases"]
+    environment = {**os.environ, "PYTHONPATH": os.path.join(ROOT, "python")}
+    output = subprocess.run(judge, cwd=examples, env=environment, stdout=subprocess.PIPE, check=True).stdout
+    assert output == b"1 AC\n2 AC\n"
 
 
 def test_the_notebook_runs(tmp_path, monkeypatch):

@@ -27,6 +27,7 @@ documents!(
     "docs/from-codejail.md",
     "docs/from-exec.md",
     "docs/from-restrictedpython.md",
+    "docs/judging.md",
     "docs/nsjail.md",
     "docs/policies.md",
     "docs/python.md",
