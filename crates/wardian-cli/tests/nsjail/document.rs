@@ -4,6 +4,19 @@ use std::fmt::Write as _;
 use std::path::Path;
 use wardian::compat::nsjail::{FIELDS, Treatment};
 
+const SCHEMA: &str = include_str!("../../../wardian-nsjail/config.proto");
+
+/// The value for which a field is refused: any but nsjail's default.
+fn refused_value(name: &str) -> &'static str {
+    let definition = format!(" {name} = ");
+    let line = SCHEMA.lines().find(|line| line.contains(&definition)).unwrap();
+    match line {
+        _ if line.contains("[default = true]") => "refused if `false`",
+        _ if line.contains("[default = false]") => "refused if `true`",
+        _ => "refused if set",
+    }
+}
+
 /// The table as the document must have it.
 fn table() -> String {
     let mut text = String::from("| field | wardian | how, or why not |\n|---|---|---|\n");
@@ -11,7 +24,7 @@ fn table() -> String {
         let (word, how) = match field.treatment {
             Treatment::Honoured(how) => ("honoured", how),
             Treatment::HonouredIf { values, .. } => ("honoured if", values),
-            Treatment::Refused(why) => ("refused", why),
+            Treatment::Refused(why) => (refused_value(field.name), why),
         };
         writeln!(text, "| `{}` | {word} | {how} |", field.name).unwrap();
     }
