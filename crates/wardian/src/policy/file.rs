@@ -173,7 +173,7 @@ fn invalid(origin: &str, key: &'static str, problem: String) -> PolicyError {
 /// The number that stands for no id in the kernel's calls.
 const NO_ID: &str = "4294967295 is nobody's id; say a smaller number";
 
-/// What types cannot say; also for policies changed by the command line or the builder.
+/// What types cannot say; also for policies that were changed after they were read.
 ///
 /// # Errors
 /// The first key whose value is out of bounds or contradicts another.

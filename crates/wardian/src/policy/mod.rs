@@ -1,4 +1,4 @@
-//! The policy: what a program may do. Plain data, from a preset, a TOML file, or the builder methods.
+//! The policy: what a program may do. Plain data, from a preset or a TOML file; all its fields can be set.
 //!
 //! A policy is only a wish. [`crate::plan`] turns it into what this host will really do, or into an error.
 

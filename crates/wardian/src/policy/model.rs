@@ -22,7 +22,8 @@ pub struct Policy {
     pub description: String,
     /// How strongly the host must contain; a weaker level exists only by name.
     pub level: Level,
-    /// Limits that must be enforced by the kernel, not only watched: a subset of `memory`, `cpu`, `processes`.
+    /// What must be there: limits that the kernel enforces and wardian does not only watch, and layers that may otherwise
+    /// be missing with a note in the report.
     #[serde(default)]
     pub require: Vec<Layer>,
     /// What the program finds where it was given nothing.
@@ -63,7 +64,7 @@ pub enum Level {
     Landlock,
 }
 
-/// A limit that can be required to be enforced by the kernel.
+/// What can be required: a limit enforced by the kernel, or a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Layer {

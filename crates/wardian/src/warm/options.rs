@@ -5,19 +5,19 @@ use crate::policy::Policy;
 use crate::python;
 use std::time::Duration;
 
-/// What a pool is.
+/// What a pool is. `ready` and `running` are 1019 together at most.
 pub struct PoolOptions {
-    /// The policy of every run.
+    /// The policy of every run: with namespaces, a root made for the interpreter, and `files.dev`.
     pub policy: Policy,
     /// The interpreter.
     pub python: python::Request,
-    /// What is loaded ahead, in order.
+    /// What is loaded ahead, in order; empty for the interpreter alone.
     pub preload: Vec<Preload>,
-    /// Sandboxes that wait.
+    /// Sandboxes that wait; with 0 one is made when a job wants it.
     pub ready: usize,
-    /// Most runs at once.
+    /// Most runs at once; 1 or more.
     pub running: usize,
-    /// Most jobs that wait.
+    /// Most jobs that wait for their turn; with 0 a job is refused while `running` others run.
     pub queue: usize,
     /// When a zygote makes place for a new one.
     pub rotation: Rotation,
@@ -27,9 +27,9 @@ pub struct PoolOptions {
 /// memory) should not stay the same for ever.
 #[derive(Clone, Copy, Debug)]
 pub struct Rotation {
-    /// After so many sandboxes.
+    /// After so many sandboxes; 1 or more, 5,000 by default.
     pub sandboxes: u64,
-    /// After so long.
+    /// After so long; above 0, an hour by default.
     pub age: Duration,
 }
 
