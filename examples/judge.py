@@ -13,6 +13,7 @@ RESULTS = {
     "signaled": "RE",
     "disk_limit": "RE",
     "process_limit": "RE",
+    "policy_violation": "RE",
 }
 
 

@@ -11,7 +11,7 @@ print("output_lost" if "write_error" in report["stdout"] else report["verdict"])
     time_limit) result=TLE ;;
     memory_limit) result=MLE ;;
     output_limit) result=OLE ;;
-    nonzero_exit | signaled | disk_limit | process_limit) result=RE ;;
+    nonzero_exit | signaled | disk_limit | process_limit | policy_violation) result=RE ;;
     *) echo "not judged: ${verdict:-no report}" && cat errors.txt && exit 1 ;;
     esac
     echo "$(basename "$input" .in) $result"

@@ -167,8 +167,8 @@ pub struct EnvironmentConfig {
     pub python: Option<String>,
     /// A virtual environment instead.
     pub venv: Option<PathBuf>,
-    /// The policies of sandboxes that are made ready ahead: of the service's, or `snekbox`, `piston`; none for the
-    /// service's first.
+    /// The policies of sandboxes that are made ready ahead: of the service's, or `snekbox`, `piston`, `edx`; none for
+    /// the service's first.
     pub policies: Vec<String>,
     /// Modules that are imported ahead; what ends with `.py` is a file of the host, and becomes the module of its name.
     pub preload: Vec<String>,
