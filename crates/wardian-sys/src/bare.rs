@@ -131,6 +131,8 @@ macro_rules! library {
                 Method::of_several(c"flush", extension::flush),
                 Method::of_several(c"trim", extension::trim),
                 Method::of_several(c"ended_well", extension::ended_well),
+                Method::of_several(c"quietly", extension::quietly),
+                Method::of_one(c"flush_last", extension::flush_last),
                 Method::of_several(c"run_file", extension::run_file),
                 Method::of_several(c"run_code", extension::run_code),
                 Method::of_one(c"state_at", extension::state_at),

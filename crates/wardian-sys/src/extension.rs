@@ -27,6 +27,7 @@ type CompilerFlags = [c_int; 2];
 // Those that take nothing they could break are safe.
 unsafe extern "C" {
     static stdin: *mut c_void;
+    static mut _Py_NoneStruct: Object;
     static PyExc_OSError: *mut Object;
     static PyExc_OverflowError: *mut Object;
     static PyExc_SystemExit: *mut Object;
@@ -34,14 +35,31 @@ unsafe extern "C" {
     safe fn PyErr_Occurred() -> *mut Object;
     safe fn PyLong_FromLong(value: c_long) -> *mut Object;
     safe fn PyLong_FromVoidPtr(value: *mut c_void) -> *mut Object;
+    safe fn PyErr_Clear();
     safe fn PyThreadState_Get() -> *mut c_int;
     fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
     fn fflush(file: *mut c_void) -> c_int;
     fn fopen(path: *const c_char, mode: *const c_char) -> *mut c_void;
     fn Py_IncRef(object: *mut Object);
+    fn Py_DecRef(object: *mut Object);
     fn PyBytes_AsString(object: *mut Object) -> *const c_char;
+    fn PyCapsule_GetPointer(capsule: *mut Object, name: *const c_char) -> *mut c_void;
+    fn PyCapsule_New(
+        pointer: *mut c_void,
+        name: *const c_char,
+        destructor: extern "C" fn(*mut Object),
+    ) -> *mut Object;
+    fn PyDict_SetItem(dict: *mut Object, key: *mut Object, value: *mut Object) -> c_int;
     fn PyErr_SetFromErrno(kind: *mut Object) -> *mut Object;
     fn PyErr_SetObject(kind: *mut Object, value: *mut Object);
+    fn PyInterpreterState_GetDict(interpreter: *mut c_void) -> *mut Object;
+    fn PyObject_CallFunctionObjArgs(callable: *mut Object, ...) -> *mut Object;
+    fn PyObject_CallMethod(
+        object: *mut Object,
+        name: *const c_char,
+        format: *const c_char,
+        ...
+    ) -> *mut Object;
     fn PyLong_AsLong(object: *mut Object) -> c_long;
     fn PyLong_AsVoidPtr(object: *mut Object) -> *mut c_void;
     fn PyModule_Create2(definition: *mut c_void, version: c_int) -> *mut Object;
@@ -197,6 +215,80 @@ fn text(argument: *mut Object) -> Option<*const c_char> {
 pub extern "C" fn hold(_: *mut Object, object: *mut Object) -> *mut Object {
     // SAFETY: an argument is an object.
     unsafe { Py_IncRef(object) };
+    number(0)
+}
+
+/// Forgets an object that is ours, or the exception that came instead.
+fn forget(object: *mut Object) {
+    if object.is_null() {
+        PyErr_Clear();
+    } else {
+        // SAFETY: an object, with a reference of ours.
+        unsafe { Py_DecRef(object) };
+    }
+}
+
+/// Calls a function without an argument, or with one.
+fn call_object(function: *mut Object, argument: *mut Object) -> *mut Object {
+    // SAFETY: objects, ended by NULL.
+    unsafe { PyObject_CallFunctionObjArgs(function, argument, null_mut::<Object>()) }
+}
+
+/// Calls its last argument while nobody traces or profiles; before it come functions that get and set the tracer, and the
+/// same for the profiler.
+pub extern "C" fn quietly(_: *mut Object, arguments: *mut Object) -> *mut Object {
+    let [get_trace, set_trace, get_profile, set_profile, function] =
+        [0, 1, 2, 3, 4].map(|at| item(arguments, at));
+    if function.is_null() {
+        return null_mut();
+    }
+    let none = &raw mut _Py_NoneStruct;
+    let watchers = [(get_trace, set_trace), (get_profile, set_profile)].map(|(get, set)| {
+        let watcher = call_object(get, null_mut());
+        if watcher == none || watcher.is_null() {
+            forget(watcher);
+            return (set, None);
+        }
+        forget(call_object(set, none));
+        (set, Some(watcher))
+    });
+    let answer = call_object(function, null_mut());
+    if !answer.is_null() {
+        for (set, watcher) in watchers {
+            if let Some(watcher) = watcher {
+                forget(call_object(set, watcher));
+                forget(watcher);
+            }
+        }
+    }
+    answer
+}
+
+/// Has a stream flushed once nothing of Python's runs any more: when the interpreter lets go of what extension modules
+/// keep with it, after all modules and threads (`PyInterpreterState_GetDict`).
+#[allow(clippy::not_unsafe_ptr_arg_deref, reason = "CPython calls it, with an object")]
+pub extern "C" fn flush_last(_: *mut Object, stream: *mut Object) -> *mut Object {
+    extern "C" fn flush(capsule: *mut Object) {
+        // SAFETY: a capsule of ours, which holds a stream.
+        let stream: *mut Object = unsafe { PyCapsule_GetPointer(capsule, null()) }.cast();
+        // SAFETY: an object, and a name; there is no argument.
+        forget(unsafe { PyObject_CallMethod(stream, c"flush".as_ptr(), null()) });
+        forget(stream);
+    }
+    let Some(interpreter) = optional(c"PyInterpreterState_Get") else { return number(0) };
+    // SAFETY: its declaration since CPython 3.9.
+    let interpreter: extern "C" fn() -> *mut c_void = unsafe { core::mem::transmute(interpreter) };
+    // SAFETY: the interpreter that calls us. The dictionary is its own.
+    let dict = unsafe { PyInterpreterState_GetDict(interpreter()) };
+    // SAFETY: an argument is an object; the capsule gives this reference back.
+    unsafe { Py_IncRef(stream) };
+    // SAFETY: an object, which the capsule's end is made for.
+    let capsule = unsafe { PyCapsule_New(stream.cast(), null(), flush) };
+    if !dict.is_null() && !capsule.is_null() {
+        // SAFETY: three objects. Its key is itself: nobody asks for it.
+        unsafe { PyDict_SetItem(dict, capsule, capsule) };
+    }
+    forget(capsule);
     number(0)
 }
 

@@ -209,7 +209,7 @@ class Harness:
         if unbuffered:
             wardian_program.unbuffer()
         if self.end:
-            self.end.streams = sys.stdout, sys.stderr
+            self.end.begin()
         if mode != b"module":
             self.level()
         return run

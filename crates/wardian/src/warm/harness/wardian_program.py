@@ -67,11 +67,10 @@ def module(name):
 
 
 def unbuffer():
+    """In place: a preloaded module may hold them."""
     for name, number in (("stdout", 1), ("stderr", 2)):
-        old = getattr(sys, name)
+        stream = getattr(sys, name)
         raw = io.open(number, "wb", buffering=0, closefd=False)
         raw.name = f"<{name}>"
-        new = io.TextIOWrapper(raw, old.encoding, old.errors, "\n", False, True)
-        new.mode = "w"
-        setattr(sys, name, new)
-        setattr(sys, f"__{name}__", new)
+        stream.__init__(raw, stream.encoding, stream.errors, "\n", False, True)
+        stream.mode = "w"

@@ -145,6 +145,85 @@ elif how == "libc":
     ctypes.CDLL(None).printf(b"from C\n")
 elif how == "full":
     sys.stdout = open("/dev/full", "w")
+elif how == "kept stream":
+    import holder
+    print("A")
+    holder.say("B")
+    print("C")
+elif how in ("frozen", "database"):
+    if os.fork():
+        os.wait()
+        written = b"".join(open(name, "rb").read() for name in os.listdir() if name.startswith("kept"))
+        print(b"value" * 10 in written, b"until the end" in written)
+        os._exit(0)
+    if how == "frozen":
+        import gc
+        kept_file = open("kept", "w")
+        kept_file.write("buffered until the end\n")
+        gc.freeze()
+    else:
+        try:
+            import dbm.ndbm
+            kept_data = dbm.ndbm.open("kept", "c")
+            kept_data["key"] = "value" * 10
+        except ImportError as error:
+            print(error)
+elif how == "sub-interpreter":
+    try:
+        import _xxsubinterpreters
+        number = _xxsubinterpreters.create()
+        _xxsubinterpreters.run_string(number, "print('from within')")
+    except ImportError as error:
+        print(error)
+elif how in ("proxy", "weak subclass"):
+    import weakref
+    class Weak:
+        pass
+    class Reference(weakref.ref):
+        pass
+    kept_weak = Weak()
+    kept_ref = (weakref.proxy if how == "proxy" else Reference)(kept_weak, lambda _: print("gone"))
+elif how == "unhashable type":
+    class Meta(type):
+        def __eq__(self, other):
+            return self is other
+    class Odd(metaclass=Meta):
+        pass
+elif how == "asking type":
+    class Meta(type):
+        def __getattr__(self, name):
+            print("asked for", name)
+            raise KeyError(name)
+        def __hash__(self):
+            print("hashed")
+            return 1
+    class Odd(metaclass=Meta):
+        pass
+    odd = Odd()
+elif how == "lazy class":
+    class Lazy:
+        @property
+        def __class__(self):
+            print("asked for its class")
+            raise RuntimeError("not yet")
+    lazy = Lazy()
+elif how == "patched builtins":
+    import builtins
+    del builtins.any, builtins.issubclass
+    builtins.id = lambda thing: print("asked for an id")
+elif how == "patched exit":
+    os._exit = lambda code: print("patched", code)
+elif how in ("traced", "profiled"):
+    def see(frame, event, argument):
+        os.write(1, f"{event} {frame.f_code.co_name}\n".encode())
+    print("end", flush=True)
+    (sys.settrace if how == "traced" else sys.setprofile)(see)
+elif how == "many objects":
+    many = [[] for _ in range(100_000)]
+    class Late:
+        def __del__(self):
+            print("deleted")
+    many.append(Late())
 elif how == "del":
     class Late:
         def __del__(self):
