@@ -20,7 +20,10 @@ _T = typing.TypeVar("_T")
 
 
 class Options(typing.TypedDict, total=False):
-    """What every run can be given, by keyword; the names are those of ``wardian run``."""
+    """What every run can be given, by keyword; the names are those of ``wardian run``.
+
+    Where neither ``python`` nor ``venv`` is given, the interpreter of this process runs inside.
+    """
 
     policy: typing.Union[str, "os.PathLike[str]", typing.Mapping[str, typing.Any]]
     wall: Time

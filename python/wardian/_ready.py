@@ -14,6 +14,8 @@ import weakref
 
 from . import _binary
 from ._exec import MODULE, ready_source
+from ._interpreter import NAMES as PLACES
+from ._interpreter import chosen
 from ._options import LONGEST_CODE, Content, Files, Options, Time, listed, seconds, size, strings, text, variables
 from ._process import FIRST, Process
 from ._run import MOST_RUNS, Job
@@ -35,13 +37,14 @@ _LIMITS = {
 #: What belongs to the policy, by its places there; limits beside.
 _LAYERS = ("network", "outside")
 _POLICY_LIMITS = ("wall", "cpu_time", "cpus", "memory", "processes", "disk", "output", "open_files", "file_size", "stack")
-_PLACES = ("python", "venv")
 #: What our own program inside imports.
 _OWN_PRELOAD = ("binascii", "json", "marshal", f"@DIRECTORY@/{MODULE}.py")
 #: A service that says so cannot run it warm, nor cold: too large a request, and limits above the policy's.
 _NOT_HERE = (413, 422)
 _NOBODY_LISTENS = (ConnectionRefusedError, FileNotFoundError)
 _KEPT_WORDS = 1 << 16
+#: How the service begins to say why it ends.
+_ERROR = "wardian: error: "
 #: How long starting may take: the imports of everything that is preloaded.
 _START_SECONDS = 120.0
 #: How long a process that was killed may take to end.
@@ -172,8 +175,9 @@ class _Service:
         words = self._words.decode("utf-8", "replace").strip()
         said, _, hint = words.partition("\nhint: ")
         silence = "it ended without a word" if heard else f"it said nothing for {_START_SECONDS:.0f} seconds"
-        last = said.splitlines()[-1] if said else silence
-        raise SandboxError(f"no sandbox can be kept ready: {last.partition('error: ')[2] or last}", hint or None)
+        # An error may have several lines, and words of the log before it.
+        why = said.rpartition(_ERROR)[2] if _ERROR in said else said.rpartition("\n")[2]
+        raise SandboxError(f"no sandbox can be kept ready: {why or silence}", hint or None)
 
     def is_alive(self) -> bool:
         """Whether it is still there."""
@@ -221,11 +225,11 @@ def _short_directory() -> typing.Optional[str]:
 
 def _configuration(options: Options, preload: typing.List[str], ready: int) -> typing.Dict[str, str]:
     """The service's files, by name."""
-    values = _given(options)
+    values = _given(chosen(options))
     policy, files = _policy(values)
     loaded = [*_OWN_PRELOAD, *(name for name in preload if name not in _OWN_PRELOAD)]
     environment: typing.Dict[str, typing.Any] = {"name": "ready", "preload": loaded, "ready": ready}
-    for name in _PLACES:
+    for name in PLACES:
         if name in values:
             place = text(name, values.pop(name))
             environment[name] = os.path.abspath(place) if os.sep in place or name == "venv" else place

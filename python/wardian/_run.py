@@ -12,6 +12,7 @@ import typing
 import weakref
 
 from . import _binary
+from ._interpreter import chosen
 from ._options import Command, Files, Options, Stdin, check_names, listed, strings
 from ._process import FIRST, Process
 from ._version import __version__
@@ -84,7 +85,7 @@ class Job:
         """The command of a cold run; whoever gets it closes it."""
         with contextlib.ExitStack() as stack:
             command = stack.enter_context(Command())
-            command.apply(self.options)
+            command.apply(chosen(self.options))
             command.files(self.files)
             command.feed(self.stdin)
             for glob in self.collect:
@@ -115,7 +116,8 @@ def run(
 
     Exactly one of ``code``, ``path`` (a file of the host), ``module`` and ``entry`` (one of ``files``) says what.
     ``files`` are copied in: ``{name: bytes | str | Path}``, or a list of paths. ``collect`` names files to get
-    back, as globs. All other arguments are :class:`Options`: the policy, and what is laid over it.
+    back, as globs. All other arguments are :class:`Options`: the policy, and what is laid over it. Without ``python``
+    and ``venv`` the interpreter of this process runs inside, with its packages.
 
     Whatever the program does is in the report. Raises :class:`SandboxError` if wardian could not run it,
     :class:`UsageError` for an argument that cannot be, :class:`BinaryError` if there is no ``wardian``.

@@ -15,6 +15,7 @@ from ._exec import (
     prepare_call,
     prepare_exec,
 )
+from ._interpreter import laid_over
 from ._options import Files, Options, Size, Stdin, check_names, listed, several
 from ._run import Job, Live, Path, stream
 from .report import Report
@@ -121,7 +122,7 @@ class Sandbox:
         """As :func:`wardian.stream`."""
         self._check_open()
         files = self._with_modules(more.pop("files", ()))
-        return stream(code, files=files, **{**self._options, **more})
+        return stream(code, files=files, **laid_over(self._options, more))
 
     def safe_exec(
         self,
@@ -190,8 +191,7 @@ class Sandbox:
 
     def _cold(self, job: Job) -> Job:
         """The job with the sandbox's own options below its own."""
-        merged: typing.Dict[str, typing.Any] = {**self._options, **job.options}
-        job.options = typing.cast(Options, merged)
+        job.options = typing.cast(Options, laid_over(self._options, job.options))
         job.files = self._with_modules(job.files)
         return job
 
