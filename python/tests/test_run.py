@@ -168,8 +168,10 @@ def test_what_wardian_refuses_says_so(arguments, match):
 
 
 def test_an_unknown_option_is_named_with_the_nearest():
-    with pytest.raises(TypeError, match="did you mean 'wall'"):
-        wardian.run("1", wal=3)
+    near = {"wal": "wall", "cpu": "cpu_time", "mem": "memory", "memry": "memory", "time": "wall", "timeout": "wall"}
+    for name, meant in near.items():
+        with pytest.raises(TypeError, match=f"no option '{name}'; did you mean '{meant}'"):
+            wardian.run("1", **{name: 3})
     with pytest.raises(TypeError, match="no option 'x'"):
         wardian.stream("1", x=3)
 

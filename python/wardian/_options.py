@@ -53,6 +53,8 @@ _COUNTS = ("processes", "open_files")
 _WORDS = ("network", "outside", "level", "cwd")
 _PATHS = ("python", "venv")
 NAMES = frozenset(Options.__annotations__)
+#: What others call them: the spelling alone would suggest `cpus` for a time.
+_MEANT = {"cpu": "cpu_time", "mem": "memory", "ram": "memory", "time": "wall", "timeout": "wall"}
 
 #: Longer code does not go on the command line (the kernel allows 128 KiB for one argument).
 LONGEST_CODE = 64 << 10
@@ -62,8 +64,8 @@ def check_names(options: typing.Mapping[str, object]) -> None:
     """TypeError for a name that is no option, as for any function."""
     for name in options:
         if name not in NAMES:
-            near = difflib.get_close_matches(name, NAMES, 1)
-            also = f"; did you mean {near[0]!r}?" if near else ""
+            near = _MEANT.get(name) or next(iter(difflib.get_close_matches(name, NAMES, 1)), None)
+            also = f"; did you mean {near!r}?" if near else ""
             raise TypeError(f"there is no option {name!r}{also}")
 
 
