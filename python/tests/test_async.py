@@ -111,9 +111,9 @@ def test_a_timeout_of_asyncio():
 
 def test_errors_are_the_same():
     async def main():
-        with pytest.raises(wardian.SandboxError):
+        with pytest.raises(wardian.UsageError):
             await wardian.run_async("1", wall="soon")
-        with pytest.raises(wardian.SandboxError):
+        with pytest.raises(wardian.UsageError):
             async for _ in wardian.stream("1", wall="soon"):
                 pass
 

@@ -232,24 +232,33 @@ def test_a_service_that_dies_meanwhile_is_an_error(box):
 
 
 @pytest.mark.parametrize(
-    "options, match",
+    "options, kind, match",
     [
-        ({"preload": ["no_such_module"]}, "cannot preload `no_such_module`: ModuleNotFoundError"),
-        ({"preload": ["/no/such/file.py"]}, "cannot preload `/no/such/file.py`: No such file"),
-        ({"preload": "json"}, "preload is one string"),
-        ({"preload": [1]}, "preload: 1 is not text"),
-        ({"ready": 1000}, "ready: 1000 is not between 1 and 100"),
-        ({"ready": True}, "ready: True"),
-        ({"ready": 1, "memory": "much"}, "much"),
-        ({"ready": 1, "mounts": ["/srv"]}, "mounts: no sandbox can be kept ready with it"),
-        ({"ready": 1, "policy": "no_such_policy"}, "no_such_policy"),
-        ({"ready": 1, "python": "/no/such/python"}, "/no/such/python"),
+        ({"preload": ["no_such_module"]}, wardian.SandboxError, "cannot preload `no_such_module`: ModuleNotFoundError"),
+        ({"preload": ["/no/such/file.py"]}, wardian.SandboxError, "cannot preload `/no/such/file.py`: No such file"),
+        ({"preload": "json"}, wardian.UsageError, "preload is one string"),
+        ({"preload": [1]}, wardian.UsageError, "preload: 1 is not text"),
+        ({"ready": 1000}, wardian.UsageError, "ready: 1000 is not between 1 and 100"),
+        ({"ready": True}, wardian.UsageError, "ready: True"),
+        ({"ready": 1, "memory": "much"}, wardian.UsageError, "much"),
+        ({"ready": 1, "wall": "soon"}, wardian.UsageError, "not a time"),
+        ({"ready": 1, "memory": "64M", "disk": "128M"}, wardian.UsageError, "more than `limits.memory`"),
+        ({"ready": 1, "mounts": ["/srv"]}, wardian.UsageError, "mounts: no sandbox can be kept ready with it"),
+        ({"ready": 1, "policy": "no_such_policy"}, wardian.UsageError, "no_such_policy"),
+        ({"ready": 1, "python": "/no/such/python"}, wardian.SandboxError, "/no/such/python"),
     ],
 )
-def test_what_cannot_be_kept_ready(options, match):
-    with pytest.raises(wardian.WardianError, match=match):
+def test_what_cannot_be_kept_ready(options, kind, match):
+    with pytest.raises(kind, match=match):
         with wardian.Sandbox(**options):
             pass
+
+
+@pytest.mark.parametrize("wrong", [{"wall": "soon"}, {"memory": "10X"}, {"files": {"a/../b": ""}}, {"policy": "jugde"}])
+def test_a_wrong_argument_is_the_same_warm_and_cold(box, wrong):
+    for run in (box.run, wardian.run):
+        with pytest.raises(wardian.UsageError):
+            run("1", **wrong)
 
 
 def test_a_service_that_ends_at_once(monkeypatch, tmp_path):

@@ -58,6 +58,7 @@ class Ready:
         if isinstance(ready, bool) or not isinstance(ready, int) or not 0 < ready <= 100:
             raise UsageError(f"ready: {ready!r} is not between 1 and 100")
         names = strings("preload", preload)
+        self._options = options
         #: Files of the host that are modules inside; a cold run gets them as files.
         self.modules = {os.path.basename(name): os.path.abspath(name) for name in names if name.endswith(".py")}
         loaded = [os.path.abspath(name) if name.endswith(".py") else name for name in names]
@@ -74,8 +75,17 @@ class Ready:
             if self._closed:
                 raise ValueError("the sandbox is closed")
             if self._service is None or not self._service.is_alive():
-                self._service = _Service(self._files)
+                self._service = self._started()
             return self._service
+
+    def _started(self) -> _Service:
+        try:
+            return _Service(self._files)
+        except SandboxError:
+            # Its words are for people; a cold run tells whether the options are what is wrong.
+            with contextlib.suppress(SandboxError):
+                Job(self._options, "").run()
+            raise
 
     def run(self, job: Job) -> typing.Optional[Report]:
         """The report of a warm run; None for what only a cold one can be."""

@@ -16,7 +16,7 @@ from ._interpreter import chosen
 from ._options import Command, Files, Options, Stdin, check_names, listed, strings
 from ._process import FIRST, Process
 from ._version import __version__
-from .errors import SandboxError
+from .errors import SandboxError, UsageError
 from .report import Report
 
 if typing.TYPE_CHECKING:
@@ -228,7 +228,8 @@ def answer(text: bytes, process: Process) -> Report:
     report = Report.from_text(text)
     if report.verdict == "sandbox_error":
         _, _, hint = words.partition("\nhint: ")
-        raise SandboxError(report.message, hint.strip() or None)
+        kind = UsageError if report.reason == "usage" else SandboxError
+        raise kind(report.message, hint.strip() or None)
     return report
 
 

@@ -46,7 +46,7 @@ def _again(
 
 
 class UsageError(WardianError, ValueError):
-    """An argument that cannot be what it is; nothing was run."""
+    """An argument that cannot be what it is, on any host; nothing was run."""
 
 
 class BinaryError(WardianError):
@@ -54,7 +54,7 @@ class BinaryError(WardianError):
 
 
 class SandboxError(WardianError):
-    """Wardian could not run the program: never the program's doing."""
+    """Wardian could not run the program here: never the program's doing, nor that of an argument alone."""
 
 
 class ServerError(WardianError):

@@ -116,6 +116,33 @@ fn the_same_directory_runs_what_is_right() {
 }
 
 #[test]
+fn a_report_tells_wrong_options_from_what_the_host_has_not() {
+    let place = Place::new();
+    for (reason, args) in [
+        ("usage", &["--wall", "soon", "ok.py"][..]),
+        ("usage", &["--no-such-option"]),
+        ("usage", &["--policy", "jugde", "ok.py"]),
+        ("usage", &["--policy", "unknown.toml", "ok.py"]),
+        ("usage", &["--memory", "64M", "--disk", "1G", "ok.py"]),
+        ("usage", &["--file", "ok.py:a/../b", "ok.py"]),
+        ("usage", &["--file", "unknown.toml:ok.py", "ok.py"]),
+        ("usage", &["--collect", "../x", "ok.py"]),
+        ("usage", &["--python", "python3", "ok.py"]),
+        ("sandbox", &["missing.py"]),
+        ("sandbox", &["--policy", "missing.toml", "ok.py"]),
+        ("sandbox", &["--file", "missing", "ok.py"]),
+        ("sandbox", &["--mount", "/no/such/place:/x", "ok.py"]),
+        ("sandbox", &["--python", "/no/such/python", "ok.py"]),
+    ] {
+        let output = place.command(args).output().unwrap();
+        let report = std::fs::read_to_string(place.path("report.json")).unwrap();
+        let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+        let said = (output.status.code(), report["verdict"].as_str(), report["reason"].as_str());
+        assert_eq!(said, (Some(125), Some("sandbox_error"), Some(reason)), "{args:?}: {report}");
+    }
+}
+
+#[test]
 fn programs_that_are_none() {
     let place = Place::new();
     for (code, args, words) in [

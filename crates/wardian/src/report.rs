@@ -154,6 +154,8 @@ pub enum Reason {
     NotExecutable,
     /// The caller's signal or call.
     Cancelled,
+    /// Options, names or a policy that no run can have, whatever the host.
+    Usage,
     /// A failure of ours or of the host.
     Sandbox,
 }

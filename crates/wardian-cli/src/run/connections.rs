@@ -64,7 +64,7 @@ fn stdin(options: &RunOptions, program_from_stdin: bool) -> Result<StdinSource, 
         return Ok(stdin.map_or(StdinSource::Empty, StdinSource::Fd));
     };
     if program_from_stdin {
-        return Err(Failure::new("`--stdin` cannot be used with a program from standard input", None));
+        return Err(Failure::of_usage("`--stdin` cannot be used with a program from standard input", None));
     }
     let open = || -> io::Result<File> {
         let file = File::open(path)?;
@@ -95,12 +95,12 @@ fn result(options: &RunOptions) -> Result<Option<Bytes>, Failure> {
     }
     if !options.json && options.report.is_none() {
         let hint = "`--json` prints the report, `--report FILE` writes it";
-        return Err(Failure::new("`--result` goes into a report, and there is none", Some(hint.into())));
+        return Err(Failure::of_usage("`--result` goes into a report, and there is none", Some(hint.into())));
     }
     if options.result_size > LARGEST_RESULT {
         let text =
             format!("`--result-size`: {} is more than the {LARGEST_RESULT} it can be", options.result_size);
-        return Err(Failure::new(text, None));
+        return Err(Failure::of_usage(text, None));
     }
     Ok(Some(options.result_size))
 }
@@ -111,9 +111,12 @@ fn collect(options: &RunOptions) -> Result<Option<Collect>, Failure> {
     }
     if options.out.is_none() && !options.json && options.report.is_none() {
         let hint = "`--out DIR` writes files there, `--json` prints the report, `--report FILE` writes it";
-        return Err(Failure::new("`--collect`: there is neither `--out` nor a report", Some(hint.into())));
+        return Err(Failure::of_usage(
+            "`--collect`: there is neither `--out` nor a report",
+            Some(hint.into()),
+        ));
     }
-    let globs = Globs::new(&options.collect).map_err(|error| Failure::new(&error, error.hint()))?;
+    let globs = Globs::new(&options.collect).map_err(|error| Failure::of_usage(&error, error.hint()))?;
     let out = options.out.as_deref().map(OutDir::open).transpose();
     let out = out.map_err(|error| Failure::new(&error, error.hint()))?;
     Ok(Some(Collect { globs, limits: CollectLimits::default(), out }))

@@ -40,6 +40,16 @@ impl Failure {
         Failure { text: text.to_string(), hint, verdict, reason }
     }
 
+    /// Options that cannot be.
+    fn of_usage(text: impl ToString, hint: Option<String>) -> Failure {
+        Failure { reason: Reason::Usage, ..Failure::new(text, hint) }
+    }
+
+    /// The same, if it is that.
+    fn of_usage_if(is_usage: bool, text: impl ToString, hint: Option<String>) -> Failure {
+        if is_usage { Failure::of_usage(text, hint) } else { Failure::new(text, hint) }
+    }
+
     /// A call of ours that the host refused.
     pub(crate) fn of_host(step: &str, error: &io::Error) -> Failure {
         Failure::new(format!("cannot {step}: {error}"), wardian::host::remedy(error))
@@ -55,7 +65,7 @@ impl Failure {
     pub(crate) fn of_plan(error: &PlanError) -> Failure {
         match error {
             PlanError::Program { source, .. } => Failure::of_program(error, error.hint(), source.kind()),
-            _ => Failure::new(error, error.hint()),
+            _ => Failure::of_usage_if(error.is_usage(), error, error.hint()),
         }
     }
 }
@@ -166,6 +176,7 @@ fn option_of(report: &Report) -> Option<&'static str> {
         | Reason::NotFound
         | Reason::NotExecutable
         | Reason::Cancelled
+        | Reason::Usage
         | Reason::Sandbox => None,
     }
 }

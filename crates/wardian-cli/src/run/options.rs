@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use wardian::files::{GuestPath, Input, InputSet};
+use wardian::files::{GuestPath, Input, InputError, InputSet};
 use wardian::plan::{Program, Request};
 use wardian::policy::{self, Policy, PolicyError, Scratch};
 use wardian::python;
@@ -32,10 +32,10 @@ pub(super) fn prepare(options: &RunOptions) -> Result<Prepared, Failure> {
     if let (Program::Script(script), None) = (&program, &options.entry) {
         inputs.insert(0, script.clone());
     }
-    let inputs = InputSet::new(inputs, most).map_err(|error| Failure::new(&error, None))?.into_vec();
+    let inputs = InputSet::new(inputs, most).map_err(|error| Failure::of_usage(&error, None))?.into_vec();
     if !options.collect.is_empty() && policy.files.scratch == Scratch::None {
         let hint = "`files.scratch = \"exec\"` in a policy file gives it some";
-        return Err(Failure::new(
+        return Err(Failure::of_usage(
             "`--collect`: the policy gives no scratch space to collect from",
             Some(hint.into()),
         ));
@@ -43,7 +43,7 @@ pub(super) fn prepare(options: &RunOptions) -> Result<Prepared, Failure> {
     if let Some(cwd) = &options.cwd {
         let hint = "a directory inside the sandbox, such as /box or what `--mount` shows";
         cwd.parse::<GuestPath>()
-            .map_err(|error| Failure::new(format!("`--cwd`: {error}"), Some(hint.into())))?;
+            .map_err(|error| Failure::of_usage(format!("`--cwd`: {error}"), Some(hint.into())))?;
     }
     let program_from_stdin = matches!(program, Program::Stdin);
     let request = Request {
@@ -61,7 +61,7 @@ pub(super) fn prepare(options: &RunOptions) -> Result<Prepared, Failure> {
 fn python(options: &RunOptions) -> Result<python::Request, Failure> {
     match (&options.python, &options.venv) {
         (Some(text), _) => {
-            text.parse().map_err(|error: python::FindError| Failure::new(&error, error.hint()))
+            text.parse().map_err(|error: python::FindError| Failure::of_usage(&error, error.hint()))
         }
         (None, Some(directory)) => Ok(python::Request::Venv(directory.clone())),
         (None, None) => Ok(python::Request::Default),
@@ -77,7 +77,7 @@ fn program(options: &RunOptions) -> Result<(Program, Vec<OsString>), Failure> {
     }
     let Some((first, args)) = options.program.split_first() else {
         let hint = "`wardian run SCRIPT`, `wardian run -c CODE`, or `wardian run --exec PROGRAM`";
-        return Err(Failure::new("no program to run", Some(hint.into())));
+        return Err(Failure::of_usage("no program to run", Some(hint.into())));
     };
     let args = args.to_vec();
     unless_option(first)?;
@@ -88,7 +88,7 @@ fn program(options: &RunOptions) -> Result<(Program, Vec<OsString>), Failure> {
         return Ok((Program::Stdin, args));
     }
     let script = Input::open(Path::new(first), None, LARGEST_PROGRAM)
-        .map_err(|error| Failure::new(format!("cannot run the script: {error}"), error.hint()))?;
+        .map_err(|error| wrong_input(&error, format!("cannot run the script: {error}")))?;
     Ok((Program::Script(script), args))
 }
 
@@ -97,7 +97,7 @@ fn entry(name: &str, inputs: &[Input]) -> Result<Program, Failure> {
     let found = inputs.iter().find(|input| input.name() == name);
     found.cloned().map(Program::Script).ok_or_else(|| {
         let hint = format!("bring it in with `--file HOST:{name}`");
-        Failure::new(format!("`--entry {name}`: no `--file` has that name inside"), Some(hint))
+        Failure::of_usage(format!("`--entry {name}`: no `--file` has that name inside"), Some(hint))
     })
 }
 
@@ -108,7 +108,7 @@ fn unless_option(first: &OsStr) -> Result<(), Failure> {
         return Ok(());
     }
     let hint = "`wardian run --help` lists the options; they stand before the program";
-    Err(Failure::new(format!("there is no option `{}`", first.display()), Some(hint.into())))
+    Err(Failure::of_usage(format!("there is no option `{}`", first.display()), Some(hint.into())))
 }
 
 /// A program for `--exec`: a path, or a name that PATH knows.
@@ -131,12 +131,11 @@ fn in_path(name: &OsStr) -> Result<PathBuf, Failure> {
 /// A file to copy in, and the name that it has inside.
 fn input(text: &OsStr, most: u64) -> Result<Input, Failure> {
     let (host, name) = host_and_name(text);
-    let name = name
-        .map(std::str::from_utf8)
-        .transpose()
-        .map_err(|_| Failure::new(format!("`--file {}`: the name is not UTF-8", text.display()), None))?;
+    let name = name.map(std::str::from_utf8).transpose().map_err(|_| {
+        Failure::of_usage(format!("`--file {}`: the name is not UTF-8", text.display()), None)
+    })?;
     Input::open(host, name, most)
-        .map_err(|error| Failure::new(format!("`--file {}`: {error}", text.display()), error.hint()))
+        .map_err(|error| wrong_input(&error, format!("`--file {}`: {error}", text.display())))
 }
 
 /// `HOST[:NAME]` or `src=HOST,dst=NAME`; what exists as a whole is a host path.
@@ -184,13 +183,13 @@ pub(super) fn lay_over(mut policy: Policy, options: &RunOptions) -> Result<Polic
     policy.require.extend(&options.require);
     for text in &options.mounts {
         let mount = text.parse().map_err(|error: policy::MountError| {
-            Failure::new(format!("`--mount {text}`: {error}"), Some(error.hint().into()))
+            Failure::of_usage(format!("`--mount {text}`: {error}"), Some(error.hint().into()))
         })?;
         policy.files.mounts.push(mount);
     }
     for text in &options.env {
         let (name, value) = text.split_once('=').ok_or_else(|| {
-            Failure::new(format!("`--env {text}` has no `=`"), Some("write --env NAME=VALUE".into()))
+            Failure::of_usage(format!("`--env {text}` has no `=`"), Some("write --env NAME=VALUE".into()))
         })?;
         policy.environment.set.insert(name.to_owned(), value.to_owned());
     }
@@ -216,11 +215,15 @@ fn wrong_value(error: &PolicyError, options: &RunOptions) -> Failure {
         "environment.set" if !options.env.is_empty() => "--env",
         _ => return wrong(error),
     };
-    Failure::new(format!("`{flag}`: {problem}"), error.hint())
+    Failure::of_usage(format!("`{flag}`: {problem}"), error.hint())
 }
 
 fn wrong(error: &PolicyError) -> Failure {
-    Failure::new(error, error.hint())
+    Failure::of_usage_if(error.is_usage(), error, error.hint())
+}
+
+fn wrong_input(error: &InputError, text: String) -> Failure {
+    Failure::of_usage_if(error.is_usage(), text, error.hint())
 }
 
 #[cfg(test)]

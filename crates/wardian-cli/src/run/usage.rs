@@ -7,7 +7,7 @@ use crate::say;
 use std::ffi::OsString;
 use std::process::ExitCode;
 use wardian::compat::nsjail::Ending;
-use wardian::report::Report;
+use wardian::report::{Reason, Report};
 
 /// Help and version to standard output; a wrong command line is an error like any other.
 pub(crate) fn wrong_usage(error: &clap::Error) -> ExitCode {
@@ -20,7 +20,8 @@ pub(crate) fn wrong_usage(error: &clap::Error) -> ExitCode {
     let wanted = Words::of(args);
     let text = error.to_string();
     let said: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
-    let report = Report::sandbox_error(said.join(" ").trim_start_matches("error: ").to_owned());
+    let message = said.join(" ").trim_start_matches("error: ").to_owned();
+    let report = Report { reason: Reason::Usage, ..Report::sandbox_error(message) };
     let mut file = match wanted.report.as_deref().map(ReportFile::create).transpose() {
         Ok(file) => file,
         Err(Failure { text, hint, .. }) => {

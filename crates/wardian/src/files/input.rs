@@ -85,6 +85,11 @@ pub enum InputError {
 }
 
 impl InputError {
+    /// Whether it is the request that is wrong, whatever lies on the host.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, InputError::Name { .. } | InputError::TooLarge { .. })
+    }
+
     /// What to do about it, if that is known.
     pub fn hint(&self) -> Option<String> {
         match self {

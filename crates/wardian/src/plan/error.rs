@@ -70,6 +70,19 @@ pub enum PlanError {
 }
 
 impl PlanError {
+    /// Whether it is the request that is wrong, on any host.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            PlanError::Policy(error) => error.is_usage(),
+            PlanError::Nul { .. } | PlanError::NotUtf8 { .. } | PlanError::MountTarget { .. } => true,
+            PlanError::Python(_)
+            | PlanError::Program { .. }
+            | PlanError::Tool { .. }
+            | PlanError::MountSource { .. }
+            | PlanError::Unenforceable { .. } => false,
+        }
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {

@@ -52,6 +52,11 @@ pub enum PolicyError {
 }
 
 impl PolicyError {
+    /// Whether it is the policy that is wrong, on any host.
+    pub fn is_usage(&self) -> bool {
+        !matches!(self, PolicyError::Read { .. })
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {

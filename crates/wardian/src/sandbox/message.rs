@@ -86,7 +86,7 @@ pub(super) fn sentence(ending: &Ending, limits: &EffectiveLimits, usage: &Usage,
             Some(number) => format!("The run was cancelled by {}.", signal_name(number)),
             None => "The run was cancelled.".into(),
         },
-        Reason::Sandbox => "The sandbox failed; this is not the program's doing.".into(),
+        Reason::Usage | Reason::Sandbox => "The sandbox failed; this is not the program's doing.".into(),
     }
 }
 
