@@ -218,7 +218,7 @@ class TestClient:
             wardian.Client("http://x", token="a\nb")
         wrongs = [
             {"stdin": 3}, {"args": "abc"}, {"args": [3]}, {"collect": "*"}, {"files": "abc"}, {"files": {"a": 3}},
-            {"files": ["/nowhere"]}, {"env": ["A"]}, {"env": {"A": 3}}, {"policy": 3}, {"entry": "x"}, {"memory": "x"},
+            {"files": ["/nowhere"]}, {"env": ["A"]}, {"env": {"A": 3}}, {"policy": 3}, {"entry": "x"},
             {"memory": 1.5}, {"wall": float("nan")}, {"wall": object()}, {"processes": "many"}, {"idempotency_key": "é"},
         ]  # fmt: skip
         for wrong in ({}, {"code": 3}, {"code": "\ud800"}, *({"code": "1", **wrong} for wrong in wrongs)):

@@ -56,6 +56,14 @@ def test_more_than_it_takes_is_said(client):
         client.run("1", files={"a": b"x" * (40 << 20)})
 
 
+@pytest.mark.parametrize("limit", [{"memory": "10X"}, {"wall": "soon"}, {"memory": "1T"}])
+def test_text_of_a_limit_is_the_servers_to_read(client, limit):
+    assert client.run("1", memory="64M", wall="5s").limits.memory_bytes == 64 << 20
+    with pytest.raises(wardian.ServerError) as caught:
+        client.run("1", **limit)
+    assert caught.value.status in (400, 422)
+
+
 def test_silence_is_said(address_and_key):
     address, key = address_and_key
     impatient = wardian.Client(address, token=key, timeout=1)

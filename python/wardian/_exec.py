@@ -11,7 +11,7 @@ import os
 import typing
 
 from . import _values
-from ._options import Files, Options, Size, Stdin, to_bytes
+from ._options import Files, Options, Stdin
 from ._run import Job
 from .errors import CallError, ProgramError, UsageError
 from .report import Report
@@ -57,7 +57,7 @@ def safe_exec(
     globals: typing.Optional[Globals] = None,
     *,
     filename: str = "<string>",
-    size: Size = SIZE,
+    size: int = SIZE,
     stdin: Stdin = None,
     files: Files = (),
     collect: typing.Iterable[str] = (),
@@ -82,7 +82,7 @@ async def safe_exec_async(
     globals: typing.Optional[Globals] = None,
     *,
     filename: str = "<string>",
-    size: Size = SIZE,
+    size: int = SIZE,
     stdin: Stdin = None,
     files: Files = (),
     collect: typing.Iterable[str] = (),
@@ -98,7 +98,7 @@ def prepare_exec(
     code: str,
     values: Globals,
     filename: str,
-    size: Size,
+    size: int,
     options: Options,
     stdin: Stdin,
     files: Files,
@@ -114,7 +114,7 @@ def prepare_call(
     args: typing.Sequence[typing.Any],
     kwargs: typing.Mapping[str, typing.Any],
     options: Options,
-    size: Size = SIZE,
+    size: int = SIZE,
 ) -> Job:
     """The job that calls a function of some code."""
     if not isinstance(function, str) or not function.isidentifier():
@@ -188,11 +188,11 @@ def _harness() -> bytes:
     return importlib.util.MAGIC_NUMBER + sizes + code + source
 
 
-def _bytes(size: Size) -> int:
-    limit = to_bytes(size)
-    if not 0 < limit <= _LARGEST:
-        raise UsageError(f"size: {size!r} is not between 1 and 64M")
-    return limit
+def _bytes(size: int) -> int:
+    # It is counted here, piece by piece: what sizes are as text only the program says.
+    if isinstance(size, bool) or not isinstance(size, int) or not 0 < size <= _LARGEST:
+        raise UsageError(f"size: {size!r} is no whole number between 1 and {_LARGEST}", "bytes: 32 << 20")
+    return size
 
 
 def _prepare(
@@ -200,7 +200,7 @@ def _prepare(
     values: typing.Mapping[str, typing.Any],
     mode: str,
     filename: str,
-    size: Size,
+    size: int,
     more: typing.Mapping[str, typing.Any],
     options: Options,
     stdin: Stdin = None,

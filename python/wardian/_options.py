@@ -137,21 +137,6 @@ def variables(env: typing.Mapping[str, str]) -> typing.Dict[str, str]:
     return {text("env", name): text(f"env {name}", value) for name, value in env.items()}
 
 
-def to_bytes(size_text: Size) -> int:
-    """The bytes that a size means."""
-    if isinstance(size_text, int):
-        return size_text
-    if not isinstance(size_text, str):
-        raise UsageError(f"{size_text!r} is no size", "write for example 64M")
-    units = {"k": 10, "m": 20, "g": 30, "t": 40}
-    plain = size_text.strip().lower().rstrip("b").rstrip("i")
-    shift = units.get(plain[-1:], 0)
-    try:
-        return int(float(plain[:-1] if shift else plain) * (1 << shift))
-    except (ValueError, OverflowError):
-        raise UsageError(f"{size_text!r} is no size", "write for example 64M") from None
-
-
 def listed(files: typing.Iterable[typing.Union[str, "os.PathLike[str]"]]) -> typing.List[str]:
     """The full paths of files that are given as a list."""
     if isinstance(files, (str, bytes)) or not isinstance(files, typing.Iterable):

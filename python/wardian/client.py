@@ -15,7 +15,7 @@ import socket
 import typing
 
 from ._exec import ExecResult, Globals, finish_call, finish_exec, prepare_call, prepare_exec
-from ._options import Content, Files, Size, Time, count, listed, seconds, size, strings, text, to_bytes, variables
+from ._options import Content, Files, Time, count, listed, seconds, size, strings, text, variables
 from ._run import Chunk, Job
 from ._transport import MOST_BYTES, Call, Transport, header, in_thread, problem
 from .errors import ServerError, UsageError
@@ -79,7 +79,7 @@ class Client:
         globals: typing.Optional[Globals] = None,
         *,
         filename: str = "<string>",
-        size: Size = SIZE,
+        size: int = SIZE,
         files: Files = (),
         stdin: typing.Union[None, str, bytes] = None,
         env: typing.Optional[typing.Mapping[str, str]] = None,
@@ -100,7 +100,7 @@ class Client:
         globals: typing.Optional[Globals] = None,
         *,
         filename: str = "<string>",
-        size: Size = SIZE,
+        size: int = SIZE,
         **more: typing.Any,
     ) -> ExecResult:
         """As :meth:`safe_exec`, in an event loop; cancelling the task ends the run."""
@@ -362,7 +362,7 @@ def _limits(limits: typing.Mapping[str, typing.Any]) -> typing.Dict[str, typing.
         elif name == "processes":
             count(name, value)
         else:
-            to_bytes(size(name, value))
+            size(name, value)
     return named
 
 

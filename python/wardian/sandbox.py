@@ -16,7 +16,7 @@ from ._exec import (
     prepare_exec,
 )
 from ._interpreter import laid_over
-from ._options import Files, Options, Size, Stdin, check_names, listed, several
+from ._options import Files, Options, Stdin, check_names, listed, several
 from ._run import Job, Live, Path, stream
 from .report import Report
 
@@ -130,7 +130,7 @@ class Sandbox:
         globals: typing.Optional[Globals] = None,
         *,
         filename: str = "<string>",
-        size: Size = SIZE,
+        size: int = SIZE,
         stdin: Stdin = None,
         files: Files = (),
         collect: typing.Iterable[str] = (),
@@ -147,7 +147,7 @@ class Sandbox:
         globals: typing.Optional[Globals] = None,
         *,
         filename: str = "<string>",
-        size: Size = SIZE,
+        size: int = SIZE,
         stdin: Stdin = None,
         files: Files = (),
         collect: typing.Iterable[str] = (),
@@ -173,7 +173,7 @@ class Sandbox:
         return finish_call(await self._run_async(prepare_call(code, function, args, kwargs, {}, self.size)))
 
     #: Bytes that arguments, and what is returned, may take.
-    size: Size = SIZE
+    size: int = SIZE
 
     def _check_open(self) -> None:
         if self._closed:
