@@ -104,6 +104,10 @@ def test_exec_and_calls(box, cold):
     with pytest.raises(wardian.ProgramError) as caught:
         box.safe_exec("x = (", {})
     assert (caught.value.type_name, caught.value.line) == ("SyntaxError", 1)
+    with pytest.raises(wardian.ProgramError, match="cannot be carried out"):
+        box.safe_exec("z = object()", {}, strict=True)
+    with pytest.raises(wardian.CallError, match="no function 'g'"):
+        box.call("def f(): pass", "g")
     big = {"x": "a" * 200_000}
     box.safe_exec("y = len(x)", big)
     assert big["y"] == 200_000
@@ -366,6 +370,10 @@ class TestClient:
         assert client.call("def f(x, y=0): return [x, y]", "f", (1,), y={2}) == [(1,), {2}]
         with pytest.raises(wardian.CallError):
             client.call("def f(): return f", "f")
+        with pytest.raises(wardian.CallError, match="no function 'g'"):
+            client.call("def f(): return f", "g")
+        with pytest.raises(wardian.ProgramError, match="cannot be carried out"):
+            client.safe_exec("y = object()", g, strict=True)
 
     def test_a_stream_that_is_left_ends_its_run(self, client):
         began = time.monotonic()

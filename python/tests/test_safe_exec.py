@@ -94,6 +94,58 @@ def test_what_cannot_be_carried_in_is_named():
     }
 
 
+CODE = """\
+from __future__ import division
+import math
+from math import sqrt
+from typing import List, Optional
+def f(): pass
+class A: pass
+n: int = 3
+"""
+
+
+def test_strict_takes_code_for_no_value():
+    g = {"sys": sys, "log": print, "x": 1}
+    result = wardian.safe_exec(CODE + "y = x + 1", g, strict=True)
+    assert g["y"] == 2 and set(result.not_carried_out) >= {"math", "sqrt", "List", "f", "A"}
+    assert set(result.not_carried_in) == {"sys", "log"}
+
+
+@pytest.mark.parametrize("value", ["A()", "iter(())", "[A]", "open(0)", "'x' * 50_000_000"])
+def test_strict_raises_for_a_value_that_would_be_lost(value):
+    g = {"x": 1, "old": 2}
+    with pytest.raises(wardian.ProgramError, match=r"cannot be carried out: 'z' \(.*\)$") as caught:
+        wardian.safe_exec(CODE + f"del old\nx = 2\nz = {value}", g, strict=True)
+    assert g == {"x": 1, "old": 2} and caught.value.report.ok
+
+
+def test_strict_counts_them():
+    with pytest.raises(wardian.ProgramError, match=r"'v0' \(it is an object\), and 4999 more|and 1000 more"):
+        wardian.safe_exec("for n in range(5000): globals()[f'v{n}'] = object()", {}, strict=True)
+
+
+def test_strict_begins_nothing_without_all_values():
+    for value in (object(), [sys], iter(())):
+        with pytest.raises(wardian.UsageError, match="cannot be carried in: 'z' .*strict=True"):
+            wardian.safe_exec("x = 1", {"z": value}, strict=True)
+    with pytest.raises(wardian.UsageError, match="cannot be carried in: '3' "):
+        wardian.safe_exec("x = 1", {3: 4}, strict=True)
+
+
+def test_strict_in_a_sandbox_and_in_an_event_loop():
+    import asyncio
+
+    box = wardian.Sandbox()
+    for run in (
+        lambda: box.safe_exec("z = object()", {}, strict=True),
+        lambda: asyncio.run(box.safe_exec_async("z = object()", {}, strict=True)),
+        lambda: asyncio.run(wardian.safe_exec_async("z = object()", {}, strict=True)),
+    ):
+        with pytest.raises(wardian.ProgramError, match="cannot be carried out"):
+            run()
+
+
 def test_too_large_is_said_at_once_and_nothing_runs():
     with pytest.raises(wardian.UsageError, match="larger than 16777216 bytes"):
         wardian.safe_exec("1", {"x": b"x" * 50_000_000})
@@ -250,7 +302,9 @@ class TestCall:
         [
             ("def f(): return object", "f", "cannot be carried out: it is a type"),
             ("def f(): 1/0", "f", "ZeroDivisionError"),
-            ("", "f", "KeyError"),
+            ("", "f", "NameError: the code defines no function 'f'$"),
+            ("f = 1", "f", "TypeError: 'int' object is not callable"),
+            ("def f(): return {}['g']", "f", "KeyError: 'g'"),
             ("def f(): raise SystemExit", "f", "exited instead"),
             ("def f(): return 'x' * 10**8", "f", "too large"),
         ],

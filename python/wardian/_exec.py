@@ -58,6 +58,7 @@ def safe_exec(
     *,
     filename: str = "<string>",
     size: int = SIZE,
+    strict: bool = False,
     stdin: Stdin = None,
     files: Files = (),
     collect: typing.Iterable[str] = (),
@@ -66,15 +67,17 @@ def safe_exec(
     """Executes code as ``exec(code, globals)`` would, contained: afterwards ``globals`` has what the code made of it.
 
     Carried in and out, exactly: None, booleans, numbers, text, bytes, and lists, tuples, sets and dictionaries of
-    them, at most ``size`` bytes and 50 levels deep. Anything else stays where it is, and is named in the answer.
-    Values are copied: what two names share outside they do not share inside.
+    them, at most ``size`` bytes and 50 levels deep. Anything else stays where it is, **without an exception**: it is
+    named in ``not_carried_in`` and ``not_carried_out`` of the answer. With ``strict`` a value that cannot be carried in
+    is a :class:`UsageError`, and one that cannot be carried out a :class:`ProgramError`; modules, classes, functions and
+    annotations are no values, and stay where they are. Values are copied: what two names share outside they do not share inside.
 
     Raises :class:`ProgramError` if the code raises, exits with a code other than 0, or is ended by a limit;
     ``globals`` is untouched then. Hostile code decides what its own globals are, and nothing else.
     """
     values = {} if globals is None else globals
-    job, missing = prepare_exec(code, values, filename, size, options, stdin, files, collect)
-    return finish_exec(job.run(), values, missing)
+    job, missing = prepare_exec(code, values, filename, size, options, stdin, files, collect, strict)
+    return finish_exec(job.run(), values, missing, strict)
 
 
 async def safe_exec_async(
@@ -83,6 +86,7 @@ async def safe_exec_async(
     *,
     filename: str = "<string>",
     size: int = SIZE,
+    strict: bool = False,
     stdin: Stdin = None,
     files: Files = (),
     collect: typing.Iterable[str] = (),
@@ -90,8 +94,8 @@ async def safe_exec_async(
 ) -> ExecResult:
     """As :func:`safe_exec`, in an event loop."""
     values = {} if globals is None else globals
-    job, missing = prepare_exec(code, values, filename, size, options, stdin, files, collect)
-    return finish_exec(await job.run_async(), values, missing)
+    job, missing = prepare_exec(code, values, filename, size, options, stdin, files, collect, strict)
+    return finish_exec(await job.run_async(), values, missing, strict)
 
 
 def prepare_exec(
@@ -103,9 +107,14 @@ def prepare_exec(
     stdin: Stdin,
     files: Files,
     collect: typing.Iterable[str],
+    strict: bool,
 ) -> typing.Tuple[Job, typing.Dict[str, str]]:
     """The job that executes some code, and which globals are not carried in."""
-    return _prepare(code, values, "exec", filename, size, {}, options, stdin, files, collect)
+    job, missing = _prepare(code, values, "exec", filename, size, {}, options, stdin, files, collect)
+    lost = [name for name in missing if not _values.is_code(name, values.get(name))]
+    if strict and lost:
+        raise UsageError(f"globals that cannot be carried in: {_told_names(lost, missing)}", "take strict=True away")
+    return job, missing
 
 
 def prepare_call(
@@ -295,18 +304,19 @@ def _told(
     )
 
 
-def finish_exec(report: Report, values: Globals, missing_in: typing.Dict[str, str]) -> ExecResult:
+def _told_names(names: typing.Sequence[str], why: typing.Mapping[str, str]) -> str:
+    more = f", and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{names[0]!r} ({why[names[0]]}){more}"
+
+
+def finish_exec(report: Report, values: Globals, missing_in: typing.Dict[str, str], strict: bool) -> ExecResult:
     """Puts what came back into ``values``."""
     answer = _answer(report, ProgramError)
-    new: typing.Dict[str, typing.Any] = {}
-    missing_out: typing.Dict[str, str] = {}
-    kept, missing = answer.get("globals"), answer.get("missing")
-    gone = answer.get("gone")
+    kept, missing, gone = answer.get("globals"), answer.get("missing"), answer.get("gone")
     if not isinstance(kept, list) or not isinstance(missing, list) or not isinstance(gone, list):
         raise ProgramError("its globals are not what the harness writes", report)
-    for entry in missing:
-        if isinstance(entry, list) and len(entry) == 2 and all(isinstance(text, str) for text in entry):
-            missing_out[entry[0]] = entry[1]
+    missing_out, lost = _not_carried(missing)
+    new: typing.Dict[str, typing.Any] = {}
     for entry in kept:
         if not (isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], str)):
             raise ProgramError("its globals are not what the harness writes", report)
@@ -314,8 +324,23 @@ def finish_exec(report: Report, values: Globals, missing_in: typing.Dict[str, st
             new[entry[0]] = _values.unpack(entry[1])
         except _values.Problem as problem:
             missing_out[entry[0]] = str(problem)
+            lost.append(entry[0])
+    if strict and lost:
+        raise ProgramError(f"values that cannot be carried out: {_told_names(lost, missing_out)}", report)
     for name in gone:
         if isinstance(name, str) and name not in missing_in and name != "__builtins__":
             values.pop(name, None)
     values.update(new)
     return ExecResult(report, missing_in, missing_out)
+
+
+def _not_carried(missing: typing.Iterable[typing.Any]) -> typing.Tuple[typing.Dict[str, str], typing.List[str]]:
+    """What the harness has left out and why, and those of the names that are values."""
+    reasons: typing.Dict[str, str] = {}
+    lost: typing.List[str] = []
+    for entry in missing:
+        if isinstance(entry, list) and len(entry) == 3 and all(isinstance(text, str) for text in entry[:2]):
+            reasons[entry[0]] = entry[1]
+            if entry[2] is not True:
+                lost.append(entry[0])
+    return reasons, lost

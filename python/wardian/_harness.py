@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import json
     import typing
 
-    from ._values import Problem, _name, pack, unpack, write
+    from ._values import Problem, _name, is_code, pack, unpack, write
 
     Order = typing.Dict[str, typing.Any]
 
@@ -49,6 +49,8 @@ def _execute(order: "Order", names: "Order") -> "Order":
 
 def _call(order: "Order", names: "Order") -> "Order":
     exec(compile(order["code"], order["name"], "exec"), names)
+    if order["function"] not in names:
+        raise NameError("the code defines no function %r" % order["function"])
     return {"value": names[order["function"]](*unpack(order["args"]), **unpack(order["kwargs"]))}
 
 
@@ -77,7 +79,7 @@ def _outcome(order: "Order", given: "typing.List[str]", names: "Order", answer: 
         if name == "__builtins__":
             continue
         if type(name) is not str:
-            missing.append(["?", "its name is no text"])
+            missing.append(["?", "its name is no text", False])
             continue
         left = budget[0]
         try:
@@ -85,9 +87,10 @@ def _outcome(order: "Order", given: "typing.List[str]", names: "Order", answer: 
             kept.append([name, pack(value, budget)])
         except Problem as problem:
             budget[0] = left
-            missing.append([name[:200], str(problem)[:200]])
-    if len(missing) > _MOST_MISSING:
-        missing[_MOST_MISSING:] = [["…", "and %d more" % (len(missing) - _MOST_MISSING)]]
+            missing.append([name[:200], str(problem)[:200], is_code(name, value)])
+    more = missing[_MOST_MISSING:]
+    if more:
+        missing[_MOST_MISSING:] = [["…", "and %d more" % len(more), all(entry[2] for entry in more)]]
     return {"globals": kept, "missing": missing, "gone": [name for name in given if name not in names]}
 
 

@@ -111,6 +111,13 @@ def _name(kind: type) -> str:
     return name if module == "builtins" or not isinstance(module, str) else module + "." + name
 
 
+def is_code(name: "object", value: "object") -> bool:
+    """Whether a global is what code is made of, and no value that it has computed."""
+    kind = type(value)
+    made_of = issubclass(kind, (type, type(json), type(pack), type(len)))
+    return made_of or name == "__annotations__" or getattr(kind, "__module__", "") in ("typing", "__future__")
+
+
 def unpack(value: "typing.Any") -> "typing.Any":
     """The value that :func:`pack` has packed; ``Problem`` for anything else."""
     try:

@@ -80,6 +80,7 @@ class Client:
         *,
         filename: str = "<string>",
         size: int = SIZE,
+        strict: bool = False,
         files: Files = (),
         stdin: typing.Union[None, str, bytes] = None,
         env: typing.Optional[typing.Mapping[str, str]] = None,
@@ -90,9 +91,9 @@ class Client:
     ) -> ExecResult:
         """As :func:`wardian.safe_exec`, there, with at most 8 MiB unless ``size`` says otherwise."""
         values = {} if globals is None else globals
-        job, missing = prepare_exec(code, values, filename, size, {}, None, (), ())
+        job, missing = prepare_exec(code, values, filename, size, {}, None, (), (), strict)
         body = _body(job.code, files, None, (), stdin, env, collect, policy, environment, limits)
-        return finish_exec(self._post(_with_channels(body, job), Call()), values, missing)
+        return finish_exec(self._post(_with_channels(body, job), Call()), values, missing, strict)
 
     async def safe_exec_async(
         self,
@@ -101,13 +102,14 @@ class Client:
         *,
         filename: str = "<string>",
         size: int = SIZE,
+        strict: bool = False,
         **more: typing.Any,
     ) -> ExecResult:
         """As :meth:`safe_exec`, in an event loop; cancelling the task ends the run."""
         values = {} if globals is None else globals
-        job, missing = prepare_exec(code, values, filename, size, {}, None, (), ())
+        job, missing = prepare_exec(code, values, filename, size, {}, None, (), (), strict)
         body = _with_channels(_named_body(job.code, more), job)
-        return finish_exec(await in_thread(None, lambda call: self._post(body, call)), values, missing)
+        return finish_exec(await in_thread(None, lambda call: self._post(body, call)), values, missing, strict)
 
     def call(self, code: str, function: str, /, *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
         """As :meth:`wardian.Sandbox.call`, there: under its first policy, in its first environment."""

@@ -131,6 +131,7 @@ class Sandbox:
         *,
         filename: str = "<string>",
         size: int = SIZE,
+        strict: bool = False,
         stdin: Stdin = None,
         files: Files = (),
         collect: typing.Iterable[str] = (),
@@ -138,8 +139,8 @@ class Sandbox:
     ) -> ExecResult:
         """As :func:`wardian.safe_exec`."""
         values = {} if globals is None else globals
-        job, missing = prepare_exec(code, values, filename, size, options, stdin, files, collect)
-        return finish_exec(self._run(job), values, missing)
+        job, missing = prepare_exec(code, values, filename, size, options, stdin, files, collect, strict)
+        return finish_exec(self._run(job), values, missing, strict)
 
     async def safe_exec_async(
         self,
@@ -148,6 +149,7 @@ class Sandbox:
         *,
         filename: str = "<string>",
         size: int = SIZE,
+        strict: bool = False,
         stdin: Stdin = None,
         files: Files = (),
         collect: typing.Iterable[str] = (),
@@ -155,14 +157,14 @@ class Sandbox:
     ) -> ExecResult:
         """As :func:`wardian.safe_exec_async`."""
         values = {} if globals is None else globals
-        job, missing = prepare_exec(code, values, filename, size, options, stdin, files, collect)
-        return finish_exec(await self._run_async(job), values, missing)
+        job, missing = prepare_exec(code, values, filename, size, options, stdin, files, collect, strict)
+        return finish_exec(await self._run_async(job), values, missing, strict)
 
     def call(self, code: str, function: str, /, *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
         """Executes ``code``, calls its ``function``, and answers what that returns.
 
         Arguments and answer are plain values, as for :func:`wardian.safe_exec`. Raises :class:`CallError` if the
-        function raises, or returns what cannot be carried out.
+        function raises, or returns what cannot be carried out, or if the code defines none of that name.
         """
         return finish_call(self._run(prepare_call(code, function, args, kwargs, {}, self.size)))
 
