@@ -159,7 +159,7 @@ def server():
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield wardian.Client(f"http://127.0.0.1:{server.server_port}", token="secret", timeout=10)
+        yield wardian.Client(f"http://127.0.0.1:{server.server_port}", key="secret", timeout=10)
         server.shutdown()
         thread.join()
 
@@ -215,7 +215,7 @@ class TestClient:
             with pytest.raises(wardian.UsageError):
                 wardian.Client(address)
         with pytest.raises(wardian.UsageError):
-            wardian.Client("http://x", token="a\nb")
+            wardian.Client("http://x", key="a\nb")
         wrongs = [
             {"stdin": 3}, {"args": "abc"}, {"args": [3]}, {"collect": "*"}, {"files": "abc"}, {"files": {"a": 3}},
             {"files": ["/nowhere"]}, {"env": ["A"]}, {"env": {"A": 3}}, {"policy": 3}, {"entry": "x"},

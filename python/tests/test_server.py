@@ -26,13 +26,13 @@ def address_and_key(tmp_path_factory):
 @pytest.fixture
 def client(address_and_key):
     address, key = address_and_key
-    return wardian.Client(address, token=key, timeout=60)
+    return wardian.Client(address, key=key, timeout=60)
 
 
 def test_without_its_key_nothing_runs(address_and_key):
-    for token in (None, "wk_other"):
+    for key in (None, "wk_other"):
         with pytest.raises(wardian.ServerError) as caught:
-            wardian.Client(address_and_key[0], token=token).run("1")
+            wardian.Client(address_and_key[0], key=key).run("1")
         assert caught.value.status == 401
 
 
@@ -66,7 +66,7 @@ def test_text_of_a_limit_is_the_servers_to_read(client, limit):
 
 def test_silence_is_said(address_and_key):
     address, key = address_and_key
-    impatient = wardian.Client(address, token=key, timeout=1)
+    impatient = wardian.Client(address, key=key, timeout=1)
     with pytest.raises(wardian.ServerError, match="silent for 1 seconds"):
         impatient.run("import time; time.sleep(9)")
     with pytest.raises(wardian.ServerError, match="silent for 1 seconds"):

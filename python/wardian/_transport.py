@@ -83,15 +83,15 @@ class Transport:
     Every request has a connection for itself: any number of threads use it at once.
     """
 
-    def __init__(self, url: str, token: typing.Optional[str], timeout: typing.Optional[float]) -> None:
+    def __init__(self, url: str, key: typing.Optional[str], timeout: typing.Optional[float]) -> None:
         parts = _address(url)
         if parts is None or parts.scheme not in ("http", "https", "unix") or not (parts.hostname or parts.path):
             raise UsageError(f"{url!r} is no server's address", "http://host:8060, or unix:/run/wardian.sock")
         self._parts = parts
         self._prefix = "" if parts.scheme == "unix" else parts.path.rstrip("/")
-        self._token = token or (urllib.parse.unquote(parts.password) if parts.password else None)
-        if self._token:
-            header("token", self._token)
+        self._key = key or (urllib.parse.unquote(parts.password) if parts.password else None)
+        if self._key:
+            header("key", self._key)
         self._timeout = timeout
         self._idle = _Idle()
 
@@ -142,8 +142,8 @@ class Transport:
     ) -> http.client.HTTPResponse:
         """The answer, its body still to be read."""
         sent = {"Accept": "application/json", **headers}
-        if self._token:
-            sent["Authorization"] = f"Bearer {self._token}"
+        if self._key:
+            sent["Authorization"] = f"Bearer {self._key}"
         connection.body = b"" if body is None else json.dumps(body).encode("ascii")
         if body is not None:
             sent["Content-Type"] = "application/json"

@@ -35,10 +35,10 @@ class Client:
     """
 
     def __init__(
-        self, url: str, *, token: typing.Optional[str] = None, timeout: typing.Optional[float] = 120.0
+        self, url: str, *, key: typing.Optional[str] = None, timeout: typing.Optional[float] = 120.0
     ) -> None:
-        """``token`` is the server's key; ``timeout`` is how long a connection may be silent, in seconds."""
-        self._transport = Transport(url, token, timeout)
+        """``key`` is one that the server takes; ``timeout`` is how long a connection may be silent, in seconds."""
+        self._transport = Transport(url, key, timeout)
 
     def run(
         self,
