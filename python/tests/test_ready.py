@@ -12,7 +12,7 @@ import time
 import pytest
 
 import wardian
-from wardian import _run
+from wardian import _ready, _run
 
 
 @pytest.fixture(scope="module")
@@ -263,6 +263,12 @@ def test_a_wrong_argument_is_the_same_warm_and_cold(box, wrong):
     for run in (box.run, wardian.run):
         with pytest.raises(wardian.UsageError):
             run("1", **wrong)
+
+
+def test_the_policy_of_what_is_ready_says_what_the_caller_said():
+    _, files = _ready._policy({"memory": "128M", "wall": 2})
+    limits = 'limits = {wall = "2.000000", memory = "128M"}'
+    assert files["policy.toml"].splitlines() == ['name = "sandbox"', 'extends = "python"', limits]
 
 
 def test_a_service_that_ends_at_once(monkeypatch, tmp_path):
