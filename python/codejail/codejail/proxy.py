@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import logging
 import os
 import select
 import subprocess
 import sys
 import threading
-import time
 import typing
 
 from .subproc import Jailed, run_jailed
@@ -21,6 +21,8 @@ PROXY_PROCESS: typing.Optional["subprocess.Popen[bytes]"] = None
 
 _lock = threading.Lock()
 _TRIES = 3
+#: How long one that has closed its pipes may take to end.
+_END_SECONDS = 5.0
 
 
 def serialize(value: typing.Any) -> bytes:
@@ -42,8 +44,6 @@ def run_subprocess_through_proxy(*args: typing.Any, **kwargs: typing.Any) -> Jai
                 return _ask(get_proxy(), args, kwargs)
             except Exception as error:
                 log.exception("Proxy process failed")
-                # It may be ending: it gets a moment for that.
-                time.sleep(0.001)
                 last = error
     raise last if last is not None else RuntimeError("no try was made")
 
@@ -53,10 +53,16 @@ def _ask(
 ) -> Jailed:
     if proxy.stdin is None or proxy.stdout is None:
         raise RuntimeError("the proxy process has no pipes")
-    proxy.stdin.write(serialize((list(args), dict(kwargs))) + b"\n")
-    proxy.stdin.flush()
-    line = proxy.stdout.readline()
+    try:
+        proxy.stdin.write(serialize((list(args), dict(kwargs))) + b"\n")
+        proxy.stdin.flush()
+        line = proxy.stdout.readline()
+    except BrokenPipeError:
+        line = b""
     if not line:
+        # Its pipes are closed before it is gone: only then is another one started.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            proxy.wait(_END_SECONDS)
         raise Exception("Proxy process died unexpectedly!")
     *fields, failure, log_calls = deserialize(line.rstrip())
     for level, message, arguments in log_calls:
