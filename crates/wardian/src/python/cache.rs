@@ -3,7 +3,7 @@
 use super::layout::{self, Interpreter};
 use super::probe;
 use super::start::{self, Hook, Start};
-use rustix::fs::{Mode, OFlags, fstat, openat};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat, openat};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -64,11 +64,16 @@ struct Stamp {
 pub(super) fn interpreter(executable: &Path) -> Result<Interpreter, String> {
     let directory = directory();
     let name = name_of(executable);
-    if let Some(entry) = directory.as_ref().and_then(|directory| load(directory, &name))
-        && entry.interpreter.executable == executable
-        && entry.stamps == stamps(&entry.interpreter.watched)
-    {
-        return Ok(entry.interpreter);
+    if let Some(directory) = &directory {
+        if let Some(kept) = kept(directory, &name, executable) {
+            return Ok(kept);
+        }
+        // Of many runs that begin at once one asks, and the others wait for its answer. Until the directory is closed.
+        if flock(directory, FlockOperation::LockExclusive).is_ok()
+            && let Some(kept) = kept(directory, &name, executable)
+        {
+            return Ok(kept);
+        }
     }
     let answer = probe::ask(executable)?;
     if answer.implementation != "cpython" {
@@ -92,6 +97,11 @@ pub(super) fn interpreter(executable: &Path) -> Result<Interpreter, String> {
         store(&directory, &name, &entry);
     }
     Ok(interpreter)
+}
+
+fn kept(directory: &OwnedFd, name: &str, executable: &Path) -> Option<Interpreter> {
+    let Entry { interpreter, stamps: then, .. } = load(directory, name)?;
+    (interpreter.executable == executable && then == stamps(&interpreter.watched)).then_some(interpreter)
 }
 
 /// Of the path and of what wrote the entry: several versions of this program may share a directory.
@@ -202,5 +212,37 @@ fn prune(directory: &OwnedFd) {
     let surplus = aged.len().saturating_sub(MOST_ENTRIES);
     for (_, name) in aged.into_iter().take(surplus) {
         let _ = rustix::fs::unlinkat(directory, name, rustix::fs::AtFlags::empty());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    const PYTHON: &str = "/usr/bin/python3";
+
+    /// Asks from so many threads at once about an interpreter that is new, and counts how often it was started.
+    fn starts(threads: usize) -> usize {
+        let dir = tempfile::tempdir().unwrap();
+        let (script, count) = (dir.path().join("python3"), dir.path().join("count"));
+        let text = format!("#!/bin/sh\necho >>{}\nexec {PYTHON} \"$@\"\n", count.display());
+        fs::write(&script, text).unwrap();
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| interpreter(&script).unwrap());
+            }
+        });
+        fs::read_to_string(count).unwrap().lines().count()
+    }
+
+    #[test]
+    fn many_at_once_ask_once() {
+        if !Path::new(PYTHON).exists() || directory().is_none() {
+            eprintln!("SKIP many_at_once_ask_once: no {PYTHON}, or no cache directory");
+            return;
+        }
+        assert_eq!(starts(4), starts(1));
     }
 }
