@@ -271,6 +271,22 @@ def test_the_policy_of_what_is_ready_says_what_the_caller_said():
     assert files["policy.toml"].splitlines() == ['name = "sandbox"', 'extends = "python"', limits]
 
 
+@pytest.mark.parametrize(
+    "options, disk",
+    [
+        ({"memory": "128M"}, 128 << 20),
+        ({"policy": {"limits": {"memory": "128M"}}}, 128 << 20),
+        ({"memory": "128M", "policy": {"extends": "python", "network": "none"}}, 128 << 20),
+        ({"memory": "128M", "policy": "strict"}, 0),
+        ({"memory": "128M", "disk": "64M"}, 64 << 20),
+    ],
+)
+def test_less_memory_than_the_policys_disk_is_less_disk_warm_and_cold(options, disk):
+    with wardian.Sandbox(ready=1, **options) as box:
+        limits = [report.limits for report in (box.run("1"), wardian.run("1", **options))]
+    assert [(each.memory_bytes, each.disk_bytes) for each in limits] == [(128 << 20, disk)] * 2
+
+
 def test_a_service_that_ends_at_once(monkeypatch, tmp_path):
     fake = tmp_path / "wardian"
     fake.write_text(f'#!/bin/sh\nif [ "$1" = --version ]; then echo wardian {wardian.__version__}; fi\n')
