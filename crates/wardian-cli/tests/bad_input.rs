@@ -207,7 +207,10 @@ fn settings_that_contradict_each_other_or_cannot_be_enforced_have_their_line() {
     let place = Place::new();
     let file = place.path("policy.toml");
     for (text, said) in [
-        ("\n[limits]\nmemory = '64M'\n", "line 3: `limits.disk`: 256M is more than `limits.memory` (64M)"),
+        (
+            "\n[limits]\nmemory = '64M'\ndisk = '256M'\n",
+            "line 4: `limits.disk`: 256M is more than `limits.memory` (64M)",
+        ),
         ("extends = 'nope'\n", "line 1: `extends`: no preset is called `nope`; there are python, strict"),
         ("[identity]\nuid = 4294967295\n", "line 2: `identity.uid`: "),
         ("[scheduling]\nnice = 50\n", "line 2: `scheduling.nice`: must be 0 to 19"),

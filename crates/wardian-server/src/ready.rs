@@ -89,8 +89,7 @@ impl Ready {
         let set = &self.policy.environment.set;
         let env = job.policy.environment.set.iter().filter(|(name, value)| set.get(*name) != Some(*value));
         let env: Vec<_> = env.map(|(name, value)| (name.clone(), value.clone())).collect();
-        let starts_python = |name: &str| name.starts_with("PYTHON") || name.starts_with("LD_");
-        if same != self.policy || env.iter().any(|(name, _)| starts_python(name)) {
+        if same != self.policy || env.iter().any(|(name, _)| warm::is_read_at_start(name)) {
             return None;
         }
         let limits = JobLimits {

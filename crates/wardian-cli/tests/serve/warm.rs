@@ -56,10 +56,11 @@ fn runs_that_fit_start_warm_and_others_cold() {
         json!({"code": "pass", "limits": {"memory": "8M", "disk": "1M"}}),
         json!({"code": "pass", "limits": {"processes": 1}}),
         json!({"code": "pass", "env": {"PYTHONHASHSEED": "1"}}),
+        json!({"code": "import time; assert time.timezone == 18000", "env": {"TZ": "EST5EDT"}}),
     ] {
         assert_eq!(run(request)["verdict"], "ok");
     }
-    assert_eq!((starts(&server, "v1", "warm"), starts(&server, "v1", "cold")), (1, 3));
+    assert_eq!((starts(&server, "v1", "warm"), starts(&server, "v1", "cold")), (1, 4));
     let lowered = json!({"code": "x = bytearray(200 << 20)", "limits": {"memory": "64M", "cpu": "5s"}});
     let report = run(lowered);
     assert_eq!(

@@ -32,17 +32,23 @@ pub fn load(name_or_path: &str) -> Result<Policy, PolicyError> {
     if text.len() as u64 > MAX_FILE_BYTES {
         return Err(PolicyError::TooLong { path: path.into(), limit: MAX_FILE_BYTES });
     }
-    parse(&text, name_or_path)
+    parse_named(&text, name_or_path, path.file_stem().and_then(|stem| stem.to_str()))
 }
 
 /// The policy that a file's text means; `origin` names it in errors.
 ///
-/// A file says only what differs from the policy it `extends` (`python` unless it says).
+/// A file says only what differs from the policy it `extends` (`python` unless it says). With less memory goes less
+/// scratch space, which counts as memory, unless the file says how much.
 ///
 /// # Errors
 /// [`PolicyError::Syntax`] with key, line and column; [`PolicyError::Invalid`] for what does not fit together.
 pub fn parse(text: &str, origin: &str) -> Result<Policy, PolicyError> {
-    let policy = read(text, origin).map_err(|error| at_its_line(error, text, None))?;
+    parse_named(text, origin, None)
+}
+
+/// A policy that says no name of its own has the file's: with that of the policy it extends, it would pass for it.
+fn parse_named(text: &str, origin: &str, file: Option<&str>) -> Result<Policy, PolicyError> {
+    let policy = read(text, origin, file).map_err(|error| at_its_line(error, text, None))?;
     let checked = check(&policy, origin).and_then(|()| check_level(&policy, origin));
     checked.map_err(|error| at_its_line(error, text, wrong_mount(&policy, origin)))?;
     Ok(policy)
@@ -64,9 +70,14 @@ fn wrong_mount(policy: &Policy, origin: &str) -> Option<usize> {
     policy.files.mounts.iter().position(is_wrong)
 }
 
-fn read(text: &str, origin: &str) -> Result<Policy, PolicyError> {
+fn read(text: &str, origin: &str, file: Option<&str>) -> Result<Policy, PolicyError> {
     let syntax = |source| PolicyError::Syntax { origin: origin.into(), source: Box::new(source) };
     let mut table: Table = toml::from_str(text).map_err(syntax)?;
+    let says_disk = table.get("limits").and_then(|limits| limits.get("disk")).is_some();
+    if let Some(name) = file.filter(|_| !table.contains_key("name")) {
+        table.insert("name".into(), name.into());
+        table.entry("description").or_insert_with(|| Value::String(String::new()));
+    }
     let base = match table.remove("extends") {
         None if is_root(&table) => None,
         None => Some("python".to_owned()),
@@ -83,7 +94,11 @@ fn read(text: &str, origin: &str) -> Result<Policy, PolicyError> {
         }
     };
     // The merged text has no lines of the file; on an error the file alone is asked where it is.
-    Policy::deserialize(merged).map_err(|error| syntax(locate(text, error)))
+    let mut policy = Policy::deserialize(merged).map_err(|error| syntax(locate(text, error)))?;
+    if !says_disk {
+        policy.limits.disk = policy.limits.disk.min(policy.limits.memory);
+    }
+    Ok(policy)
 }
 
 fn no_preset(name: &str) -> String {

@@ -30,7 +30,7 @@ pub struct Job {
     pub inputs: Vec<Input>,
     /// Arguments.
     pub args: Vec<OsString>,
-    /// Environment variables beside the policy's: none that Python reads when it starts.
+    /// Environment variables beside the policy's: none that is [read at the start](is_read_at_start).
     pub env: Vec<(String, String)>,
     /// Limits below the policy's.
     pub limits: JobLimits,
@@ -75,8 +75,9 @@ impl Job {
             if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
                 return refused(format!("`{}` is no environment variable", name.escape_default()));
             }
-            if name.starts_with("PYTHON") {
-                return refused(format!("`{name}` is read when Python starts, which it has"));
+            if is_read_at_start(name) {
+                let name = name.escape_default();
+                return refused(format!("`{name}` is read when Python or a library starts, which it has"));
             }
         }
         if let JobProgram::Script(entry) = &self.program
@@ -129,6 +130,17 @@ impl Job {
     }
 }
 
+/// Whether a variable is one that Python, its C library or a numerical library reads as it starts, and never again: a
+/// program that is to have another value needs a start of its own.
+pub fn is_read_at_start(name: &str) -> bool {
+    const NAMES: [&str; 4] = ["TZ", "HOME", "LANG", "LANGUAGE"];
+    const FAMILIES: [&str; 9] =
+        ["PYTHON", "LD_", "LC_", "OMP_", "OPENBLAS_", "MKL_", "NUMEXPR_", "NPY_", "MPL"];
+    NAMES.contains(&name)
+        || FAMILIES.iter().any(|family| name.starts_with(family))
+        || name.ends_with("_NUM_THREADS")
+}
+
 impl JobLimits {
     /// The limits of a run in a sandbox that was made with those of `base`.
     pub(super) fn lay_over(&self, base: &Plan) -> Result<Limits, WarmError> {
@@ -141,6 +153,9 @@ impl JobLimits {
         lower("cpu_time", &mut limits.cpu_time, self.cpu_time)?;
         lower("memory", &mut limits.memory, self.memory)?;
         lower("processes", &mut limits.processes, self.processes)?;
+        if self.disk.is_none() && base.resizes_scratch() {
+            limits.disk = limits.disk.min(limits.memory);
+        }
         lower("disk", &mut limits.disk, self.disk)?;
         lower("output", &mut limits.output, self.output)?;
         if limits.memory != made.memory && limits.memory < LEAST_MEMORY {

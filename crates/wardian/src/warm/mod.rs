@@ -12,7 +12,7 @@ mod pool;
 mod preload;
 
 pub use error::WarmError;
-pub use job::{Job, JobLimits, JobProgram};
+pub use job::{Job, JobLimits, JobProgram, is_read_at_start};
 pub use options::{Levels, PoolOptions, Rotation};
 pub use pool::Pool;
 pub use preload::Preload;
