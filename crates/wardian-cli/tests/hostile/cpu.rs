@@ -69,3 +69,17 @@ fn the_judge_stops_a_loop_by_cpu_before_wall() {
     let outcome = Run::new("while True: pass").policy("judge").option("--cpu-time", "1s").run();
     outcome.expect_for("time_limit", "cpu_time");
 }
+
+/// Without a cgroup half a core is a whole one: the report says so, and who requires it is refused.
+#[test]
+fn cores_that_are_not_shared_out_are_told() {
+    let run = |cpus: &str| {
+        Run::new("pass").option("--cpus", cpus).env("WARDIAN_TEST_CAP", "cgroup:none").run().expect("ok")
+    };
+    let half = run("0.5");
+    assert_eq!(half.text("enforced_by.cpus.level"), "absent");
+    assert!(half.text("enforced_by.cpus.note").contains("0.5 were granted"), "{}", half.summary());
+    assert_eq!(run("1").text("enforced_by.cpus.level"), "enforced");
+    let required = Run::new("pass").option("--cpus", "0.5").option("--require", "cpus");
+    required.env("WARDIAN_TEST_CAP", "cgroup:none").run().expect("sandbox_error");
+}

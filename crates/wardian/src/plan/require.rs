@@ -13,6 +13,7 @@ pub(super) fn require(policy: &mut Policy, host: &Host) -> Result<(), PlanError>
         match layer {
             Layer::Memory => cgroup(host, "memory", "memory", host.cgroups().controllers().memory)?,
             Layer::Cpu => cgroup(host, "cpu", "cpuacct", host.cgroups().controllers().cpu_usage)?,
+            Layer::Cpus => cgroup(host, "cpus", "cpu", host.cgroups().controllers().cpu)?,
             Layer::Processes => cgroup(host, "processes", "pids", host.cgroups().controllers().pids)?,
             Layer::Landlock => landlock(host)?,
             Layer::Denials => denials(policy, host)?,
@@ -92,8 +93,12 @@ mod tests {
 
     #[test]
     fn what_only_a_cgroup_enforces_needs_one() {
-        for (layer, word) in [(Layer::Memory, "memory"), (Layer::Cpu, "cpu"), (Layer::Processes, "processes")]
-        {
+        for (layer, word) in [
+            (Layer::Memory, "memory"),
+            (Layer::Cpu, "cpu"),
+            (Layer::Cpus, "cpus"),
+            (Layer::Processes, "processes"),
+        ] {
             let (what, reason, fix) = refusal(&mut policy(layer), "cgroup:none");
             assert_eq!(what, word);
             assert!(reason.contains("no usable cgroup"), "{reason}");
@@ -105,9 +110,12 @@ mod tests {
     fn a_host_that_has_the_controllers_is_enough() {
         let host = Host::detect();
         let has = host.cgroups().controllers();
-        for (layer, has) in
-            [(Layer::Memory, has.memory), (Layer::Cpu, has.cpu_usage), (Layer::Processes, has.pids)]
-        {
+        for (layer, has) in [
+            (Layer::Memory, has.memory),
+            (Layer::Cpu, has.cpu_usage),
+            (Layer::Cpus, has.cpu),
+            (Layer::Processes, has.pids),
+        ] {
             assert_eq!(require(&mut policy(layer), &host).is_ok(), has, "{layer:?}");
         }
     }

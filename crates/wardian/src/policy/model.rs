@@ -72,6 +72,8 @@ pub enum Layer {
     Memory,
     /// CPU time, accounted by a cgroup.
     Cpu,
+    /// Cores used at once, shared out by a cgroup.
+    Cpus,
     /// Processes and threads, by a cgroup.
     Processes,
     /// Landlock on top of the mount namespace.

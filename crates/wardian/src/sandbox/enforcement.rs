@@ -45,6 +45,9 @@ pub(super) fn enforced_by(
     for (what, enforcement) in counted(accounting) {
         add(what, enforcement);
     }
+    if let Some(cpus) = policy.limits.cpus {
+        add("cpus", cores(cpus, held.plan.cores, accounting));
+    }
     if let Some(proc) = proc(held, facts) {
         add("proc", proc);
     }
@@ -88,6 +91,7 @@ fn in_place(held: &Held, facts: &Facts, accounting: &Accounting) -> BTreeMap<Str
         all.insert("disk", watched(note));
     }
     all.extend(counted(accounting));
+    all.extend(held.plan.policy.limits.cpus.map(|cpus| ("cpus", cores(cpus, held.plan.cores, accounting))));
     if accounting.watches_tasks() {
         all.insert("processes", watched("counted every 10 ms or so; RLIMIT_NPROC, far above, is the user's"));
     }
@@ -117,15 +121,15 @@ fn identity_note(held: &Held) -> Option<String> {
         .then(|| "identity: caller; host files are refused by the mount namespace, not by id".into())
 }
 
+fn counted_by(accounting: &Accounting) -> Enforcement {
+    let abi = accounting.version.map(|version| if version == Version::V2 { "v2" } else { "v1" });
+    Enforcement { abi: abi.map(str::to_owned), ..kernel("cgroup") }
+}
+
 /// Memory, CPU time and processes: by cgroup, or watched.
 fn counted(accounting: &Accounting) -> [(&'static str, Enforcement); 3] {
     let controllers = accounting.controllers;
-    let abi = accounting
-        .version
-        .map(|version| if version == Version::V2 { "v2".to_owned() } else { "v1".to_owned() });
-    let by = |has: bool, otherwise: Enforcement| {
-        if has { Enforcement { abi: abi.clone(), ..kernel("cgroup") } } else { otherwise }
-    };
+    let by = |has: bool, otherwise: Enforcement| if has { counted_by(accounting) } else { otherwise };
     let overshoot = format!(
         "sampled: can be overrun by up to {} MiB for some milliseconds; of the kernel's own memory only page tables, \
          sockets and pipes are seen",
@@ -136,6 +140,18 @@ fn counted(accounting: &Accounting) -> [(&'static str, Enforcement); 3] {
         ("cpu", by(controllers.cpu_usage, watched("sampled, and each process limited by RLIMIT_CPU"))),
         ("processes", by(controllers.pids, Enforcement { layer: "rlimit".into(), ..kernel("rlimit") })),
     ]
+}
+
+/// Without a cgroup cores are given whole, by pinning.
+fn cores(cpus: f64, whole: usize, accounting: &Accounting) -> Enforcement {
+    if accounting.controllers.cpu {
+        return Enforcement { also: Some("affinity".into()), ..counted_by(accounting) };
+    }
+    let is_less = u32::try_from(whole).is_ok_and(|whole| cpus < f64::from(whole));
+    let note = is_less
+        .then(|| format!("pinned to {whole} whole, where {cpus} were granted: no cgroup shares cores out"));
+    let level = if is_less { EnforcementLevel::Absent } else { EnforcementLevel::Enforced };
+    Enforcement { level, note, ..kernel("affinity") }
 }
 
 /// Whether an optional /proc is there.

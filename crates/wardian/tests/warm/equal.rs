@@ -116,7 +116,7 @@ fn limits_that_cannot_be_lowered_are_said() {
     for (limits, name) in [
         (JobLimits { memory: bytes(4 << 30), ..JobLimits::default() }, "memory"),
         (JobLimits { memory: bytes(8 << 20), ..JobLimits::default() }, "memory"),
-        (JobLimits { memory: bytes(64 << 20), ..JobLimits::default() }, "disk"),
+        (JobLimits { memory: bytes(64 << 20), disk: bytes(65 << 20), ..JobLimits::default() }, "disk"),
         (JobLimits { disk: bytes(0), ..JobLimits::default() }, "disk"),
         (JobLimits { processes: Some(1), ..JobLimits::default() }, "processes"),
         (JobLimits { processes: Some(100_000), ..JobLimits::default() }, "processes"),

@@ -193,7 +193,7 @@ pub fn to_policy(config: &NsjailConfig, caller: &Caller) -> Result<Import, Impor
 fn require(config: &NsjailConfig) -> Vec<Layer> {
     let set = [
         (config.cgroup_mem_max() > 0, Layer::Memory),
-        (config.cgroup_cpu_ms_per_sec() > 0, Layer::Cpu),
+        (config.cgroup_cpu_ms_per_sec() > 0, Layer::Cpus),
         (config.cgroup_pids_max() > 0, Layer::Processes),
     ];
     set.into_iter().filter_map(|(set, layer)| set.then_some(layer)).collect()
@@ -419,7 +419,7 @@ pub(super) mod tests {
         assert_eq!((policy.limits.wall, policy.limits.cpus), (Duration::from_secs(YEAR), Some(0.5)));
         assert_eq!((policy.limits.processes, policy.limits.memory), (5, Bytes(DEFAULT_MEMORY)));
         assert_eq!(policy.rlimits.address_space, None);
-        assert_eq!(policy.require, [Layer::Cpu, Layer::Processes]);
+        assert_eq!(policy.require, [Layer::Cpus, Layer::Processes]);
         let error = to_policy(&parse("rlimit_as: 17592186044416").unwrap(), &caller()).unwrap_err();
         assert!(matches!(error, ImportError::Rlimit(_)), "{error}");
     }

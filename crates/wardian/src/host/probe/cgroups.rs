@@ -51,6 +51,7 @@ fn without(reason: Option<&CgroupError>) -> Vec<Finding> {
         Finding::warn("memory", format!("watched only: no delegated cgroup{why}"), hint),
         Finding::warn("processes", "per user namespace only (RLIMIT_NPROC): no delegated cgroup", AS_MEMORY),
         Finding::warn("cpu time", "watched only: no delegated cgroup", AS_MEMORY),
+        Finding::warn("cores", "by pinning only: no delegated cgroup", AS_MEMORY),
     ]
 }
 
@@ -92,7 +93,7 @@ mod tests {
     #[test]
     fn without_a_cgroup_every_limit_is_weaker_and_says_how_to_get_one() {
         let findings = findings(&CgroupHost::locate(Cap::None));
-        assert_eq!(findings.len(), 3);
+        assert_eq!(findings.len(), 4);
         for finding in findings {
             assert_eq!(finding.status, Status::Warn);
             assert!(finding.fix.is_some_and(|fix| !fix.is_empty()));
