@@ -6,9 +6,10 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use wardian::compat::nsjail::View;
 use wardian::files::{GuestPath, Input, InputError, InputSet};
 use wardian::plan::{Program, Request};
-use wardian::policy::{self, Policy, PolicyError, Scratch};
+use wardian::policy::{self, Policy, PolicyError, RootKind, Scratch};
 use wardian::python;
 
 /// A program is read into memory: more than this is not one.
@@ -27,7 +28,7 @@ pub(super) fn prepare(options: &RunOptions) -> Result<Prepared, Failure> {
     let mut inputs = options.files.iter().map(|text| input(text, most)).collect::<Result<Vec<_>, _>>()?;
     let (program, args) = match &options.entry {
         Some(name) => (entry(name, &inputs)?, options.program.clone()),
-        None => program(options)?,
+        None => program(options, &policy)?,
     };
     if let (Program::Script(script), None) = (&program, &options.entry) {
         inputs.insert(0, script.clone());
@@ -68,7 +69,7 @@ fn python(options: &RunOptions) -> Result<python::Request, Failure> {
     }
 }
 
-fn program(options: &RunOptions) -> Result<(Program, Vec<OsString>), Failure> {
+fn program(options: &RunOptions, policy: &Policy) -> Result<(Program, Vec<OsString>), Failure> {
     if let Some(code) = &options.code {
         return Ok((Program::Code(code.clone()), options.program.clone()));
     }
@@ -82,7 +83,9 @@ fn program(options: &RunOptions) -> Result<(Program, Vec<OsString>), Failure> {
     let args = args.to_vec();
     unless_option(first)?;
     if options.exec {
-        return Ok((Program::Exec(in_path(first)?), args));
+        let is_inside = policy.files.root == RootKind::Empty;
+        let program = if is_inside { inside(first, policy)? } else { Program::Exec(in_path(first)?) };
+        return Ok((program, args));
     }
     if first == "-" {
         return Ok((Program::Stdin, args));
@@ -109,6 +112,23 @@ fn unless_option(first: &OsStr) -> Result<(), Failure> {
     }
     let hint = "`wardian run --help` lists the options; they stand before the program";
     Err(Failure::of_usage(format!("there is no option `{}`", first.display()), Some(hint.into())))
+}
+
+/// A program for `--exec` in a root of mounts alone, which give it another path than the host's.
+fn inside(name: &OsStr, policy: &Policy) -> Result<Program, Failure> {
+    let is_path = name.as_bytes().contains(&b'/');
+    let search_path = policy.environment.set.get("PATH").map(String::as_str);
+    let found = if is_path {
+        Some(PathBuf::from(name))
+    } else {
+        View::new(&policy.files.mounts).find_program(name, search_path)
+    };
+    let path = found.ok_or_else(|| {
+        let hint = "with `files.root = \"empty\"` a path inside is meant, or a name in the PATH inside";
+        let text = format!("`--exec`: no program `{}` in the directories of PATH inside", name.display());
+        Failure::of_program(text, Some(hint.into()), io::ErrorKind::NotFound)
+    })?;
+    Ok(Program::Inside { path, name: name.to_owned() })
 }
 
 /// A program for `--exec`: a path, or a name that PATH knows.

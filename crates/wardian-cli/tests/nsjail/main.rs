@@ -235,6 +235,21 @@ fn what_is_dropped_or_left_out_is_said() {
 }
 
 #[test]
+fn an_imported_policy_runs_a_program_that_lies_elsewhere_inside() {
+    const CONFIG: &str = "cwd: '/t' mount { src: '/lib' dst: '/lib' is_bind: true } mount { src: '/lib64' dst: '/lib64' is_bind: true } mount { src: '/usr/lib' dst: '/usr/lib' is_bind: true } mount { src: '/usr/bin/python3' dst: '/inside/python' is_bind: true } mount { dst: '/t' fstype: 'tmpfs' rw: true } envar: 'PATH=/inside'";
+    let Some(machine) = machine(CONFIG) else { return };
+    let imported = machine.wardian(&["policy", "import-nsjail", "/sandbox.cfg"]);
+    let policy = text(&imported.stdout);
+    assert!(policy.contains("--cwd \"/t\" --exec PROGRAM ARGS"), "{policy}");
+    machine.write("sandbox/imported.toml", &policy);
+    for (program, code) in [("/inside/python", 0), ("python", 0), ("/usr/bin/python3", 127)] {
+        let words = ["run", "--policy", "/sandbox/imported.toml", "--cwd", "/t", "--exec", program];
+        let output = machine.wardian(&[&words[..], &["-Sc", "print('inside')"]].concat());
+        expect(&output, code, if code == 0 { "inside\n" } else { "" });
+    }
+}
+
+#[test]
 fn calls_that_are_refused_anyway_may_be_named() {
     let policy =
         "seccomp_string: 'POLICY p { KILL { ptrace, syslog } }' seccomp_string: 'USE p DEFAULT ALLOW'";

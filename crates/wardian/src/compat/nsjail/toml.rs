@@ -27,14 +27,17 @@ fn head(file: &mut Writer, import: &Import, source: &str) {
     file.comment(&format!(
         "Made from nsjail's config file {source:?}; after each line the field it came from."
     ));
-    file.comment(&format!("The program starts in {:?} (cwd): say --cwd.", import.cwd));
-    if let Some(command) = &import.command {
-        let words = command.argv.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(" ");
-        file.comment(&format!(
-            "The program is {:?}, called as {words} (exec_bin): say --exec.",
-            command.path
-        ));
-    }
+    let program = match &import.command {
+        Some(command) => {
+            let args = command.argv.iter().skip(1).map(|word| format!(" {word:?}"));
+            format!("{:?}{}", command.path, args.collect::<String>())
+        }
+        None => "PROGRAM ARGS".into(),
+    };
+    file.comment(&format!(
+        "To run it: wardian run --policy FILE --cwd {:?} --exec {program} (cwd, exec_bin; paths inside).",
+        import.cwd
+    ));
     if import.log.file.is_some() || import.log.fd.is_some() {
         file.comment(
             "The log (log_file, log_fd) is written by `wardian run --nsjail-config` only; see --report.",
@@ -216,8 +219,7 @@ mod tests {
         assert!(
             toml.starts_with(
                 "# Made from nsjail's config file \"sandbox.cfg\"; after each line the field it came from.\n\
-                 # The program starts in \"/srv\\nx\" (cwd): say --cwd.\n\
-                 # The program is \"/bin/bash\", called as \"sh\" \"-i\" (exec_bin): say --exec.\n\
+                 # To run it: wardian run --policy FILE --cwd \"/srv\\nx\" --exec \"/bin/bash\" \"-i\" (cwd, exec_bin; paths inside).\n\
                  # The log (log_file, log_fd) is written by `wardian run --nsjail-config` only; see --report.\n\
                  # Standard error is discarded (stderr_to_null): say 2>/dev/null.\n\
                  # Left out: envar `GONE`: the caller has no such variable\n\
