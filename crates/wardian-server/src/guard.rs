@@ -88,12 +88,13 @@ fn admit(
         _ => setup.keys.find(headers)?,
     };
     tracing::Span::current().record("key", &*caller.id);
-    let runs = request.method() == Method::POST || headers.contains_key(header::UPGRADE);
-    if runs {
+    // Whatever may have a body costs what a run does.
+    let sends = !matches!(*request.method(), Method::GET | Method::HEAD);
+    if sends || headers.contains_key(header::UPGRADE) {
         if service.gate.is_draining() {
             return Err(service::draining());
         }
-        if request.method() == Method::POST {
+        if sends {
             check_content_type(headers, Dialect::of(&path))?;
         }
         caller.take()?;

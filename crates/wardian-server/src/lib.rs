@@ -14,6 +14,7 @@ mod gate;
 mod guard;
 mod health;
 mod idempotency;
+mod json;
 mod limits;
 mod listen;
 mod live;

@@ -88,6 +88,22 @@ fn a_key_has_its_rate_and_its_ceilings() {
 }
 
 #[test]
+fn whatever_has_a_body_counts_and_says_what_it_is() {
+    let (key, entry) = new_key("slow");
+    let server = Server::with(&format!("{entry}rate = 0.1\nburst = 2\n"));
+    let delete = |content_type: &str| {
+        let body = json!({"language": "python", "version": "*"}).to_string();
+        let length = body.len().to_string();
+        let request = Request::post("/api/v2/packages", body).header("content-type", content_type);
+        let request = request.header("authorization", &format!("Bearer {key}"));
+        Request { method: "DELETE".into(), ..request.header("content-length", &length) }
+    };
+    assert_eq!(server.send(delete("text/plain")).status, 415);
+    let statuses = [(); 3].map(|()| server.send(delete("application/json")).status);
+    assert_eq!(statuses, [403, 403, 429]);
+}
+
+#[test]
 fn a_key_leaves_memory_to_the_others() {
     let ((first, first_entry), (second, second_entry)) = (new_key("first"), new_key("second"));
     let server = Server::with(&format!(

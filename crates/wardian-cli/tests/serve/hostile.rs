@@ -209,3 +209,22 @@ fn bodies_of_all_clients_together_are_bounded() {
     serves(&server);
     assert_eq!(server.level("wardian_memory_bytes"), 0);
 }
+
+#[test]
+fn a_body_of_small_values_takes_no_more_memory_than_it_was_given() {
+    let server = Server::plain();
+    serves(&server);
+    let before = server.memory_peak();
+    let small = format!("[{}{{}}]", "{\"\":[]},".repeat(700_000));
+    for (path, known, status) in [
+        ("/eval", "\"args\":[\"-c\",\"\"]", 200),
+        ("/eval", "\"args\":[], \"files\":5", 400),
+        ("/api/v2/execute", "\"language\":\"py\",\"version\":\"*\",\"files\":[{\"content\":\"\"}]", 200),
+        ("/api/v2/packages", "\"language\":\"py\",\"version\":\"*\"", 403),
+    ] {
+        let answer = server.post(path, &format!("{{\"x\":{small},{known}}}"));
+        assert_eq!(answer.status, status, "{path}: {}", answer.text());
+    }
+    let bodies = 4 * small.len() as u64;
+    assert!(server.memory_peak() < before + bodies + (40 << 20), "{before} {}", server.memory_peak());
+}

@@ -4,6 +4,7 @@
 //! surrogates mean to the guest's Python what they meant to the sender's.
 
 use super::{LIBRARY, refused};
+use crate::json::string_length;
 use crate::problem::Problem;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
@@ -123,20 +124,6 @@ fn without_special_numbers(text: &str) -> String {
         rest = special.get(taken..).unwrap_or_default();
     }
     plain + rest
-}
-
-/// Bytes of the string at the beginning, with its quotation marks; to the end if it does not end.
-fn string_length(text: &str) -> usize {
-    let mut escaped = false;
-    for (at, byte) in text.bytes().enumerate().skip(1) {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'"' => return at + 1,
-            _ => {}
-        }
-    }
-    text.len()
 }
 
 #[cfg(test)]

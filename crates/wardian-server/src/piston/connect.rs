@@ -3,6 +3,7 @@
 use super::request;
 use super::result::Ending;
 use crate::auth::Caller;
+use crate::json::Json;
 use crate::live::{self, Feed, Happening, LiveRun};
 use crate::memory::Lease;
 use crate::problem::{Dialect, Problem};
@@ -80,6 +81,34 @@ async fn serve(mut socket: WebSocket, service: Arc<Service>, caller: Arc<Caller>
     drop(lease);
 }
 
+/// What a client says.
+enum Word {
+    /// What is to be run: the whole message.
+    Init(Vec<u8>),
+    /// Input.
+    Data(String),
+    /// Input for what takes none.
+    Elsewhere,
+    /// A signal; none if it is not one.
+    Signal(Option<u8>),
+    /// What nobody knows is nobody's.
+    Other,
+}
+
+impl Word {
+    fn read(message: Vec<u8>) -> Result<Word, Problem> {
+        let json = super::parse(&message)?;
+        let text = |key: &str| json.get(key).and_then(Json::string).unwrap_or_default();
+        Ok(match text("type").as_str() {
+            "init" => Word::Init(message),
+            "data" if text("stream") == "stdin" => Word::Data(text("data")),
+            "data" => Word::Elsewhere,
+            "signal" => Word::Signal(signals::number(&text("signal"))),
+            _ => Word::Other,
+        })
+    }
+}
+
 /// Waits for `init`, and starts what it says.
 async fn begin(socket: &mut WebSocket, service: &Arc<Service>, caller: &Arc<Caller>) -> Result<LiveRun, End> {
     let first = tokio::time::timeout(INIT_TIME, init(socket)).await.map_err(|_| End::InitTimeout)??;
@@ -93,32 +122,26 @@ async fn begin(socket: &mut WebSocket, service: &Arc<Service>, caller: &Arc<Call
     }
 }
 
-/// The first message that is one; what nobody knows is nobody's.
-async fn init(socket: &mut WebSocket) -> Result<Value, End> {
+/// The first message that is one.
+async fn init(socket: &mut WebSocket) -> Result<Vec<u8>, End> {
     loop {
-        let message = match hear(socket).await {
-            Ok(message) => message,
+        match hear(socket).await {
+            Ok(Word::Init(message)) => return Ok(message),
+            Ok(Word::Other) => {}
+            Ok(Word::Data(_) | Word::Elsewhere | Word::Signal(_)) => return Err(End::NotInitialized),
             Err(Some(problem)) => return Err(notify(socket, &problem).await),
             Err(None) => return Err(End::Gone),
-        };
-        match message.get("type").and_then(Value::as_str) {
-            Some("init") => return Ok(message),
-            Some("data" | "signal") => return Err(End::NotInitialized),
-            _ => {}
         }
     }
 }
 
+/// Starts it; its input is what comes later, and nothing of the message.
 async fn start(
     service: &Arc<Service>,
     caller: &Arc<Caller>,
-    init: &Value,
+    init: &[u8],
 ) -> Result<(LiveRun, String), Problem> {
-    let mut init = init.clone();
-    if let Some(object) = init.as_object_mut() {
-        object.remove("stdin");
-    }
-    let prepared = request::prepare(&init, &service.setup(), caller)?;
+    let prepared = request::prepare(super::parse(init)?, &service.setup(), caller)?;
     let version = prepared.job.environment.interpreter.version.clone();
     let (streams, ends) = live::pipes(None, None)?;
     let going = service.start("piston", caller, prepared.job, streams).await?;
@@ -132,7 +155,7 @@ async fn converse(socket: &mut WebSocket, mut run: LiveRun) -> End {
         let happened = tokio::select! {
             happening = run.next() => tell(socket, happening).await,
             message = hear(socket), if has_room => match message {
-                Ok(message) => obey(&message, &run, &mut feed),
+                Ok(word) => obey(word, &run, &mut feed),
                 Err(Some(problem)) => Err(notify(socket, &problem).await),
                 Err(None) => Err(End::Gone),
             },
@@ -161,21 +184,15 @@ async fn tell(socket: &mut WebSocket, happening: Happening) -> Result<(), End> {
     }
 }
 
-fn obey(message: &Value, run: &LiveRun, feed: &mut Feed) -> Result<(), End> {
-    let text = |key: &str| message.get(key).and_then(Value::as_str).unwrap_or_default();
-    match text("type") {
-        "init" => Err(End::AlreadyInitialized),
-        "data" if text("stream") == "stdin" => {
-            feed.push(text("data").as_bytes());
-            Ok(())
-        }
-        "data" => Err(End::OnlyStdin),
-        "signal" => {
-            run.going.signal(signals::number(text("signal")).ok_or(End::InvalidSignal)?);
-            Ok(())
-        }
-        _ => Ok(()),
+fn obey(word: Word, run: &LiveRun, feed: &mut Feed) -> Result<(), End> {
+    match word {
+        Word::Init(_) => return Err(End::AlreadyInitialized),
+        Word::Data(text) => feed.push(text.as_bytes()),
+        Word::Elsewhere => return Err(End::OnlyStdin),
+        Word::Signal(number) => run.going.signal(number.ok_or(End::InvalidSignal)?),
+        Word::Other => {}
     }
+    Ok(())
 }
 
 async fn notify(socket: &mut WebSocket, problem: &Problem) -> End {
@@ -186,11 +203,11 @@ async fn notify(socket: &mut WebSocket, problem: &Problem) -> End {
 }
 
 /// The next message; no problem to tell when the client is gone.
-async fn hear(socket: &mut WebSocket) -> Result<Value, Option<Problem>> {
+async fn hear(socket: &mut WebSocket) -> Result<Word, Option<Problem>> {
     loop {
         match socket.recv().await {
-            Some(Ok(Message::Text(text))) => return super::parse(text.as_bytes()).map_err(Some),
-            Some(Ok(Message::Binary(bytes))) => return super::parse(&bytes).map_err(Some),
+            Some(Ok(Message::Text(text))) => return Word::read(text.as_bytes().into()).map_err(Some),
+            Some(Ok(Message::Binary(bytes))) => return Word::read(bytes.into()).map_err(Some),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
             Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(None),
         }

@@ -6,12 +6,12 @@ mod result;
 mod version;
 
 use crate::auth::Caller;
+use crate::json::Json;
 use crate::live::{self, Happening, LiveRun};
 use crate::problem::{Dialect, Problem};
 use crate::service::Service;
 use crate::v1;
 use axum::Extension;
-use axum::Json;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -31,35 +31,43 @@ pub(crate) fn routes() -> Router<Arc<Service>> {
         .route("/connect", get(connect::connect))
 }
 
-async fn runtimes(State(service): State<Arc<Service>>) -> Json<Value> {
+async fn runtimes(State(service): State<Arc<Service>>) -> axum::Json<Value> {
     let setup = service.setup();
     let runtimes = setup.environments.iter().map(|environment| {
         let version = &environment.interpreter.version;
         json!({ "language": "python", "version": version, "aliases": request::aliases(environment) })
     });
-    Json(runtimes.collect())
+    axum::Json(runtimes.collect())
 }
 
 /// What is installed is all there is.
-async fn packages(State(service): State<Arc<Service>>) -> Json<Value> {
+async fn packages(State(service): State<Arc<Service>>) -> axum::Json<Value> {
     let setup = service.setup();
     let packages = setup.environments.iter().map(|environment| {
         let version = &environment.interpreter.version;
         json!({ "language": "python", "language_version": version, "installed": true })
     });
-    Json(packages.collect())
+    axum::Json(packages.collect())
 }
 
 /// Nothing is installed or removed through HTTP.
-async fn change(State(service): State<Arc<Service>>, request: Request) -> Response<Body> {
+async fn change(
+    State(service): State<Arc<Service>>,
+    Extension(caller): Extension<Arc<Caller>>,
+    request: Request,
+) -> Response<Body> {
     let answer = async {
         let setup = service.setup();
         let limits = &setup.config.requests;
-        let (bytes, _lease) =
-            service.memory.read(request.into_body(), limits.body.0, limits.body_time.as_std()).await?;
-        let package = parse(&bytes)?;
-        let text = |key: &str| package.get(key).and_then(Value::as_str).unwrap_or("undefined").to_owned();
-        let (language, version) = (text("language"), text("version"));
+        let memory = service.memory.of(&caller);
+        let (bytes, lease) =
+            memory.read(request.into_body(), limits.body.0, limits.body_time.as_std()).await?;
+        let package = move || {
+            let package = parse(&bytes)?;
+            let text = |key: &str| package.get(key).and_then(Json::string);
+            Ok(["language", "version"].map(|key| text(key).unwrap_or_else(|| "undefined".into())))
+        };
+        let [language, version] = v1::beside(lease.is_large(), package).await?;
         Err::<Response<Body>, _>(match request::environment(&setup, &language, &version) {
             Ok(_) => {
                 let detail = format!("{language}-{version} is the service's own: its operator changes it");
@@ -94,7 +102,7 @@ async fn run(
     let (bytes, lease) = memory.read(request.into_body(), limits.body.0, limits.body_time.as_std()).await?;
     let prepare = {
         let (setup, caller) = (Arc::clone(&setup), Arc::clone(caller));
-        move || request::prepare(&parse(&bytes)?, &setup, &caller)
+        move || request::prepare(parse(&bytes)?, &setup, &caller)
     };
     let prepared = v1::beside(lease.is_large(), prepare).await?;
     let (streams, ends) = live::pipes(Some(prepared.stdin), None)?;
@@ -116,6 +124,6 @@ async fn run(
     v1::json(&memory, result::result(&report, written).to_string().into_bytes()).await
 }
 
-fn parse(bytes: &[u8]) -> Result<Value, Problem> {
-    serde_json::from_slice(bytes).map_err(|error| refused(format!("the body is not JSON: {error}")))
+fn parse(bytes: &[u8]) -> Result<Json<'_>, Problem> {
+    Json::read(bytes).map_err(|error| refused(format!("the body is not JSON: {error}")))
 }

@@ -4,6 +4,7 @@ use super::version;
 use crate::auth::Caller;
 use crate::config::Config;
 use crate::engine::{Environment, Job, Start};
+use crate::json::Json;
 use crate::limits::Limits;
 use crate::problem::Problem;
 use crate::setup::Setup;
@@ -13,7 +14,6 @@ use base64::Engine;
 use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use wardian::files::GuestName;
@@ -41,26 +41,27 @@ pub(super) fn refused(message: impl Into<String>) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "piston", message)
 }
 
-pub(super) fn prepare(request: &Value, setup: &Setup, caller: &Caller) -> Result<Prepared, Problem> {
+pub(super) fn prepare(request: Json<'_>, setup: &Setup, caller: &Caller) -> Result<Prepared, Problem> {
     let required = |key: &str| {
-        let text = request.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let text = request.get(key).and_then(Json::string).filter(|text| !text.is_empty());
         text.ok_or_else(|| refused(format!("{key} is required as a string")))
     };
     let (language, version) = (required("language")?, required("version")?);
-    let given = request.get("files").and_then(Value::as_array);
+    let given = request.get("files").filter(|files| files.is_array());
     let given = given.ok_or_else(|| refused("files is required as an array"))?;
-    if let Some(at) = given.iter().position(|file| !file.get("content").is_some_and(Value::is_string)) {
+    if let Some(at) = given.items().position(|file| !file.get("content").is_some_and(Json::is_string)) {
         return Err(refused(format!("files[{at}].content is required as a string")));
     }
-    let environment = environment(setup, language, version)?;
-    if given.len() > setup.config.requests.files {
-        return Err(refused(format!("more than {} files", setup.config.requests.files)));
+    let environment = environment(setup, &language, &version)?;
+    let most = setup.config.requests.files;
+    if given.items().nth(most).is_some() {
+        return Err(refused(format!("more than {most} files")));
     }
-    if !given.iter().any(says_text) {
+    if !given.items().any(says_text) {
         return Err(refused("files must include at least one utf8 encoded file"));
     }
-    let files = given.iter().enumerate().map(file).collect::<Result<Vec<_>, _>>()?;
-    let main = given.iter().zip(&files).find(|(file, _)| encoding(file) == Encoding::Text);
+    let files = given.items().enumerate().map(file).collect::<Result<Vec<_>, _>>()?;
+    let main = given.items().zip(&files).find(|(file, _)| encoding(*file) == Encoding::Text);
     let main = main.map(|(_, (name, _))| name.as_str().to_owned()).unwrap_or_default();
     let job = Job {
         environment,
@@ -71,7 +72,7 @@ pub(super) fn prepare(request: &Value, setup: &Setup, caller: &Caller) -> Result
         files: files.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect(),
         unbuffered: true,
     };
-    let mut stdin = request.get("stdin").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let mut stdin = request.get("stdin").and_then(Json::string).unwrap_or_default();
     if !stdin.ends_with('\n') {
         stdin.push('\n');
     }
@@ -89,8 +90,8 @@ pub(super) fn environment(setup: &Setup, language: &str, range: &str) -> Result<
 }
 
 /// Whether a file says that it is text; of one with an encoding that there is not, it is only taken for it.
-fn says_text(file: &Value) -> bool {
-    matches!(file.get("encoding").and_then(Value::as_str), None | Some("" | "utf8"))
+fn says_text(file: Json<'_>) -> bool {
+    matches!(file.get("encoding").and_then(Json::string).as_deref(), None | Some("" | "utf8"))
 }
 
 #[derive(PartialEq)]
@@ -100,24 +101,24 @@ enum Encoding {
     Hex,
 }
 
-fn encoding(file: &Value) -> Encoding {
-    match file.get("encoding").and_then(Value::as_str) {
+fn encoding(file: Json<'_>) -> Encoding {
+    match file.get("encoding").and_then(Json::string).as_deref() {
         Some("base64") => Encoding::Base64,
         Some("hex") => Encoding::Hex,
         _ => Encoding::Text,
     }
 }
 
-fn file((at, file): (usize, &Value)) -> Result<(GuestName, Vec<u8>), Problem> {
-    let text = |key: &str| file.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let name = text("name").map_or_else(|| format!("file{at}.code"), str::to_owned);
+fn file((at, file): (usize, Json<'_>)) -> Result<(GuestName, Vec<u8>), Problem> {
+    let text = |key: &str| file.get(key).and_then(Json::string).filter(|text| !text.is_empty());
+    let name = text("name").unwrap_or_else(|| format!("file{at}.code"));
     let escapes = || refused(format!("File path \"{name}\" tries to escape parent directory"));
     let plain = snekbox::plain(&name).ok_or_else(escapes)?;
     let name = plain.parse().map_err(|error| refused(format!("files[{at}].name: {error}")))?;
     let content = text("content").unwrap_or_default();
     let bytes = match encoding(file) {
-        Encoding::Base64 => base64(content),
-        Encoding::Hex => hex(content),
+        Encoding::Base64 => base64(&content),
+        Encoding::Hex => hex(&content),
         Encoding::Text => content.into(),
     };
     Ok((name, bytes))
@@ -154,11 +155,17 @@ fn hex(text: &str) -> Vec<u8> {
     pairs.collect()
 }
 
-fn args(request: &Value) -> Result<Vec<String>, Problem> {
+/// More than these no program is started with.
+const MOST_ARGUMENTS: usize = 1024;
+
+fn args(request: Json<'_>) -> Result<Vec<String>, Problem> {
     let Some(args) = request.get("args").filter(|args| !args.is_null()) else { return Ok(Vec::new()) };
-    let strings = args.as_array().into_iter().flatten().map(|arg| arg.as_str().map(str::to_owned));
+    let strings = args.items().take(MOST_ARGUMENTS + 1).map(Json::string);
     let strings = strings.collect::<Option<Vec<_>>>().filter(|_| args.is_array());
     let strings = strings.ok_or_else(|| refused("args must be an array of strings"))?;
+    if strings.len() > MOST_ARGUMENTS {
+        return Err(refused(format!("args must not be more than {MOST_ARGUMENTS}")));
+    }
     match strings.iter().any(|arg| arg.contains('\0')) {
         true => Err(refused("args must not contain NUL")),
         false => Ok(strings),
@@ -166,7 +173,7 @@ fn args(request: &Value) -> Result<Vec<String>, Problem> {
 }
 
 /// The policy with the request's limits; those of a compiler, which Python has not, are checked alike.
-fn limited(request: &Value, setup: &Setup, caller: &Caller) -> Result<Policy, Problem> {
+fn limited(request: Json<'_>, setup: &Setup, caller: &Caller) -> Result<Policy, Problem> {
     let base = policy().map_err(Problem::ours)?;
     let configured = setup.config.piston.limits;
     let ceilings = caller.ceilings.or(configured).or(Limits::of(&base));
@@ -200,12 +207,14 @@ pub(crate) fn policy_of(config: &Config, own: Limits) -> Result<Policy, Problem>
 const COMPILE_MILLIS: u64 = 10_000;
 
 /// A limit; nothing, or what counts as nothing, is the usual one.
-fn number(request: &Value, name: &str, ceiling: Option<u64>) -> Result<Option<f64>, Problem> {
+fn number(request: Json<'_>, name: &str, ceiling: Option<u64>) -> Result<Option<f64>, Problem> {
     let number = match request.get(name) {
-        None | Some(Value::Null | Value::Bool(false)) => return Ok(None),
-        Some(Value::String(text)) if text.is_empty() => return Ok(None),
-        Some(Value::Number(number)) => number.as_f64().filter(|number| *number != 0.0),
-        Some(_) => return Err(refused(format!("If specified, {name} must be a number"))),
+        None => return Ok(None),
+        Some(value) if value.is_null() || value.is_false() || value.says("") => return Ok(None),
+        Some(value) => match value.number() {
+            Some(number) => Some(number).filter(|number| *number != 0.0),
+            None => return Err(refused(format!("If specified, {name} must be a number"))),
+        },
     };
     match (number, ceiling) {
         (Some(number), Some(ceiling)) if number > 0.0 && whole(number) > ceiling => {
@@ -225,7 +234,7 @@ fn whole(number: f64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     #[test]
     fn limits_are_checked_in_its_words() {
@@ -241,8 +250,9 @@ mod tests {
             (json!(false), Ok(None)),
             (json!(2000), Ok(Some(2000.0))),
         ] {
-            let request = json!({ "run_timeout": value });
-            let answer = number(&request, "run_timeout", Some(3000)).map_err(|problem| problem.detail);
+            let request = json!({ "run_timeout": value }).to_string();
+            let request = Json::read(request.as_bytes()).unwrap();
+            let answer = number(request, "run_timeout", Some(3000)).map_err(|problem| problem.detail);
             assert_eq!(
                 answer.as_ref().map_err(String::as_str),
                 expected.as_ref().map_err(|text| *text),
@@ -253,7 +263,11 @@ mod tests {
 
     #[test]
     fn files_come_in_three_encodings() {
-        let content = |value: Value| file((0, &value)).map(|(name, bytes)| (name.as_str().to_owned(), bytes));
+        let content = |value: Value| {
+            let text = value.to_string();
+            let (name, bytes) = file((0, Json::read(text.as_bytes()).unwrap()))?;
+            Ok::<_, Problem>((name.as_str().to_owned(), bytes))
+        };
         assert_eq!(content(json!({"content": "hi"})).unwrap(), ("file0.code".into(), b"hi".to_vec()));
         assert_eq!(content(json!({"content": "6869", "encoding": "hex"})).unwrap().1, b"hi");
         assert_eq!(content(json!({"content": "x", "encoding": "latin1"})).unwrap().1, b"x");

@@ -5,6 +5,7 @@ mod schema;
 use crate::auth::Caller;
 use crate::config::Config;
 use crate::engine::{Job, Start};
+use crate::json::Json;
 use crate::limits::Limits;
 use crate::problem::{Dialect, Problem};
 use crate::service::{Service, Streams};
@@ -85,11 +86,11 @@ fn refused(title: &str, description: impl Into<String>) -> Problem {
 }
 
 fn prepare(bytes: &[u8], setup: &Setup, caller: &Caller) -> Result<Prepared, Problem> {
-    let request: Value = serde_json::from_slice(bytes)
+    let request = Json::read(bytes)
         .map_err(|error| refused("Invalid JSON", format!("Could not parse JSON body - {error}")))?;
-    schema::check(&request).map_err(|text| refused("Request data failed validation", text))?;
-    let args = arguments(&request);
-    let environment = executable(&request, setup)?;
+    schema::check(request).map_err(|text| refused("Request data failed validation", text))?;
+    let args = arguments(request)?;
+    let environment = executable(request, setup)?;
     if args.iter().any(|arg| arg.contains('\0')) {
         return Ok(Prepared::Answer(failed("ValueError: embedded null byte")));
     }
@@ -101,7 +102,7 @@ fn prepare(bytes: &[u8], setup: &Setup, caller: &Caller) -> Result<Prepared, Pro
         _ => (Start::Arguments, args),
     };
     let mut inputs = Vec::new();
-    let files = files(&request, setup.config.requests.files)?;
+    let files = files(request, setup.config.requests.files)?;
     if let Some((error, path)) = clash(files.iter().map(|(path, _)| path.as_str())) {
         return Ok(Prepared::Answer(failed(&format!("{error}: Failed to create file '{path}'."))));
     }
@@ -115,22 +116,28 @@ fn prepare(bytes: &[u8], setup: &Setup, caller: &Caller) -> Result<Prepared, Pro
     Ok(Prepared::Job(Box::new(job)))
 }
 
-fn arguments(request: &Value) -> Vec<String> {
-    let strings = |value: &Value| -> Vec<String> {
-        value.as_array().into_iter().flatten().filter_map(|item| item.as_str().map(str::to_owned)).collect()
-    };
-    let given = request.get("args").map(strings);
-    let mut args = match request.get("input").and_then(Value::as_str) {
+/// More than these no interpreter is started with.
+const MOST_ARGUMENTS: usize = 1024;
+
+fn arguments(request: Json<'_>) -> Result<Vec<String>, Problem> {
+    let given = request.get("args").map(Json::items);
+    let given =
+        given.map(|items| items.filter_map(Json::string).take(MOST_ARGUMENTS + 1).collect::<Vec<_>>());
+    if given.as_ref().is_some_and(|given| given.len() > MOST_ARGUMENTS) {
+        let text = format!("more than {MOST_ARGUMENTS} arguments");
+        return Err(refused("Request data failed validation", text));
+    }
+    let mut args = match request.get("input").and_then(Json::string) {
         Some(input) => {
             let mut args = given.unwrap_or_else(|| vec!["-c".into()]);
-            args.push(input.to_owned());
+            args.push(input);
             args
         }
         None => given.unwrap_or_default(),
     };
     let empty = args.iter().take_while(|arg| arg.is_empty()).count();
     args.drain(..empty);
-    args
+    Ok(args)
 }
 
 /// The first file that cannot be made when all before it were, and what Python calls the error.
@@ -154,24 +161,24 @@ fn clash<'a>(paths: impl Iterator<Item = &'a str>) -> Option<(&'static str, &'a 
 }
 
 /// The files sent, at most `most`, by their paths without `.` and `..`.
-fn files(request: &Value, most: usize) -> Result<Vec<(String, Vec<u8>)>, Problem> {
+fn files(request: Json<'_>, most: usize) -> Result<Vec<(String, Vec<u8>)>, Problem> {
     /// Of a path, in bytes: the kernel's.
     const LONGEST: usize = 4095;
     let mut files = Vec::new();
-    let given = request.get("files").and_then(Value::as_array);
-    if given.is_some_and(|given| given.len() > most) {
+    let given = || request.get("files").into_iter().flat_map(Json::items);
+    if given().nth(most).is_some() {
         return Err(refused("Request data failed validation", format!("more than {most} files")));
     }
-    for file in given.into_iter().flatten() {
-        let text = |key: &str| file.get(key).and_then(Value::as_str).unwrap_or_default();
+    for file in given() {
+        let text = |key: &str| file.get(key).and_then(Json::string).unwrap_or_default();
         let path = text("path");
         let wrong = |text: String| refused("Request file is invalid", text);
         let plain =
-            plain(path).ok_or_else(|| wrong(format!("File path '{path}' may not traverse beyond root")))?;
+            plain(&path).ok_or_else(|| wrong(format!("File path '{path}' may not traverse beyond root")))?;
         if plain.len() > LONGEST {
             return Err(wrong(format!("a file path has more than {LONGEST} bytes")));
         }
-        let content = decode(text("content"))
+        let content = decode(&text("content"))
             .ok_or_else(|| wrong(format!("Invalid base64 encoding for file '{path}'")))?;
         files.push((plain, content));
     }
@@ -201,8 +208,8 @@ fn decode(text: &str) -> Option<Vec<u8>> {
 
 /// The environment that an `executable_path` means: by its interpreter's path, or by the version in a path of
 /// snekbox's image. Other files of this machine are not there for clients.
-fn executable(request: &Value, setup: &Setup) -> Result<Arc<crate::engine::Environment>, Problem> {
-    let Some(path) = request.get("executable_path").and_then(Value::as_str).filter(|path| !path.is_empty())
+fn executable(request: Json<'_>, setup: &Setup) -> Result<Arc<crate::engine::Environment>, Problem> {
+    let Some(path) = request.get("executable_path").and_then(Json::string).filter(|path| !path.is_empty())
     else {
         return setup.environment(None).cloned();
     };
@@ -215,7 +222,7 @@ fn executable(request: &Value, setup: &Setup) -> Result<Arc<crate::engine::Envir
         let of_version = version.is_some_and(|version| {
             interpreter.version == version || interpreter.version.starts_with(&format!("{version}."))
         });
-        of_version || interpreter.executable.as_os_str() == path
+        of_version || interpreter.executable.as_os_str() == path.as_str()
     });
     found.cloned().ok_or_else(|| refused("executable_path does not exist", format!("{path} does not exist")))
 }
@@ -320,7 +327,8 @@ mod tests {
             (json!({"args": ["", "", "main.py"]}), vec!["main.py"]),
             (json!({"args": []}), vec![]),
         ] {
-            assert_eq!(arguments(&request), expected);
+            let text = request.to_string();
+            assert_eq!(arguments(Json::read(text.as_bytes()).unwrap()).unwrap(), expected);
         }
     }
 

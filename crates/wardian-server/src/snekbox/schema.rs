@@ -1,78 +1,76 @@
 //! snekbox's check of a request, with the words of the Python library it uses for that.
 
-use serde_json::Value;
+use crate::json::Json;
 use std::fmt::Write;
 
-/// A mistake, and how deep in the request it is: the shallowest is told.
-struct Mistake {
-    depth: usize,
-    text: String,
+/// The first mistake of those that are least deep in the request: it is what is told.
+#[derive(Default)]
+struct Mistakes(Option<(usize, String)>);
+
+impl Mistakes {
+    fn add(&mut self, depth: usize, text: impl FnOnce() -> String) {
+        if self.0.as_ref().is_none_or(|(least, _)| depth < *least) {
+            self.0 = Some((depth, text()));
+        }
+    }
 }
 
 /// What is wrong with a request, if anything is.
-pub(super) fn check(request: &Value) -> Result<(), String> {
-    let Value::Object(object) = request else {
+pub(super) fn check(request: Json<'_>) -> Result<(), String> {
+    if !request.is_object() {
         return Err(wrong_type(request, "object"));
-    };
-    let mut mistakes = Vec::new();
-    if !object.contains_key("input") && !object.contains_key("args") {
-        let text = format!("{} is not valid under any of the given schemas", repr(request));
-        mistakes.push(Mistake { depth: 0, text });
     }
-    for (key, value) in object {
-        match key.as_str() {
-            "input" | "executable_path" => string(value, 1, &mut mistakes),
-            "args" => each(value, 1, &mut mistakes, string),
-            "files" => each(value, 1, &mut mistakes, file),
-            _ => {}
-        }
+    let [args, input, files, executable] =
+        ["args", "input", "files", "executable_path"].map(|key| request.get(key));
+    let mut mistakes = Mistakes::default();
+    if input.is_none() && args.is_none() {
+        mistakes.add(0, || format!("{} is not valid under any of the given schemas", repr(request)));
     }
-    match mistakes.into_iter().min_by_key(|mistake| mistake.depth) {
-        Some(mistake) => Err(mistake.text),
-        None => Ok(()),
-    }
+    each(args, 1, &mut mistakes, string);
+    input.into_iter().for_each(|value| string(value, 1, &mut mistakes));
+    each(files, 1, &mut mistakes, file);
+    executable.into_iter().for_each(|value| string(value, 1, &mut mistakes));
+    mistakes.0.map_or(Ok(()), |(_, text)| Err(text))
 }
 
-fn wrong_type(value: &Value, wanted: &str) -> String {
+fn wrong_type(value: Json<'_>, wanted: &str) -> String {
     format!("{} is not of type '{wanted}'", repr(value))
 }
 
-fn string(value: &Value, depth: usize, mistakes: &mut Vec<Mistake>) {
+fn string(value: Json<'_>, depth: usize, mistakes: &mut Mistakes) {
     if !value.is_string() {
-        mistakes.push(Mistake { depth, text: wrong_type(value, "string") });
+        mistakes.add(depth, || wrong_type(value, "string"));
     }
 }
 
 fn each(
-    value: &Value,
+    value: Option<Json<'_>>,
     depth: usize,
-    mistakes: &mut Vec<Mistake>,
-    check: fn(&Value, usize, &mut Vec<Mistake>),
+    mistakes: &mut Mistakes,
+    check: fn(Json<'_>, usize, &mut Mistakes),
 ) {
-    match value.as_array() {
-        Some(items) => items.iter().for_each(|item| check(item, depth + 1, mistakes)),
-        None => mistakes.push(Mistake { depth, text: wrong_type(value, "array") }),
+    match value {
+        Some(items) if items.is_array() => items.items().for_each(|item| check(item, depth + 1, mistakes)),
+        Some(value) => mistakes.add(depth, || wrong_type(value, "array")),
+        None => {}
     }
 }
 
-fn file(value: &Value, depth: usize, mistakes: &mut Vec<Mistake>) {
-    let Value::Object(object) = value else {
-        mistakes.push(Mistake { depth, text: wrong_type(value, "object") });
-        return;
-    };
-    match object.get("path") {
-        None => mistakes.push(Mistake { depth, text: "'path' is a required property".into() }),
+fn file(value: Json<'_>, depth: usize, mistakes: &mut Mistakes) {
+    if !value.is_object() {
+        return mistakes.add(depth, || wrong_type(value, "object"));
+    }
+    match value.get("path") {
+        None => mistakes.add(depth, || "'path' is a required property".into()),
         Some(path) => {
             string(path, depth + 1, mistakes);
-            if let Some(text) = path.as_str()
-                && !fits(text)
-            {
-                let text = format!("{} does not match '^(?!/)(?!.*\\\\\\\\0).*$'", repr(path));
-                mistakes.push(Mistake { depth: depth + 1, text });
+            if path.string().is_some_and(|text| !fits(&text)) {
+                mistakes
+                    .add(depth + 1, || format!("{} does not match '^(?!/)(?!.*\\\\\\\\0).*$'", repr(path)));
             }
         }
     }
-    if let Some(content) = object.get("content") {
+    if let Some(content) = value.get("content") {
         string(content, depth + 1, mistakes);
     }
 }
@@ -84,47 +82,29 @@ fn fits(path: &str) -> bool {
 }
 
 /// A value as Python shows it; a long one is cut.
-pub(super) fn repr(value: &Value) -> String {
+pub(super) fn repr(value: Json<'_>) -> String {
     const MOST: usize = 10_000;
     let mut text = String::new();
-    write_repr(value, &mut text, MOST);
+    for token in value.tokens() {
+        if text.len() > MOST {
+            break;
+        }
+        match (token.text(), token.string()) {
+            (_, Some(string)) => write_string(&string, &mut text, MOST),
+            ("null", _) => text.push_str("None"),
+            ("true", _) => text.push_str("True"),
+            ("false", _) => text.push_str("False"),
+            (",", _) => text.push_str(", "),
+            (":", _) => text.push_str(": "),
+            (other, _) => text.push_str(other),
+        }
+    }
     if text.len() > MOST {
         let end = text.floor_char_boundary(MOST);
         text.truncate(end);
         text.push('…');
     }
     text
-}
-
-fn write_repr(value: &Value, text: &mut String, most: usize) {
-    if text.len() > most {
-        return;
-    }
-    match value {
-        Value::Null => text.push_str("None"),
-        Value::Bool(true) => text.push_str("True"),
-        Value::Bool(false) => text.push_str("False"),
-        Value::Number(number) => drop(write!(text, "{number}")),
-        Value::String(string) => write_string(string, text, most),
-        Value::Array(items) => {
-            text.push('[');
-            for (at, item) in items.iter().enumerate() {
-                text.push_str(if at > 0 { ", " } else { "" });
-                write_repr(item, text, most);
-            }
-            text.push(']');
-        }
-        Value::Object(object) => {
-            text.push('{');
-            for (at, (key, item)) in object.iter().enumerate() {
-                text.push_str(if at > 0 { ", " } else { "" });
-                write_string(key, text, most);
-                text.push_str(": ");
-                write_repr(item, text, most);
-            }
-            text.push('}');
-        }
-    }
 }
 
 fn write_string(string: &str, text: &mut String, most: usize) {
@@ -150,7 +130,11 @@ fn write_string(string: &str, text: &mut String, most: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
+
+    fn checked(request: &Value) -> Result<(), String> {
+        check(Json::read(request.to_string().as_bytes()).unwrap())
+    }
 
     #[test]
     fn mistakes_are_told_in_its_words() {
@@ -167,13 +151,13 @@ mod tests {
                 r"'/etc' does not match '^(?!/)(?!.*\\\\0).*$'",
             ),
         ] {
-            assert_eq!(check(&request).unwrap_err(), words);
+            assert_eq!(checked(&request).unwrap_err(), words);
         }
         for request in [
             json!({"input": "", "other": 1}),
             json!({"args": ["a"], "files": [{"path": "a/../b", "content": "", "x": 1}], "executable_path": "x"}),
         ] {
-            assert_eq!(check(&request), Ok(()));
+            assert_eq!(checked(&request), Ok(()));
         }
     }
 
@@ -182,7 +166,8 @@ mod tests {
         for (string, shown) in
             [("a", "'a'"), ("it's", "\"it's\""), ("'\"", "'\\'\"'"), ("\u{1}\n", "'\\x01\\n'")]
         {
-            assert_eq!(repr(&Value::String(string.into())), shown);
+            let json = Value::String(string.into()).to_string();
+            assert_eq!(repr(Json::read(json.as_bytes()).unwrap()), shown);
         }
     }
 }
