@@ -3,7 +3,7 @@
 use crate::problem::Problem;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use wardian::policy::{self, Bytes, Duration, Policy};
+use wardian::policy::{self, Bytes, Duration, Policy, PolicyError};
 
 /// Limits by the names of the command line: numbers (seconds, bytes) or text (`"500ms"`, `"256M"`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -42,6 +42,24 @@ impl Limits {
         }
     }
 
+    /// The lower of both; what only one says is that.
+    pub(crate) fn min(self, other: Limits) -> Limits {
+        fn lower<T: PartialOrd>(one: Option<T>, other: Option<T>) -> Option<T> {
+            match (one, other) {
+                (Some(one), Some(other)) => Some(if other < one { other } else { one }),
+                (one, other) => one.or(other),
+            }
+        }
+        Limits {
+            wall: lower(self.wall, other.wall),
+            cpu: lower(self.cpu, other.cpu),
+            memory: lower(self.memory, other.memory),
+            processes: lower(self.processes, other.processes),
+            disk: lower(self.disk, other.disk),
+            output: lower(self.output, other.output),
+        }
+    }
+
     /// All limits of a policy.
     pub(crate) fn of(policy: &Policy) -> Limits {
         let limits = &policy.limits;
@@ -67,14 +85,19 @@ impl Limits {
         let disk = limits.disk.min(limits.memory);
         limits.disk = within("disk", self.disk, disk, ceilings.disk)?;
         limits.output = within("output", self.output, limits.output, ceilings.output)?;
-        policy::check(&policy, "limits").map_err(|error| {
-            let text = error.to_string();
-            let named = ["wall", "memory", "processes", "disk", "output"];
-            let field = named.into_iter().find(|name| text.contains(&format!("limits.{name}")));
-            let field = field.or_else(|| text.contains("limits.cpu_time").then_some("cpu"));
-            Problem::field(field.map_or("limits".into(), |field| format!("limits.{field}")), text)
-        })?;
+        policy::check(&policy, "limits").map_err(|error| contradiction(&error))?;
         Ok(policy)
+    }
+}
+
+/// What is wrong with limits that may be, each by itself.
+fn contradiction(error: &PolicyError) -> Problem {
+    match error {
+        PolicyError::Invalid { key, problem, .. } => {
+            let field = if *key == "limits.cpu_time" { "limits.cpu" } else { key };
+            Problem::field(field, problem)
+        }
+        other => Problem::field("limits", other),
     }
 }
 
@@ -87,7 +110,9 @@ fn within<T: PartialOrd + Copy + std::fmt::Display>(
     match (wanted, ceiling) {
         (Some(wanted), Some(ceiling)) if wanted > ceiling => {
             let detail = format!("{wanted} is above the ceiling of {ceiling}");
-            Err(Problem::field(format!("limits.{name}"), detail))
+            let hint =
+                "the operator can raise it: `[ceilings]` in the service's configuration, or the key's own";
+            Err(Problem::field(format!("limits.{name}"), detail).with_hint(Some(hint.into())))
         }
         (Some(wanted), _) => Ok(wanted),
         (None, Some(ceiling)) if usual > ceiling => Ok(ceiling),
@@ -114,5 +139,25 @@ mod tests {
         assert_eq!(laid.limits.disk, Bytes(64 << 20));
         let none = Limits { memory: Some(Bytes(10)), ..Limits::default() };
         assert_eq!(none.lay_over(&policy, ceilings).unwrap_err().field.as_deref(), Some("limits.memory"));
+    }
+
+    #[test]
+    fn the_field_that_is_wrong_is_named_and_no_other() {
+        let policy = policy::preset("python").unwrap();
+        let ceilings = Limits::of(&policy);
+        let limits = |json: &str| serde_json::from_str::<Limits>(json).unwrap();
+        for (asked, field, start) in [
+            (
+                r#"{"memory": "100M", "disk": "200M"}"#,
+                "limits.disk",
+                "200M is more than `limits.memory` (100M)",
+            ),
+            (r#"{"memory": 10}"#, "limits.memory", "10 is less than 1M"),
+            (r#"{"cpu_time": 0}"#, "limits.cpu", "must be above 0"),
+        ] {
+            let problem = limits(asked).lay_over(&policy, ceilings).unwrap_err();
+            assert_eq!(problem.field.as_deref(), Some(field), "{asked}");
+            assert!(problem.detail.starts_with(start), "{asked}: {}", problem.detail);
+        }
     }
 }

@@ -64,6 +64,7 @@ fn every_mistake_is_named() {
         (r#"{"code":"","limits":{"processes":65}}"#, 422, "limits.processes"),
         (r#"{"code":"","limits":{"processes":0}}"#, 422, "limits.processes"),
         (r#"{"code":"","limits":{"disk":"1T"}}"#, 422, "limits.disk"),
+        (r#"{"code":"","limits":{"memory":"100M","disk":"200M"}}"#, 422, "limits.disk"),
         (r#"{"code":"","limits":{"cpus":1}}"#, 422, "limits.cpus"),
         (r#"{"code":"","environment":"nowhere"}"#, 422, "environment"),
         (r#"{"code":"","environment":"/etc/passwd"}"#, 422, "environment"),
@@ -83,6 +84,23 @@ fn every_mistake_is_named() {
         assert!(!problem["detail"].as_str().unwrap().is_empty());
     }
     assert_eq!(server.run("print(1)")["verdict"], "ok");
+}
+
+#[test]
+fn a_mistake_is_told_in_plain_words_and_with_what_helps() {
+    let server = Server::plain();
+    let told = |body: &str, key: &str| server.post("/v1/run", body).json()[key].clone();
+    let nothing = "nothing says what is run: give `code`, or `files`";
+    assert_eq!(told("{}", "detail"), nothing);
+    let kind = "invalid type: integer `5`, expected a string";
+    assert_eq!(told(r#"{"code": 5}"#, "detail"), kind, "without the place in the text");
+    let hint = told(r#"{"code": "", "limits": {"wall": "61s"}}"#, "hint");
+    assert!(hint.as_str().is_some_and(|hint| hint.contains("`[ceilings]`")), "{hint}");
+    let more = told(r#"{"code": "", "limits": {"memory": "100M", "disk": "200M"}}"#, "detail");
+    assert!(
+        more.as_str().is_some_and(|text| text.starts_with("200M is more than `limits.memory`")),
+        "{more}"
+    );
 }
 
 #[test]

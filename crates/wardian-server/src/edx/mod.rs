@@ -44,10 +44,11 @@ const LIBRARY: &str = "python_lib.zip";
 /// The globals that come back.
 const MOST_RESULT: Bytes = Bytes(16 << 20);
 
-/// What the code gets, as configured, under someone's ceilings.
-pub(crate) fn policy_of(config: &Config, ceilings: Limits) -> Result<Policy, Problem> {
+/// What the code gets, as configured, under someone's own ceilings, or else the service's.
+pub(crate) fn policy_of(config: &Config, own: Limits) -> Result<Policy, Problem> {
     let base = policy::parse(include_str!("policy.toml"), "edx").map_err(Problem::ours)?;
-    Limits::default().lay_over(&config.edx.limits.lay_over(&base, Limits::default())?, ceilings)
+    let configured = config.edx.limits.lay_over(&base, Limits::default())?;
+    Limits::default().lay_over(&configured, own.or(config.ceilings))
 }
 
 fn refused(detail: impl Into<String>) -> Problem {

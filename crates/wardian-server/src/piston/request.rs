@@ -174,9 +174,7 @@ fn args(request: Json<'_>) -> Result<Vec<String>, Problem> {
 
 /// The policy with the request's limits; those of a compiler, which Python has not, are checked alike.
 fn limited(request: Json<'_>, setup: &Setup, caller: &Caller) -> Result<Policy, Problem> {
-    let base = policy().map_err(Problem::ours)?;
-    let configured = setup.config.piston.limits;
-    let ceilings = caller.ceilings.or(configured).or(Limits::of(&base));
+    let (usual, ceilings) = usual(&setup.config, caller.ceilings)?;
     let millis = |limit: Option<Duration>| limit.map_or(0, |limit| limit.as_micros() / 1000);
     let time = |name: &str, ceiling| -> Result<_, Problem> {
         let millis = number(request, name, Some(ceiling))?;
@@ -193,14 +191,22 @@ fn limited(request: Json<'_>, setup: &Setup, caller: &Caller) -> Result<Policy, 
     time("compile_cpu_time", COMPILE_MILLIS)?;
     let cpu = time("run_cpu_time", millis(ceilings.cpu))?;
     let run = Limits { wall, cpu, memory: memory.map(|bytes| Bytes(whole(bytes))), ..Limits::default() };
-    run.or(configured).lay_over(&base, ceilings).map_err(|problem| refused(problem.detail))
+    run.lay_over(&usual, ceilings).map_err(|problem| refused(problem.detail))
 }
 
-/// What a program gets whose request sets no limits, as configured, under someone's ceilings.
-pub(crate) fn policy_of(config: &Config, own: Limits) -> Result<Policy, Problem> {
+/// The policy as configured, and the most that a request may ask for: someone's own ceilings; else, as there, what is
+/// usual, but no more than the service's.
+fn usual(config: &Config, own: Limits) -> Result<(Policy, Limits), Problem> {
     let base = policy().map_err(Problem::ours)?;
-    let configured = config.piston.limits;
-    configured.lay_over(&base, own.or(configured).or(Limits::of(&base)))
+    let usual = config.piston.limits.lay_over(&base, Limits::default())?;
+    let ceilings = own.or(Limits::of(&usual).min(config.ceilings));
+    Ok((usual, ceilings))
+}
+
+/// What a program gets whose request sets no limits.
+pub(crate) fn policy_of(config: &Config, own: Limits) -> Result<Policy, Problem> {
+    let (usual, ceilings) = usual(config, own)?;
+    Limits::default().lay_over(&usual, ceilings)
 }
 
 /// What a compiler may take, if there were one.

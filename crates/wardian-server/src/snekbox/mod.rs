@@ -32,10 +32,11 @@ fn policy() -> Result<Policy, PolicyError> {
     policy::parse(include_str!("policy.toml"), "snekbox")
 }
 
-/// The same, as configured, under someone's ceilings.
-pub(crate) fn policy_of(config: &Config, ceilings: Limits) -> Result<Policy, Problem> {
+/// The same, as configured, under someone's own ceilings, or else the service's.
+pub(crate) fn policy_of(config: &Config, own: Limits) -> Result<Policy, Problem> {
     let base = policy().map_err(Problem::ours)?;
-    Limits::default().lay_over(&config.snekbox.limits.lay_over(&base, Limits::default())?, ceilings)
+    let configured = config.snekbox.limits.lay_over(&base, Limits::default())?;
+    Limits::default().lay_over(&configured, own.or(config.ceilings))
 }
 
 const MOST_FILES: usize = 101;

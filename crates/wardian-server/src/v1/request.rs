@@ -88,7 +88,10 @@ pub(crate) fn parse<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, Pro
         let path = error.path().to_string();
         let inner = error.into_inner();
         if inner.is_data() {
+            // A field says better where it is.
+            let place = format!(" at line {} column {}", inner.line(), inner.column());
             let text = inner.to_string();
+            let text = text.strip_suffix(&place).unwrap_or(&text).to_owned();
             Problem { field: field_of(path, &text), ..Problem::field("", text) }
         } else {
             not_json(format!("the body is not JSON: {inner}"))
@@ -201,6 +204,9 @@ fn start(
     }
     if let Some(start) = command.map(Start::Code).or(module.map(Start::Module)) {
         return Ok(start);
+    }
+    if files.is_empty() && entry.is_none() {
+        return Err(Problem::field("code", "nothing says what is run: give `code`, or `files`"));
     }
     let entry = entry.unwrap_or_else(|| MAIN.into());
     if !files.iter().any(|(name, _)| name.as_str() == entry) {
