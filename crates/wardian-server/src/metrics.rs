@@ -124,11 +124,9 @@ impl Metrics {
         }
     }
 
-    /// A run of ours failed.
-    pub(crate) fn failed(&self, interface: &'static str) {
-        self.runs
-            .get_or_create(&RunLabels { interface, start: "none", verdict: word(Verdict::SandboxError) })
-            .inc();
+    /// A run that has no report.
+    pub(crate) fn failed(&self, interface: &'static str, verdict: Verdict) {
+        self.runs.get_or_create(&RunLabels { interface, start: "none", verdict: word(verdict) }).inc();
     }
 
     fn observe(&self, phase: &'static str, seconds: f64) {

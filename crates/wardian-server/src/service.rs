@@ -4,7 +4,7 @@ use crate::auth::Caller;
 use crate::config::{Config, ConfigError};
 use crate::crowd::Crowd;
 use crate::engine::{Job, RunError};
-use crate::gate::{Gate, Refused};
+use crate::gate::{Gate, Pass, Refused};
 use crate::health::Readiness;
 use crate::idempotency::Answers;
 use crate::memory::Memory;
@@ -60,10 +60,8 @@ impl Streams {
 
 /// A run under way; dropping it ends the run.
 pub(crate) struct Going {
-    task: JoinHandle<Result<(Report, &'static str), RunError>>,
+    task: JoinHandle<Result<Report, Problem>>,
     cancel: Cancel,
-    service: Arc<Service>,
-    interface: &'static str,
 }
 
 impl Drop for Going {
@@ -80,24 +78,8 @@ impl Going {
 
     /// Waits for its end.
     pub(crate) async fn report(&mut self) -> Result<Report, Problem> {
-        let metrics = &self.service.metrics;
-        match (&mut self.task).await {
-            Ok(Ok((report, start))) => {
-                metrics.ran(self.interface, start, &report);
-                let verdict = metrics::word(report.verdict);
-                tracing::info!(run = %report.id, verdict, policy = %report.policy.name, start, "run");
-                Ok(report)
-            }
-            Ok(Err(error)) => {
-                let problem = problem(&error);
-                if problem.status.is_server_error() {
-                    metrics.failed(self.interface);
-                    tracing::error!(%error, hint = error.hint(), "run failed");
-                }
-                Err(problem)
-            }
-            Err(_) => Err(Problem::ours("the run's thread ended unexpectedly")),
-        }
+        let ended = (&mut self.task).await;
+        ended.unwrap_or_else(|_| Err(Problem::ours("the run's thread ended unexpectedly")))
     }
 }
 
@@ -164,15 +146,38 @@ impl Service {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = setup;
     }
 
-    /// Waits for a turn and starts a run.
-    pub(crate) async fn start(
+    /// Waits for a turn and starts a run. How it is connected is made when its turn has come: who waits holds no pipes.
+    pub(crate) async fn start<T>(
         self: &Arc<Self>,
         interface: &'static str,
         caller: &Caller,
         job: Job,
-        streams: Streams,
-    ) -> Result<Going, Problem> {
+        connect: impl FnOnce() -> Result<(Streams, T), Problem>,
+    ) -> Result<(Going, T), Problem> {
         room::check(&job.files, &job.policy)?;
+        let pass = self.turn(caller).await?;
+        let (streams, ends) = connect()?;
+        let cancel = Cancel::new().map_err(Problem::ours)?;
+        let registered = Registered::new(self, &cancel);
+        let connections = Connections {
+            result: streams.result,
+            streams: Pipes { stdin: streams.stdin, stdout: streams.stdout, stderr: streams.stderr },
+            cancel: Some(cancel.clone()),
+            collect: streams.collect,
+        };
+        let (service, span) = (Arc::clone(self), tracing::Span::current());
+        // Told here, where it ends, whether or not its client is still there.
+        let task = tokio::task::spawn_blocking(move || {
+            let environment = Arc::clone(&job.environment);
+            let ended = environment.run(job, connections, &service.host);
+            drop((registered, pass));
+            span.in_scope(|| service.tell(interface, ended))
+        });
+        Ok((Going { task, cancel }, ends))
+    }
+
+    /// Waits for a turn.
+    async fn turn(&self, caller: &Caller) -> Result<Pass, Problem> {
         let runs = self.setup().config.runs.clone();
         let asked = Instant::now();
         let entering = self.gate.enter(&caller.id, caller.at_once);
@@ -183,22 +188,34 @@ impl Service {
             Err(_) => return Err(busy(format!("no turn within {}", runs.queue_time))),
         };
         self.metrics.waited(asked.elapsed());
-        let cancel = Cancel::new().map_err(Problem::ours)?;
-        let registered = Registered::new(self, &cancel);
-        let connections = Connections {
-            result: streams.result,
-            streams: Pipes { stdin: streams.stdin, stdout: streams.stdout, stderr: streams.stderr },
-            cancel: Some(cancel.clone()),
-            collect: streams.collect,
-        };
-        let service = Arc::clone(self);
-        let task = tokio::task::spawn_blocking(move || {
-            let environment = Arc::clone(&job.environment);
-            let result = environment.run(job, connections, &service.host);
-            drop((registered, pass));
-            result
-        });
-        Ok(Going { task, cancel, service: Arc::clone(self), interface })
+        Ok(pass)
+    }
+
+    /// Logs and counts a run that is over.
+    fn tell(
+        &self,
+        interface: &'static str,
+        ended: Result<(Report, &'static str), RunError>,
+    ) -> Result<Report, Problem> {
+        match ended {
+            Ok((report, start)) => {
+                self.metrics.ran(interface, start, &report);
+                let verdict = metrics::word(report.verdict);
+                tracing::info!(run = %report.id, verdict, policy = %report.policy.name, start, "run");
+                Ok(report)
+            }
+            Err(error) => {
+                let problem = problem(&error);
+                if matches!(error, RunError::Warm(WarmError::Draining | WarmError::Cancelled)) {
+                    self.metrics.failed(interface, Verdict::Cancelled);
+                    tracing::info!(verdict = metrics::word(Verdict::Cancelled), "run");
+                } else if problem.status.is_server_error() {
+                    self.metrics.failed(interface, Verdict::SandboxError);
+                    tracing::error!(%error, hint = error.hint(), "run failed");
+                }
+                Err(problem)
+            }
+        }
     }
 
     /// A run from its turn to its report.
@@ -209,7 +226,8 @@ impl Service {
         job: Job,
         streams: Streams,
     ) -> Result<Report, Problem> {
-        let report = self.start(interface, caller, job, streams).await?.report().await?;
+        let (mut going, ()) = self.start(interface, caller, job, || Ok((streams, ()))).await?;
+        let report = going.report().await?;
         // A run is only cancelled under us when the service ends.
         if report.verdict == Verdict::Cancelled { Err(draining()) } else { Ok(report) }
     }

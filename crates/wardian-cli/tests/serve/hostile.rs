@@ -91,7 +91,29 @@ fn who_leaves_ends_the_run() {
         };
         until("the run's end", || server.level(RUNNING) == 0);
     }
+    // They are told all the same.
+    let cancelled = "wardian_runs_total{interface=\"v1\",start=\"cold\",verdict=\"cancelled\"}";
+    until("both in the figures", || server.level(cancelled) == 2);
+    until("both in the log", || server.log().matches("verdict=\"cancelled\"").count() == 2);
     serves(&server);
+}
+
+#[test]
+fn streams_that_wait_for_their_turn_hold_no_pipes() {
+    let server = Server::with("[runs]\nat_once = 1\n");
+    let begin = || {
+        let mut stream = server.connect();
+        stream.write_all(&Request::post("/v1/run/stream", sleeping(50)).bytes()).unwrap();
+        stream
+    };
+    let running = begin();
+    until("the run", || server.level(RUNNING) == 1);
+    let before = server.descriptors();
+    let queued: Vec<TcpStream> = (0..20).map(|_| begin()).collect();
+    until("the queue", || server.level("wardian_gate{state=\"waiting\"}") == 20);
+    let more = server.descriptors() - before;
+    assert!(more < 40, "{more} descriptors for 20 connections");
+    drop((queued, running));
 }
 
 #[test]

@@ -143,8 +143,8 @@ async fn start(
 ) -> Result<(LiveRun, String), Problem> {
     let prepared = request::prepare(super::parse(init)?, &service.setup(), caller)?;
     let version = prepared.job.environment.interpreter.version.clone();
-    let (streams, ends) = live::pipes(None, None)?;
-    let going = service.start("piston", caller, prepared.job, streams).await?;
+    let connect = || live::pipes(None, None);
+    let (going, ends) = service.start("piston", caller, prepared.job, connect).await?;
     Ok((LiveRun { going, ends }, version))
 }
 

@@ -105,8 +105,8 @@ async fn run(
         move || request::prepare(parse(&bytes)?, &setup, &caller)
     };
     let prepared = v1::beside(lease.is_large(), prepare).await?;
-    let (streams, ends) = live::pipes(Some(prepared.stdin), None)?;
-    let going = service.start("piston", caller, prepared.job, streams).await?;
+    let connect = || live::pipes(Some(prepared.stdin), None);
+    let (going, ends) = service.start("piston", caller, prepared.job, connect).await?;
     drop(lease);
     let mut run = LiveRun { going, ends };
     let mut written = Written::default();

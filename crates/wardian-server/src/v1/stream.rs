@@ -36,9 +36,11 @@ pub(crate) async fn stream(
     }
     let received = receive(&service, &caller, request).await?;
     let (prepared, lease) = prepare(&service, &caller, received, true).await?;
-    let (streams, ends) = live::pipes(Some(prepared.stdin), prepared.collect)?;
-    let streams = Streams { result: prepared.result, ..streams };
-    let going = service.start("stream", &caller, prepared.job, streams).await?;
+    let connect = || {
+        let (streams, ends) = live::pipes(Some(prepared.stdin), prepared.collect)?;
+        Ok((Streams { result: prepared.result, ..streams }, ends))
+    };
+    let (going, ends) = service.start("stream", &caller, prepared.job, connect).await?;
     drop(lease);
     let (events, receiver) = mpsc::channel(PENDING);
     let run = LiveRun { going, ends };

@@ -99,12 +99,14 @@ async fn start(
         return Ok(None);
     };
     let prepared = parse::<RunRequest>(first.as_bytes())?.prepare(&setup, caller, Vec::new(), true)?;
-    let (streams, mut ends) = live::pipes(None, prepared.collect)?;
-    let streams = Streams { result: prepared.result, ..streams };
-    if let Some(feed) = &mut ends.stdin {
-        feed.push(&prepared.stdin);
-    }
-    let starting = service.start("ws", caller, prepared.job, streams);
+    let connect = || {
+        let (streams, mut ends) = live::pipes(None, prepared.collect)?;
+        if let Some(feed) = &mut ends.stdin {
+            feed.push(&prepared.stdin);
+        }
+        Ok((Streams { result: prepared.result, ..streams }, ends))
+    };
+    let starting = service.start("ws", caller, prepared.job, connect);
     let most = usize::try_from(setup.config.requests.message.0).unwrap_or(usize::MAX);
     let mut early = Vec::new();
     let going = tokio::select! {
@@ -112,7 +114,7 @@ async fn start(
         // Whoever leaves gives up the turn.
         gone = listen(socket, &mut early, most) => gone.map(|()| None)?,
     };
-    Ok(going.map(|going| (LiveRun { going, ends }, early)))
+    Ok(going.map(|(going, ends)| (LiveRun { going, ends }, early)))
 }
 
 /// Keeps what is said before the program can hear it; returns when the client is gone.
