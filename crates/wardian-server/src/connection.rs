@@ -1,9 +1,10 @@
 //! One connection: HTTP/1.1, as long as its client keeps moving.
 
-use crate::crowd::{Busy, Member};
+use crate::crowd::{Busy, Place};
 use crate::guard::Peer;
 use crate::service::Service;
 use crate::stall::Stall;
+use crate::upgrade::{Link, Metered};
 use axum::Router;
 use axum::body::Body;
 use hyper::Request;
@@ -12,7 +13,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::sync::Arc;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tower_service::Service as _;
 
@@ -31,35 +33,36 @@ const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n
 
 impl Serving {
     /// Serves it on a task of its own.
-    pub(crate) fn spawn<S>(self, mut stream: S, peer: Peer)
+    pub(crate) fn spawn<S>(self, stream: S, peer: Peer)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let most = self.service.setup().config.requests.connections;
         let place = self.service.crowd.enter(most);
         tokio::spawn(async move {
-            let Some(place) = place else {
-                let brief = std::time::Duration::from_secs(1);
-                let _ = tokio::time::timeout(brief, stream.write_all(TOO_MANY)).await;
-                return;
+            let Some(place) = place.map(Arc::new) else {
+                return refuse(stream).await;
             };
             tokio::select! {
-                () = self.serve(stream, peer, Arc::clone(&place.member)) => {}
+                () = self.serve(stream, peer, Arc::clone(&place)) => {}
                 () = place.member.told_to_leave() => {}
             }
         });
     }
 
-    async fn serve<S>(mut self, stream: S, peer: Peer, member: Arc<Member>)
+    async fn serve<S>(mut self, stream: S, peer: Peer, place: Arc<Place>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let requests = self.service.setup().config.requests.clone();
-        let io = TokioIo::new(Stall::new(stream, requests.write_time.as_std()));
+        let link = Link { place, meter: Arc::default() };
+        let stream = Stall::new(stream, requests.write_time.as_std());
+        let io = TokioIo::new(Metered::new(stream, Arc::clone(&link.meter)));
         let router = self.router;
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
-            let busy = Busy::new(&member);
+            request.extensions_mut().insert(link.clone());
+            let busy = Busy::new(&link.place.member);
             let answering = router.clone().call(request.map(Body::new));
             async move { answering.await.map(|answer| answer.map(|body| busy.with(body))) }
         });
@@ -80,4 +83,18 @@ impl Serving {
             tracing::debug!(%error, "connection ended");
         }
     }
+}
+
+/// Says that there is no place. What has been sent meanwhile is read: closing over it would be a reset, which may take the
+/// answer away from the client.
+async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    const BRIEF: Duration = Duration::from_secs(1);
+    let telling = async {
+        stream.write_all(TOO_MANY).await?;
+        stream.shutdown().await?;
+        let mut unread = [0; 4096];
+        while stream.read(&mut unread).await? > 0 {}
+        Ok::<_, std::io::Error>(())
+    };
+    let _ = tokio::time::timeout(BRIEF, telling).await;
 }

@@ -34,6 +34,7 @@ mod setup;
 mod signals;
 mod snekbox;
 mod stall;
+mod upgrade;
 mod v1;
 
 pub use auth::new_key;

@@ -2,6 +2,7 @@
 
 use crate::client::{Answer, Request};
 use crate::server::{Server, until};
+use crate::websocket::WebSocket;
 use serde_json::json;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -149,9 +150,11 @@ fn a_client_that_reads_slower_than_a_program_writes_slows_it_down() {
     stream.read_exact(&mut some).unwrap();
     std::thread::sleep(Duration::from_millis(1500));
     assert!(server.memory() < 200 << 20, "{}", server.memory());
+    assert!(server.level("wardian_memory_bytes") > 64 << 10, "events that wait count");
     serves(&server);
     drop(stream);
     until("the run's end", || server.level(RUNNING) == 0);
+    until("the events' end", || server.level("wardian_memory_bytes") == 0);
 }
 
 #[test]
@@ -209,10 +212,51 @@ fn connections_that_are_served_make_no_room() {
     std::thread::sleep(Duration::from_millis(500));
     let refused = Answer::read(server.connect()).unwrap();
     assert_eq!((refused.status, refused.header("retry-after")), (503, "1"));
+    // Nor is the answer lost on who sends a body first.
+    let mut sending = server.connect();
+    sending.write_all(&Request::post("/v1/run", vec![b' '; 60 << 10]).bytes()).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(Answer::read(sending).unwrap().status, 503);
     for stream in served {
         assert_eq!(Answer::read(stream).unwrap().status, 200);
     }
     serves(&server);
+}
+
+#[test]
+fn websockets_are_connections() {
+    let server = Server::with("[requests]\nconnections = 2\n[runs]\nat_once = 2\n");
+    let mut sockets = [(); 2].map(|()| WebSocket::open(&server, "/v1/run/ws"));
+    for socket in &mut sockets {
+        socket.send(&json!({"code": "input()"}));
+        assert_eq!(socket.json(), json!({"type": "started"}));
+    }
+    assert_eq!(Answer::read(server.connect()).unwrap().status, 503);
+    for socket in &mut sockets {
+        socket.send(&json!({"type": "stdin", "text": "\n"}));
+        assert_eq!(socket.json()["report"]["verdict"], "ok");
+    }
+    drop(sockets);
+    serves(&server);
+}
+
+#[test]
+fn websockets_that_say_nothing_leave_memory_to_others() {
+    let server = Server::with("[requests]\nbody = \"1M\"\nmemory = \"4M\"\nhead_time = \"20s\"\n");
+    let silent: Vec<_> = (0..40).map(|_| WebSocket::open(&server, "/v1/run/ws")).collect();
+    serves(&server);
+    let mut spoken = WebSocket::open(&server, "/v1/run/ws");
+    spoken.send(&json!({"code": format!("print(input()) # {}", "x".repeat(100 << 10))}));
+    assert_eq!(spoken.json(), json!({"type": "started"}));
+    assert!(server.level("wardian_memory_bytes") >= 1 << 20, "a message may be large");
+    let mut others: Vec<_> = (0..3).map(|_| WebSocket::open(&server, "/v1/run/ws")).collect();
+    for other in &mut others {
+        other.send(&json!({"code": "x".repeat(100 << 10)}));
+    }
+    let refused = others.iter_mut().map(|other| other.json()).find(|answer| answer["type"] == "problem");
+    assert_eq!(refused.unwrap()["problem"]["status"], 503);
+    drop((silent, spoken, others));
+    until("the memory", || server.level("wardian_memory_bytes") == 0);
 }
 
 #[test]

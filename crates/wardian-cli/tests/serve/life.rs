@@ -3,6 +3,7 @@
 use crate::auth::new_key;
 use crate::client::{Answer, Request};
 use crate::server::{Server, binary, until, write_config};
+use crate::websocket::{Message, WebSocket};
 use rustix::process::Signal;
 use serde_json::json;
 use std::io::Write;
@@ -32,6 +33,23 @@ fn what_runs_may_end_and_nothing_new_begins() {
     let answer = Answer::read(stream).unwrap();
     assert_eq!((answer.status, &answer.json()["stdout"]["text"]), (200, &json!("whole\n")));
     assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_websocket_gets_its_report_before_the_end() {
+    let mut server = Server::with("[runs]\ndrain_time = \"1s\"\n");
+    for (code, verdict) in
+        [("import time\ntime.sleep(0.5)", "ok"), ("import time\ntime.sleep(50)", "cancelled")]
+    {
+        let mut socket = WebSocket::open(&server, "/v1/run/ws");
+        socket.send(&json!({ "code": code }));
+        assert_eq!(socket.json(), json!({"type": "started"}));
+        server.signal(Signal::TERM);
+        assert_eq!(socket.json()["report"]["verdict"], verdict);
+        assert_eq!(socket.next(), Message::Close(1000, String::new()));
+        assert_eq!(server.wait().code(), Some(0));
+        server = Server::with("[runs]\ndrain_time = \"1s\"\n");
+    }
 }
 
 #[test]

@@ -5,10 +5,11 @@ use super::result::Ending;
 use crate::auth::Caller;
 use crate::json::Json;
 use crate::live::{self, Feed, Happening, LiveRun};
-use crate::memory::Lease;
+use crate::memory::Memory;
 use crate::problem::{Dialect, Problem};
 use crate::service::Service;
 use crate::signals;
+use crate::upgrade::{self, Held, Link};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
@@ -56,29 +57,29 @@ impl End {
 pub(super) async fn connect(
     State(service): State<Arc<Service>>,
     Extension(caller): Extension<Arc<Caller>>,
+    Extension(link): Extension<Link>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response<Body> {
-    let most = usize::try_from(service.setup().config.requests.message.0).unwrap_or(usize::MAX);
-    let upgrade = upgrade.map_err(|rejection| Problem::no_upgrade(&rejection));
-    match upgrade.and_then(|upgrade| Ok((upgrade, service.memory.of(&caller).lease(most)?))) {
-        Ok((upgrade, lease)) => {
-            let upgrade = upgrade.max_message_size(most).max_frame_size(most);
+    match upgrade::accept(upgrade, &service, &caller, link) {
+        Ok((upgrade, held)) => {
             let span = tracing::Span::current();
-            upgrade.on_upgrade(move |socket| serve(socket, service, caller, lease).instrument(span))
+            upgrade.on_upgrade(move |socket| serve(socket, service, caller, held).instrument(span))
         }
         Err(problem) => problem.into_response_of(Dialect::Piston),
     }
 }
 
-async fn serve(mut socket: WebSocket, service: Arc<Service>, caller: Arc<Caller>, lease: Lease) {
-    let end = match begin(&mut socket, &service, &caller).await {
-        Ok(run) => converse(&mut socket, run).await,
+async fn serve(mut socket: WebSocket, service: Arc<Service>, caller: Arc<Caller>, held: Held) {
+    let mut end = match begin(&mut socket, &service, &caller).await {
+        Ok(run) => converse(&mut socket, run, &service.memory.of(&caller)).await,
         Err(end) => end,
     };
+    if let Some(problem) = held.refused() {
+        end = notify(&mut socket, &problem).await;
+    }
     if let Some(frame) = end.frame() {
         let _ = socket.send(Message::Close(Some(frame))).await;
     }
-    drop(lease);
 }
 
 /// What a client says.
@@ -148,12 +149,12 @@ async fn start(
     Ok((LiveRun { going, ends }, version))
 }
 
-async fn converse(socket: &mut WebSocket, mut run: LiveRun) -> End {
+async fn converse(socket: &mut WebSocket, mut run: LiveRun, memory: &Memory) -> End {
     let Some(mut feed) = run.ends.stdin.take() else { return End::Gone };
     loop {
         let has_room = feed.has_room();
         let happened = tokio::select! {
-            happening = run.next() => tell(socket, happening).await,
+            happening = run.next() => tell(socket, happening, memory).await,
             message = hear(socket), if has_room => match message {
                 Ok(word) => obey(word, &run, &mut feed),
                 Err(Some(problem)) => Err(notify(socket, &problem).await),
@@ -167,10 +168,15 @@ async fn converse(socket: &mut WebSocket, mut run: LiveRun) -> End {
     }
 }
 
-async fn tell(socket: &mut WebSocket, happening: Happening) -> Result<(), End> {
+async fn tell(socket: &mut WebSocket, happening: Happening, memory: &Memory) -> Result<(), End> {
     match happening {
         Happening::Output { stream, piece } => {
-            say(socket, json!({ "type": "data", "stream": stream, "data": piece.into_text() })).await
+            let message = json!({ "type": "data", "stream": stream, "data": piece.into_text() }).to_string();
+            // It counts until the client has taken it.
+            match memory.hold(message.capacity()).await {
+                Ok(_lease) => socket.send(Message::Text(message.into())).await.map_err(|_| End::Gone),
+                Err(problem) => Err(notify(socket, &problem).await),
+            }
         }
         Happening::Ended(ended) => match *ended {
             Ok(report) => {

@@ -49,7 +49,7 @@ pub(crate) async fn stream(
     Ok(events.into_response().map(memory::in_pieces))
 }
 
-/// An event, and the memory of one that may be large.
+/// An event, and its memory.
 type Held = (Event, Option<Lease>);
 
 /// Ends, and the run with it, when the client is gone.
@@ -60,7 +60,10 @@ async fn pass_on(mut run: LiveRun, events: mpsc::Sender<Held>, memory: Memory) {
             () = events.closed() => return,
         };
         let (held, last) = match happening {
-            Happening::Output { stream, piece } => ((event(stream, &piece.to_json()), None), false),
+            Happening::Output { stream, piece } => match event(stream, &piece.to_json(), &memory).await {
+                Ok(held) => (held, false),
+                Err(problem) => (told(&problem), true),
+            },
             Happening::Ended(ended) => (ending(*ended, &memory).await, true),
         };
         if events.send(held).await.is_err() || last {
@@ -70,17 +73,22 @@ async fn pass_on(mut run: LiveRun, events: mpsc::Sender<Held>, memory: Memory) {
 }
 
 async fn ending(ended: Result<Report, Problem>, memory: &Memory) -> Held {
-    let told = async {
-        let text = serde_json::to_string(&ended?).map_err(Problem::ours)?;
-        let lease = memory.hold(text.capacity()).await?;
-        Ok::<_, Problem>((Event::default().event("report").data(text), Some(lease)))
+    let ending = match ended {
+        Ok(report) => event("report", &report, memory).await,
+        Err(problem) => Err(problem),
     };
-    told.await.unwrap_or_else(|problem| (event("problem", &problem.to_json()), None))
+    ending.unwrap_or_else(|problem| told(&problem))
 }
 
-fn event(name: &str, data: &impl Serialize) -> Event {
-    // What is made of JSON is JSON.
-    Event::default().event(name).data(serde_json::to_string(data).unwrap_or_default())
+/// An event that counts until its client has taken it.
+async fn event(name: &str, data: &impl Serialize, memory: &Memory) -> Result<Held, Problem> {
+    let text = serde_json::to_string(data).map_err(Problem::ours)?;
+    let lease = memory.hold(text.capacity()).await?;
+    Ok((Event::default().event(name).data(text), Some(lease)))
+}
+
+fn told(problem: &Problem) -> Held {
+    (Event::default().event("problem").data(problem.to_json().to_string()), None)
 }
 
 struct Events {

@@ -6,10 +6,11 @@
 use super::request::{RunRequest, parse};
 use crate::auth::Caller;
 use crate::live::{self, Happening, LiveRun};
-use crate::memory::{Lease, Memory};
+use crate::memory::Memory;
 use crate::problem::Problem;
 use crate::service::{Service, Streams};
 use crate::signals;
+use crate::upgrade::{self, Held, Link};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
@@ -26,14 +27,12 @@ use tracing::Instrument;
 pub(crate) async fn ws(
     State(service): State<Arc<Service>>,
     Extension(caller): Extension<Arc<Caller>>,
+    Extension(link): Extension<Link>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response<Body>, Problem> {
-    let upgrade = upgrade.map_err(|rejection| Problem::no_upgrade(&rejection))?;
-    let most = usize::try_from(service.setup().config.requests.message.0).unwrap_or(usize::MAX);
-    let lease = service.memory.of(&caller).lease(most)?;
-    let upgrade = upgrade.max_message_size(most).max_frame_size(most);
+    let (upgrade, held) = upgrade::accept(upgrade, &service, &caller, link)?;
     let span = tracing::Span::current();
-    Ok(upgrade.on_upgrade(move |socket| serve(socket, service, caller, lease).instrument(span)))
+    Ok(upgrade.on_upgrade(move |socket| serve(socket, service, caller, held).instrument(span)))
 }
 
 /// What a client says after its request.
@@ -54,19 +53,17 @@ enum Word {
     },
 }
 
-async fn serve(mut socket: WebSocket, service: Arc<Service>, caller: Arc<Caller>, lease: Lease) {
-    let code = match start(&mut socket, &service, &caller).await {
-        Ok(Some((run, early))) => {
-            match converse(&mut socket, run, early, &service.memory.of(&caller)).await {
-                Ok(()) => close_code::NORMAL,
-                Err(problem) => refuse(&mut socket, &problem).await,
-            }
-        }
+async fn serve(mut socket: WebSocket, service: Arc<Service>, caller: Arc<Caller>, held: Held) {
+    let talked = match start(&mut socket, &service, &caller).await {
+        Ok(Some((run, early))) => converse(&mut socket, run, early, &service.memory.of(&caller)).await,
         Ok(None) => return,
-        Err(problem) => refuse(&mut socket, &problem).await,
+        Err(problem) => Err(problem),
+    };
+    let code = match talked {
+        Ok(()) => close_code::NORMAL,
+        Err(problem) => refuse(&mut socket, &held.refused().unwrap_or(problem)).await,
     };
     let _ = socket.send(Message::Close(Some(CloseFrame { code, reason: "".into() }))).await;
-    drop(lease);
 }
 
 /// The close code that goes with a problem, once that is told.
@@ -173,15 +170,13 @@ async fn converse(
                 Happening::Output { stream, piece } => {
                     let mut message = piece.to_json();
                     message.insert("type".into(), stream.into());
-                    if say(socket, Value::Object(message)).await.is_none() {
+                    if tell(socket, &Value::Object(message), memory).await?.is_none() {
                         return Ok(());
                     }
                 }
                 Happening::Ended(ended) => {
-                    let message = json!({ "type": "report", "report": (*ended)? }).to_string();
-                    let _lease = memory.hold(message.capacity()).await?;
-                    let _ = socket.send(Message::Text(message.into())).await;
-                    return Ok(());
+                    let message = json!({ "type": "report", "report": (*ended)? });
+                    return tell(socket, &message, memory).await.map(drop);
                 }
             },
             message = text(socket), if has_room => match message? {
@@ -220,6 +215,13 @@ fn hear(message: &str, run: &mut LiveRun, feed: Option<&mut live::Feed>) -> Resu
         (_, None) => {}
     }
     Ok(())
+}
+
+/// Says what may be large, which counts until the client has taken it.
+async fn tell(socket: &mut WebSocket, message: &Value, memory: &Memory) -> Result<Option<()>, Problem> {
+    let text = message.to_string();
+    let _lease = memory.hold(text.capacity()).await?;
+    Ok(socket.send(Message::Text(text.into())).await.ok())
 }
 
 /// None: the client is gone.

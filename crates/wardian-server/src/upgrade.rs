@@ -1,0 +1,176 @@
+//! Connections that become WebSockets: they keep their place, and pay for the memory of what is sent to them.
+
+use crate::auth::Caller;
+use crate::crowd::{Busy, Place};
+use crate::memory::{Lease, Memory};
+use crate::problem::Problem;
+use crate::service::Service;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// What a request may keep of the connection it came by.
+#[derive(Clone)]
+pub(crate) struct Link {
+    pub(crate) place: Arc<Place>,
+    pub(crate) meter: Arc<Meter>,
+}
+
+/// A WebSocket's connection: it counts, and is being served, as long as this lives.
+pub(crate) struct Held {
+    link: Link,
+    _busy: Busy,
+}
+
+impl Held {
+    /// Why a message could not be read, if that was for want of memory.
+    pub(crate) fn refused(&self) -> Option<Problem> {
+        self.link.meter.lock().as_ref()?.refused.clone()
+    }
+}
+
+/// Takes a WebSocket, whose messages are bounded.
+pub(crate) fn accept(
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    service: &Service,
+    caller: &Caller,
+    link: Link,
+) -> Result<(WebSocketUpgrade, Held), Problem> {
+    let upgrade = upgrade.map_err(|rejection| Problem::no_upgrade(&rejection))?;
+    let most = usize::try_from(service.setup().config.requests.message.0).unwrap_or(usize::MAX);
+    link.meter.start(service.memory.of(caller), most)?;
+    let upgrade = upgrade.max_message_size(most).max_frame_size(most).read_buffer_size(LITTLE);
+    let busy = Busy::new(&link.place.member);
+    Ok((upgrade, Held { link, _busy: busy }))
+}
+
+/// What a WebSocket may be sent before memory for a whole message is taken: those who say nothing leave it to others.
+const LITTLE: usize = 8 << 10;
+
+/// Counts what comes by a connection, once it is a WebSocket.
+#[derive(Default)]
+pub(crate) struct Meter(Mutex<Option<Count>>);
+
+struct Count {
+    memory: Memory,
+    /// What a message may need.
+    most: usize,
+    come: usize,
+    /// Of a little first, of a whole message later.
+    lease: Lease,
+    is_whole: bool,
+    refused: Option<Problem>,
+}
+
+impl Meter {
+    fn lock(&self) -> MutexGuard<'_, Option<Count>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn start(&self, memory: Memory, most: usize) -> Result<(), Problem> {
+        // Once to be read, once to be a message.
+        let lease = memory.lease(most.min(2 * LITTLE))?;
+        *self.lock() = Some(Count { memory, most, come: 0, lease, is_whole: false, refused: None });
+        Ok(())
+    }
+
+    fn count(&self, bytes: usize) -> io::Result<()> {
+        let mut count = self.lock();
+        let Some(count) = count.as_mut() else { return Ok(()) };
+        count.come = count.come.saturating_add(bytes);
+        if count.come <= LITTLE || count.is_whole {
+            return Ok(());
+        }
+        match count.memory.lease(count.most) {
+            Ok(lease) => {
+                (count.lease, count.is_whole) = (lease, true);
+                Ok(())
+            }
+            Err(problem) => {
+                count.refused = Some(problem);
+                Err(io::ErrorKind::OutOfMemory.into())
+            }
+        }
+    }
+}
+
+/// A stream whose input is counted.
+pub(crate) struct Metered<S> {
+    stream: S,
+    meter: Arc<Meter>,
+}
+
+impl<S> Metered<S> {
+    pub(crate) fn new(stream: S, meter: Arc<Meter>) -> Metered<S> {
+        Metered { stream, meter }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        Poll::Ready(self.meter.count(buffer.filled().len() - before))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_says_little_takes_little_and_whoever_says_more_takes_it_all_or_is_refused() {
+        let memory = Memory::new(1 << 20);
+        let (quiet, loud, late) = (Meter::default(), Meter::default(), Meter::default());
+        assert!(quiet.count(LITTLE * 2).is_ok(), "it is no WebSocket yet");
+        for meter in [&quiet, &loud, &late] {
+            meter.start(memory.clone(), 600 << 10).unwrap();
+        }
+        assert_eq!(memory.held(), 6 * LITTLE);
+        assert!(quiet.count(LITTLE).is_ok());
+        assert!(loud.count(LITTLE).is_ok() && loud.count(1).is_ok() && loud.count(1 << 30).is_ok());
+        assert_eq!(memory.held(), 4 * LITTLE + (600 << 10));
+        assert!(late.count(LITTLE + 1).is_err());
+        assert!(late.lock().as_ref().unwrap().refused.is_some());
+        drop((quiet, loud, late));
+        assert_eq!(memory.held(), 0);
+    }
+}
