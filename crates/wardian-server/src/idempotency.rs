@@ -13,6 +13,8 @@ const KEPT_FOR: Duration = Duration::from_secs(600);
 /// How many are kept, and how many bytes of them.
 const MOST: usize = 1000;
 const MOST_BYTES: usize = 64 << 20;
+/// A larger answer is not kept: a few of them would be all.
+const LARGEST: usize = 8 << 20;
 
 type Name = (KeyId, String);
 
@@ -83,24 +85,42 @@ impl Answers {
 }
 
 impl Claim {
-    /// Keeps the answer; the oldest make place.
+    /// Keeps the answer, unless it is very large.
     pub(crate) fn keep(mut self, answer: &[u8]) {
+        if answer.len() > LARGEST {
+            return;
+        }
         self.kept = true;
         let mut entries = self.answers.lock();
         if let Some(entry) = entries.get_mut(&self.name) {
             entry.answer = Some(Arc::new(answer.to_vec()));
         }
-        let bytes = |entries: &HashMap<Name, Entry>| -> usize {
-            entries.values().filter_map(|entry| entry.answer.as_ref()).map(|answer| answer.len()).sum()
-        };
-        while entries.len() > MOST || bytes(&entries) > MOST_BYTES {
-            let done = entries.iter().filter(|(_, entry)| entry.answer.is_some());
-            let Some(oldest) = done.min_by_key(|(_, entry)| entry.at).map(|(name, _)| name.clone()) else {
-                return;
-            };
-            entries.remove(&oldest);
-        }
+        make_room(&mut entries);
     }
+}
+
+/// While there are too many answers, or too large ones, whoever has most of them loses the oldest: nobody's go for want of
+/// room that another has taken.
+fn make_room(entries: &mut HashMap<Name, Entry>) {
+    while let Some(name) = superfluous(entries) {
+        entries.remove(&name);
+    }
+}
+
+fn superfluous(entries: &HashMap<Name, Entry>) -> Option<Name> {
+    let kept =
+        || entries.iter().filter_map(|(name, entry)| Some((name, entry.at, entry.answer.as_ref()?.len())));
+    let too_large = kept().map(|(_, _, bytes)| bytes).sum::<usize>() > MOST_BYTES;
+    if !too_large && kept().count() <= MOST {
+        return None;
+    }
+    let mut shares: HashMap<&KeyId, usize> = HashMap::new();
+    for ((caller, _), _, bytes) in kept() {
+        *shares.entry(caller).or_default() += if too_large { bytes } else { 1 };
+    }
+    let (most, _) = shares.into_iter().max_by_key(|(_, share)| *share)?;
+    let own = kept().filter(|((caller, _), ..)| caller == most);
+    own.min_by_key(|(_, at, _)| *at).map(|(name, ..)| name.clone())
 }
 
 impl Drop for Claim {
@@ -140,5 +160,32 @@ mod tests {
         assert_eq!(&**answer, b"answer");
         let other: KeyId = "b".into();
         assert!(matches!(answers.look_up(&other, &headers, b"1"), Ok(Some(Known::New(_)))));
+    }
+
+    fn keep(answers: &Answers, caller: &str, name: &str, bytes: usize) {
+        let mut headers = HeaderMap::new();
+        headers.insert("idempotency-key", name.parse().unwrap());
+        let Ok(Some(Known::New(claim))) = answers.look_up(&caller.into(), &headers, b"") else {
+            panic!("known")
+        };
+        claim.keep(&vec![0; bytes]);
+    }
+
+    #[test]
+    fn whoever_keeps_most_makes_room_for_more() {
+        let answers = Answers::default();
+        let kept = |caller: &str| answers.lock().keys().filter(|(other, _)| **other == *caller).count();
+        keep(&answers, "small", "first", 10);
+        for at in 0..10 {
+            keep(&answers, "large", &at.to_string(), LARGEST);
+        }
+        assert_eq!((kept("small"), kept("large")), (1, MOST_BYTES / LARGEST - 1));
+        for at in 0..MOST {
+            keep(&answers, "many", &at.to_string(), 1);
+        }
+        assert_eq!(kept("small"), 1);
+        assert!(kept("large") == MOST_BYTES / LARGEST - 1 && kept("many") < MOST);
+        keep(&answers, "huge", "x", LARGEST + 1);
+        assert_eq!(kept("huge"), 0);
     }
 }
