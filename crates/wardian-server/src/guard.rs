@@ -2,11 +2,12 @@
 
 use crate::auth::Caller;
 use crate::problem::{Dialect, Problem};
+use crate::request_id;
 use crate::service::{self, Service};
 use crate::setup::Setup;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use axum::middleware::Next;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,8 +23,6 @@ pub(crate) enum Peer {
     Unix,
 }
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
 /// Looks at every request, and at every answer.
 pub(crate) async fn guard(
     State(service): State<Arc<Service>>,
@@ -31,7 +30,7 @@ pub(crate) async fn guard(
     next: Next,
 ) -> Response<Body> {
     let started = Instant::now();
-    let id = request_id(request.headers());
+    let id = request_id::of(request.headers());
     let dialect = Dialect::of(request.uri().path());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let origin = request.headers().get(header::ORIGIN).cloned();
@@ -51,7 +50,7 @@ pub(crate) async fn guard(
         tracing::info!(%method, path = %shown(&path), status, took_us, "answered");
         response
     };
-    answer.instrument(span).await
+    request_id::under(id.clone(), answer.instrument(span)).await
 }
 
 /// Lets a request pass to its handler, answers it, or refuses it.
@@ -217,28 +216,13 @@ fn check_content_type(headers: &HeaderMap, dialect: Dialect) -> Result<(), Probl
 
 fn finish(response: &mut Response<Body>, id: &HeaderValue, origin: Option<HeaderValue>) {
     let headers = response.headers_mut();
-    headers.insert(REQUEST_ID, id.clone());
+    headers.insert(request_id::HEADER, id.clone());
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(origin) = origin {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(header::VARY, HeaderValue::from_static("origin"));
     }
-}
-
-/// The client's name for its request, if it is one that can stand in a log; else one of ours.
-fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let fits = |value: &&HeaderValue| {
-        let bytes = value.as_bytes();
-        let word = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
-        (1..=64).contains(&bytes.len()) && bytes.iter().all(word)
-    };
-    headers.get(REQUEST_ID).filter(fits).cloned().unwrap_or_else(|| {
-        let mut bytes = [0u8; 8];
-        let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-        let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("none"))
-    })
 }
 
 fn shown(path: &str) -> String {

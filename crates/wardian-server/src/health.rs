@@ -2,6 +2,7 @@
 
 use crate::engine::{Environment, Job, Start};
 use crate::problem::Problem;
+use crate::request_id::Origin;
 use crate::service::{Service, Streams};
 use axum::Json;
 use axum::extract::State;
@@ -37,7 +38,8 @@ pub(crate) async fn healthz() -> Json<Value> {
 }
 
 pub(crate) async fn readyz(State(service): State<Arc<Service>>) -> Result<Json<Value>, Problem> {
-    let not_ready = |detail: String| {
+    let not_ready = |_: String| {
+        let detail = "a sandbox does not hold here; the log says why";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", detail).retry_after(GOOD_FOR.as_secs())
     };
     if service.gate.is_draining() {
@@ -50,11 +52,14 @@ pub(crate) async fn readyz(State(service): State<Arc<Service>>) -> Result<Json<V
         return answer.clone().map(shown).map_err(not_ready);
     }
     // Whoever asks and leaves must not make the next one ask a sandbox again.
-    let asking = tokio::spawn(async move {
+    let asking = tokio::spawn(Origin::here().over(async move {
         let answer = probe(&service).await;
+        if let Err(why) = &answer {
+            tracing::error!(%why, "not ready");
+        }
         *last = Some((Instant::now(), answer.clone()));
         answer
-    });
+    }));
     asking.await.map_err(Problem::ours)?.map(shown).map_err(not_ready)
 }
 

@@ -26,6 +26,7 @@ mod openapi;
 mod piston;
 mod problem;
 mod ready;
+mod request_id;
 mod room;
 mod router;
 mod serve;

@@ -1,5 +1,6 @@
 //! What a request that cannot be served gets: a precise status, and a body that names the field.
 
+use crate::request_id;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
@@ -7,6 +8,7 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use std::borrow::Cow;
+use std::fmt::Display;
 
 /// Whose words an answer is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,9 +69,26 @@ impl Problem {
         Problem::new(StatusCode::UPGRADE_REQUIRED, "upgrade-required", detail)
     }
 
-    /// Something of ours that failed.
-    pub(crate) fn ours(detail: impl ToString) -> Problem {
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail.to_string())
+    /// Something of ours that failed. Why is for the log: it may name what is on this machine.
+    pub(crate) fn ours(detail: impl Display) -> Problem {
+        tracing::error!(%detail, "failed");
+        Problem::untold("internal")
+    }
+
+    /// Something of ours that failed, as the log says.
+    pub(crate) fn untold(kind: &'static str) -> Problem {
+        let detail = "the service failed, not the program; its log says why";
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, kind, detail)
+    }
+
+    /// The sentence, and under which name the log says more.
+    pub(crate) fn told(&self) -> Cow<'_, str> {
+        match request_id::current() {
+            Some(id) if matches!(self.kind, "internal" | "sandbox" | "not-ready") => {
+                Cow::Owned(format!("{} (request {id})", self.detail))
+            }
+            _ => short(&self.detail),
+        }
     }
 
     pub(crate) fn with_hint(self, hint: Option<String>) -> Problem {
@@ -86,7 +105,7 @@ impl Problem {
             "type": format!("urn:wardian:problem:{}", self.kind),
             "title": self.status.canonical_reason().unwrap_or("Error"),
             "status": self.status.as_u16(),
-            "detail": short(&self.detail),
+            "detail": self.told(),
         });
         if let Some(object) = body.as_object_mut() {
             let more = [("field", &self.field), ("hint", &self.hint)];
@@ -99,14 +118,11 @@ impl Problem {
 
     /// The answer in the words of `dialect`.
     pub(crate) fn into_response_of(self, dialect: Dialect) -> Response<Body> {
-        if self.status == StatusCode::INTERNAL_SERVER_ERROR {
-            tracing::error!(detail = %self.detail, "failed");
-        }
         let body = match dialect {
             Dialect::Native => self.to_json(),
-            Dialect::Snekbox => json!({ "title": self.snekbox_title(), "description": short(&self.detail) }),
-            Dialect::Piston => json!({ "message": short(&self.detail) }),
-            Dialect::Edx => json!({ "error": short(&self.detail) }),
+            Dialect::Snekbox => json!({ "title": self.snekbox_title(), "description": self.told() }),
+            Dialect::Piston => json!({ "message": self.told() }),
+            Dialect::Edx => json!({ "error": self.told() }),
         };
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();

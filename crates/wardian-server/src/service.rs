@@ -91,10 +91,7 @@ fn problem(error: &RunError) -> Problem {
         RunError::Warm(WarmError::Draining | WarmError::Cancelled) => draining(),
         RunError::Plan(wardian::plan::PlanError::Nul { .. }) => Problem::field("args", error),
         RunError::Plan(wardian::plan::PlanError::Policy(_)) => Problem::field("limits", error),
-        _ => {
-            let problem = Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "sandbox", error.to_string());
-            problem.with_hint(error.hint())
-        }
+        _ => Problem::untold("sandbox"),
     }
 }
 

@@ -4,9 +4,12 @@ use crate::auth::Caller;
 use crate::crowd::{Busy, Place};
 use crate::memory::{Lease, Memory};
 use crate::problem::Problem;
+use crate::request_id::Origin;
 use crate::service::Service;
-use axum::extract::ws::WebSocketUpgrade;
+use axum::body::Body;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{WebSocket, WebSocketUpgrade};
+use axum::http::Response;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,6 +49,15 @@ pub(crate) fn accept(
     let upgrade = upgrade.max_message_size(most).max_frame_size(most).read_buffer_size(LITTLE);
     let busy = Busy::new(&link.place.member);
     Ok((upgrade, Held { link, _busy: busy }))
+}
+
+/// The answer that makes it one, and the conversation after it, which goes on under the request's name.
+pub(crate) fn talk<F: Future<Output = ()> + Send + 'static>(
+    upgrade: WebSocketUpgrade,
+    talk: impl FnOnce(WebSocket) -> F + Send + 'static,
+) -> Response<Body> {
+    let origin = Origin::here();
+    upgrade.on_upgrade(move |socket| origin.over(talk(socket)))
 }
 
 /// What a WebSocket may be sent before memory for a whole message is taken: those who say nothing leave it to others.

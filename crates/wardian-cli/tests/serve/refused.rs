@@ -2,7 +2,9 @@
 
 use crate::client::Request;
 use crate::server::Server;
+use crate::websocket::{Message, WebSocket};
 use serde_json::json;
+use std::io::Write;
 
 #[test]
 fn every_mistake_is_named() {
@@ -182,4 +184,43 @@ fn what_a_web_page_could_send_is_refused() {
     let preflight = Request::new("OPTIONS", "/v1/run").header("origin", "https://listed.example");
     let preflight = server.send(preflight.header("access-control-request-method", "POST"));
     assert_eq!(preflight.status, 204);
+}
+
+#[test]
+fn what_fails_here_is_told_to_the_log_and_not_to_clients() {
+    let python = std::path::Path::new("/usr/bin/python3");
+    if !python.exists() {
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIP what_fails_here_is_told_to_the_log_and_not_to_clients: no {python:?}"
+        );
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let link = directory.path().join("gone3");
+    std::os::unix::fs::symlink(python, &link).unwrap();
+    let server = Server::with(&format!(
+        "[[environments]]\nname = \"p\"\npython = \"{}\"\nready = 0\n",
+        link.display()
+    ));
+    std::fs::remove_file(&link).unwrap();
+    let piston = json!({"language": "py", "version": "*", "files": [{"content": ""}]});
+    let post = |path: &str, body: &str| server.send(Request::post(path, body).header("x-request-id", "r-1"));
+    for (answer, status) in [
+        (post("/v1/run", &json!({"code": ""}).to_string()), 500),
+        (post("/eval", &json!({"input": ""}).to_string()), 500),
+        (post("/api/v2/execute", &piston.to_string()), 500),
+        (server.send(Request::get("/readyz").header("x-request-id", "r-1")), 503),
+    ] {
+        let text = answer.text();
+        assert_eq!(answer.status, status, "{text}");
+        assert!(!text.contains("gone3") && text.contains("log says why (request r-1)"), "{text}");
+    }
+    let mut socket = WebSocket::open(&server, "/v1/run/ws");
+    socket.send(&json!({"code": ""}));
+    let (_, last) = socket.gather("started", "type");
+    let Message::Text(last) = last else { panic!("{last:?}") };
+    let detail = last["problem"]["detail"].as_str().unwrap();
+    assert!(detail.contains("log says why (request ") && !detail.contains("gone3"), "{detail}");
+    server.wait_for("gone3");
 }

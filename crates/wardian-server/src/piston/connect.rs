@@ -19,7 +19,6 @@ use axum::http::Response;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
-use tracing::Instrument;
 
 /// How long a client may take to say what is to be run.
 const INIT_TIME: Duration = Duration::from_secs(1);
@@ -61,10 +60,7 @@ pub(super) async fn connect(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response<Body> {
     match upgrade::accept(upgrade, &service, &caller, link) {
-        Ok((upgrade, held)) => {
-            let span = tracing::Span::current();
-            upgrade.on_upgrade(move |socket| serve(socket, service, caller, held).instrument(span))
-        }
+        Ok((upgrade, held)) => upgrade::talk(upgrade, move |socket| serve(socket, service, caller, held)),
         Err(problem) => problem.into_response_of(Dialect::Piston),
     }
 }
@@ -202,7 +198,7 @@ fn obey(word: Word, run: &LiveRun, feed: &mut Feed) -> Result<(), End> {
 }
 
 async fn notify(socket: &mut WebSocket, problem: &Problem) -> End {
-    match say(socket, json!({ "type": "error", "message": problem.detail })).await {
+    match say(socket, json!({ "type": "error", "message": problem.told() })).await {
         Ok(()) => End::Notified,
         Err(end) => end,
     }

@@ -5,6 +5,7 @@ use crate::auth::Caller;
 use crate::live::{self, Happening, LiveRun};
 use crate::memory::{self, Lease, Memory};
 use crate::problem::Problem;
+use crate::request_id::Origin;
 use crate::service::{Service, Streams};
 use axum::Extension;
 use axum::body::Body;
@@ -19,7 +20,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
-use tracing::Instrument;
 use wardian::report::Report;
 
 /// Events that wait for a client; then the program waits too.
@@ -44,7 +44,7 @@ pub(crate) async fn stream(
     drop(lease);
     let (events, receiver) = mpsc::channel(PENDING);
     let run = LiveRun { going, ends };
-    tokio::spawn(pass_on(run, events, service.memory.of(&caller)).instrument(tracing::Span::current()));
+    tokio::spawn(Origin::here().over(pass_on(run, events, service.memory.of(&caller))));
     let events = Sse::new(Events { receiver, held: None }).keep_alive(KeepAlive::default());
     Ok(events.into_response().map(memory::in_pieces))
 }

@@ -22,7 +22,6 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use tracing::Instrument;
 
 pub(crate) async fn ws(
     State(service): State<Arc<Service>>,
@@ -31,8 +30,7 @@ pub(crate) async fn ws(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response<Body>, Problem> {
     let (upgrade, held) = upgrade::accept(upgrade, &service, &caller, link)?;
-    let span = tracing::Span::current();
-    Ok(upgrade.on_upgrade(move |socket| serve(socket, service, caller, held).instrument(span)))
+    Ok(upgrade::talk(upgrade, move |socket| serve(socket, service, caller, held)))
 }
 
 /// What a client says after its request.
