@@ -5,6 +5,7 @@ use crate::connection;
 use crate::guard::Peer;
 use crate::service::Service;
 use axum::Router;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use std::collections::BTreeMap;
 use std::fs;
@@ -77,6 +78,9 @@ impl ListenError {
         Some(hint.into())
     }
 }
+
+/// Connections that wait to be taken.
+const BACKLOG: i32 = 1024;
 
 enum Listener {
     Tcp(TcpListener),
@@ -284,12 +288,24 @@ fn unix(path: &Path, config: &Config) -> io::Result<Listener> {
     let mut first = path.as_os_str().to_owned();
     first.push(format!(".{}", getpid().as_raw_nonzero()));
     let _ = fs::remove_file(&first);
-    let listener = UnixListener::bind(&first)?;
-    let placed = set_mode(Path::new(&first), config).and_then(|()| fs::rename(&first, path));
+    let placed = bound(Path::new(&first), config).and_then(|socket| {
+        rustix::net::listen(&socket, BACKLOG)?;
+        fs::rename(&first, path)?;
+        UnixListener::from_std(socket.into())
+    });
     if placed.is_err() {
         let _ = fs::remove_file(&first);
     }
-    placed.map(|()| Listener::Unix(listener))
+    placed.map(Listener::Unix)
+}
+
+/// A socket whose mode is what it has to be before anybody can connect to it.
+fn bound(path: &Path, config: &Config) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    set_mode(path, config)?;
+    Ok(socket)
 }
 
 fn set_mode(path: &Path, config: &Config) -> io::Result<()> {
@@ -300,7 +316,7 @@ fn set_mode(path: &Path, config: &Config) -> io::Result<()> {
 fn adopt(number: i32) -> io::Result<Listener> {
     let socket = duplicate(number)?;
     rustix::io::ioctl_fionbio(&socket, true)?;
-    if rustix::net::sockopt::socket_domain(&socket)? == rustix::net::AddressFamily::UNIX {
+    if rustix::net::sockopt::socket_domain(&socket)? == AddressFamily::UNIX {
         return Ok(Listener::Unix(UnixListener::from_std(socket.into())?));
     }
     Ok(Listener::Tcp(TcpListener::from_std(socket.into())?))
@@ -328,5 +344,25 @@ fn name(place: &Place, listener: &Listener) -> String {
             Err(_) => shown(place),
         },
         Listener::Unix(_) => format!("unix:{}", shown(place)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn nobody_can_connect_before_the_socket_has_its_mode() {
+        let path = std::env::temp_dir().join(format!("wardian-bound-{}", getpid().as_raw_nonzero()));
+        let _ = fs::remove_file(&path);
+        let config = Config { unix_mode: "0640".into(), ..Config::default() };
+        let socket = bound(&path, &config).unwrap();
+        let refused = UnixStream::connect(&path).map_err(|error| error.kind());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(refused.unwrap_err(), io::ErrorKind::ConnectionRefused);
+        rustix::net::listen(&socket, BACKLOG).unwrap();
+        assert!(UnixStream::connect(&path).is_ok());
+        fs::remove_file(&path).unwrap();
     }
 }
