@@ -255,12 +255,32 @@ pub enum ConfigError {
         key: String,
         /// What is wrong.
         problem: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// An interpreter, or sandboxes of it, that cannot be had.
+    #[error("environment `{name}`: {problem}")]
+    Environment {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        problem: String,
+        /// What to do about it.
+        hint: Option<String>,
     },
 }
 
 impl ConfigError {
     pub(crate) fn invalid(key: impl Into<String>, problem: impl ToString) -> ConfigError {
-        ConfigError::Invalid { key: key.into(), problem: problem.to_string() }
+        ConfigError::Invalid { key: key.into(), problem: problem.to_string(), hint: None }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            ConfigError::Invalid { hint, .. } | ConfigError::Environment { hint, .. } => hint.clone(),
+            ConfigError::Read { .. } | ConfigError::Syntax { .. } => None,
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use wardian::files::{GuestName, Input, InputError, InputSet, InputSetError};
 use wardian::host::Host;
 use wardian::plan::{PlanError, Program, Request};
 use wardian::policy::Policy;
-use wardian::python::{self, Interpreter};
+use wardian::python::{self, FindError, Interpreter};
 use wardian::report::Report;
 use wardian::sandbox::{self, Connections, HeadStart, SandboxError};
 use wardian::warm::WarmError;
@@ -88,15 +88,17 @@ impl Environment {
         host: &Host,
     ) -> Result<Environment, ConfigError> {
         let started = Instant::now();
-        let wrong = |error: &dyn std::fmt::Display| {
-            ConfigError::invalid(format!("environments.{}", config.name), error)
+        let wrong = |problem: String, hint| {
+            let name = config.name.clone();
+            ConfigError::Environment { name, problem, hint }
         };
+        let no_python = |error: FindError| wrong(error.to_string(), error.hint());
         let request = match (&config.python, &config.venv) {
-            (Some(text), _) => text.parse().map_err(|error| wrong(&error))?,
+            (Some(text), _) => text.parse().map_err(no_python)?,
             (None, Some(directory)) => python::Request::Venv(directory.clone()),
             (None, None) => python::Request::Default,
         };
-        let interpreter = python::find(&request).map_err(|error| wrong(&error))?;
+        let interpreter = python::find(&request).map_err(no_python)?;
         let mut ready = Vec::new();
         for policy in policies.iter().filter(|_| config.ready > 0) {
             match Ready::start(config, policy, &request, running, host) {
@@ -105,15 +107,15 @@ impl Environment {
                     let (name, policy, hint) = (&config.name, &policy.name, error.hint());
                     tracing::warn!(%name, %policy, %error, hint, "no sandboxes ready ahead: every run starts cold");
                 }
-                Err(error) => return Err(wrong(&error)),
+                Err(error) => return Err(wrong(error.to_string(), preload_hint(&error, &interpreter))),
             }
         }
         Ok(Environment { config: config.clone(), interpreter, request, ready, took: started.elapsed() })
     }
 
-    /// How sandboxes are started, in a word.
-    pub(crate) fn starts(&self) -> &'static str {
-        if self.ready.is_empty() { "cold" } else { "warm" }
+    /// How sandboxes under a policy are started, in a word.
+    pub(crate) fn starts(&self, policy: &Policy) -> &'static str {
+        if self.ready.iter().any(|ready| ready.policy() == policy.name) { "warm" } else { "cold" }
     }
 
     /// Whether it is as it would be started now.
@@ -160,6 +162,16 @@ impl Environment {
         let plan = head_start.plan(request, host)?;
         Ok(sandbox::launch(plan, connections, Some(head_start))?.wait()?)
     }
+}
+
+/// A module that cannot be imported may be one that another interpreter has.
+fn preload_hint(error: &WarmError, interpreter: &Interpreter) -> Option<String> {
+    let WarmError::Sandbox(SandboxError::Zygote { .. }) = error else { return error.hint() };
+    let path = interpreter.executable.display();
+    Some(format!(
+        "its interpreter is {path}; choose one that has all that is to be preloaded: `--python`, or `python` or `venv` in \
+         the configuration"
+    ))
 }
 
 /// The job's files as files of the kernel's.

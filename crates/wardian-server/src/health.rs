@@ -1,6 +1,7 @@
 //! `/healthz`: this process answers. `/readyz`: a real sandbox refuses what it has to.
 
 use crate::engine::{Environment, Job, Start};
+use crate::limits::Limits;
 use crate::problem::Problem;
 use crate::request_id::Origin;
 use crate::service::{Service, Streams};
@@ -31,6 +32,8 @@ type Answer = Result<Holds, String>;
 pub(crate) struct Holds {
     /// Which layer enforces what.
     pub(crate) layers: String,
+    /// How the sandboxes that were asked started.
+    starts: Vec<&'static str>,
 }
 
 pub(crate) async fn healthz() -> Json<Value> {
@@ -66,7 +69,7 @@ pub(crate) async fn readyz(State(service): State<Arc<Service>>) -> Result<Json<V
 const REFUSED: [&str; 3] = ["file", "socket", "process"];
 
 fn shown(holds: Holds) -> Json<Value> {
-    Json(json!({ "status": "ready", "refused": REFUSED, "layers": holds.layers }))
+    Json(json!({ "status": "ready", "refused": REFUSED, "layers": holds.layers, "starts": holds.starts }))
 }
 
 /// Each line: a word, and what came of it.
@@ -94,21 +97,33 @@ pub(crate) async fn probe(service: &Arc<Service>) -> Answer {
     let setup = service.setup();
     let environment = setup.environment(None).map_err(|problem| problem.detail)?;
     let policy = setup.policy(None).map_err(|problem| problem.detail)?;
-    if environment.ready.iter().any(|ready| ready.policy() == policy.name) {
-        run(service, environment, Policy::clone(policy), &REFUSED[..2]).await?;
+    // Sandboxes are ready with the limits of requests that ask for none.
+    let ceilings = setup.ceilings(policy, Limits::default());
+    let usual = Limits::default().lay_over(policy, ceilings).map_err(|problem| problem.detail)?;
+    let mut starts = Vec::new();
+    if environment.starts(policy) == "warm" {
+        let (_, start) = run(service, environment, usual.clone(), &REFUSED[..2]).await?;
+        if start != "warm" {
+            return Err(
+                "sandboxes are ready ahead, and a program that needs no other did not start in one".into()
+            );
+        }
+        starts.push(start);
     }
-    let mut alone = Policy::clone(policy);
+    let mut alone = usual;
     alone.limits.processes = 1;
-    run(service, environment, alone, &REFUSED).await
+    let (layers, start) = run(service, environment, alone, &REFUSED).await?;
+    starts.push(start);
+    Ok(Holds { layers, starts })
 }
 
-/// One run of it; everything it attempts must succeed out here.
+/// One run of it; everything it attempts must succeed out here. Tells which layers held, and how it started.
 async fn run(
     service: &Arc<Service>,
     environment: &Arc<Environment>,
     mut policy: Policy,
     refused: &[&str],
-) -> Answer {
+) -> Result<(String, &'static str), String> {
     let outside = |what: &str, error: io::Error| format!("cannot prepare the probe's {what}: {error}");
     let file = std::env::current_exe().map_err(|error| outside("file", error))?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| outside("socket", error))?;
@@ -132,13 +147,13 @@ async fn run(
         move || Arc::clone(&job.environment).run(job, connections, &service.host)
     };
     let report = tokio::task::spawn_blocking(run).await.map_err(|error| error.to_string())?;
-    let (report, _) = report.map_err(|error| format!("a sandbox cannot be made: {error}"))?;
+    let (report, start) = report.map_err(|error| format!("a sandbox cannot be made: {error}"))?;
     if report.verdict != Verdict::Ok {
         return Err(format!("the probe did not end well: {}", report.message));
     }
     judge(&report.stdout.text, refused)?;
     let layer = |(what, by): (&String, &wardian::report::Enforcement)| format!("{what}={}", by.layer);
-    Ok(Holds { layers: report.enforced_by.iter().map(layer).collect::<Vec<_>>().join(" ") })
+    Ok((report.enforced_by.iter().map(layer).collect::<Vec<_>>().join(" "), start))
 }
 
 fn judge(text: &str, refused: &[&str]) -> Result<(), String> {

@@ -10,7 +10,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 use wardian::host::Host;
 
 /// How the service is started.
@@ -48,7 +48,8 @@ impl ServeError {
     pub fn hint(&self) -> Option<String> {
         match self {
             ServeError::Listen(error) => error.hint(),
-            ServeError::Config(_) | ServeError::Start { .. } => None,
+            ServeError::Config(error) => error.hint(),
+            ServeError::Start { .. } => None,
         }
     }
 
@@ -74,9 +75,6 @@ pub fn serve(options: Options) -> Result<(), ServeError> {
     let config = options.config()?;
     log::start(config.log);
     raise_open_files();
-    let host = options.host.clone();
-    let setup = Setup::new(config, None, &host)?;
-    let service = Arc::new(Service::new(setup, host));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("wardian-serve")
@@ -84,7 +82,15 @@ pub fn serve(options: Options) -> Result<(), ServeError> {
         .max_blocking_threads(MOST_BLOCKING)
         .build()
         .map_err(ServeError::at("start the service's threads"))?;
-    let answer = runtime.block_on(until_told(&options, &service));
+    // A start takes its time, and whoever wants another configuration meanwhile must not end it.
+    let hang_up = {
+        let _within = runtime.enter();
+        watch(SignalKind::hangup())?
+    };
+    let host = options.host.clone();
+    let setup = Setup::new(config, None, &host)?;
+    let service = Arc::new(Service::new(setup, host));
+    let answer = runtime.block_on(until_told(&options, &service, hang_up));
     // Every run has ended or been ended.
     runtime.shutdown_timeout(Duration::from_secs(5));
     answer
@@ -92,20 +98,30 @@ pub fn serve(options: Options) -> Result<(), ServeError> {
 
 const MOST_BLOCKING: usize = 1024;
 
-async fn until_told(options: &Options, service: &Arc<Service>) -> Result<(), ServeError> {
-    let watch = |kind| signal(kind).map_err(ServeError::at("watch for signals"));
-    let mut terminate = watch(SignalKind::terminate())?;
-    let mut interrupt = watch(SignalKind::interrupt())?;
-    let mut hang_up = watch(SignalKind::hangup())?;
+fn watch(kind: SignalKind) -> Result<SignalStream, ServeError> {
+    signal(kind).map_err(ServeError::at("watch for signals"))
+}
+
+async fn until_told(
+    options: &Options,
+    service: &Arc<Service>,
+    mut hang_up: SignalStream,
+) -> Result<(), ServeError> {
+    let (mut terminate, mut interrupt) = (watch(SignalKind::terminate())?, watch(SignalKind::interrupt())?);
     let mut listeners = Listeners::new(router(Arc::clone(service)), Arc::clone(service));
     let places = listeners.apply(&service.setup().config)?;
     announce(service, &places);
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hang_up.recv() => reload(options, service, &mut listeners).await,
+    let reloading = async {
+        loop {
+            hang_up.recv().await;
+            reload(options, service, &mut listeners).await;
         }
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        // It is given up in the middle when the service has to end.
+        () = reloading => {}
     }
     drain(service, &mut listeners).await;
     Ok(())
@@ -149,7 +165,7 @@ fn announce(service: &Arc<Service>, places: &[String]) {
             %name,
             python = %environment.interpreter.version,
             preload = environment.config.preload.join(","),
-            starts = environment.starts(),
+            starts = setup.policies.first().map(|policy| environment.starts(policy)),
             ready = ready.join(", "),
             took_ms,
             "environment ready"

@@ -6,6 +6,7 @@ use crate::engine::Environment;
 use crate::limits::Limits;
 use crate::problem::Problem;
 use crate::{edx, piston, snekbox};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use wardian::host::Host;
 use wardian::policy::{self, Policy};
@@ -26,12 +27,7 @@ impl Setup {
         check_interfaces(&config)?;
         let keys = Keys::new(&config.keys, before.map(|setup| &setup.keys))?;
         let policies = config.policies.iter().map(|name| load(name)).collect::<Result<Vec<_>, _>>()?;
-        if let Some((name, _)) = policies.iter().enumerate().find_map(|(at, policy)| {
-            let again = policies.iter().skip(at + 1).any(|other| other.name == policy.name);
-            again.then_some((policy.name.clone(), ()))
-        }) {
-            return Err(ConfigError::invalid("policies", format!("two are called `{name}`")));
-        }
+        check_names(&policies)?;
         let running = config.running(host);
         let start = |environment: &EnvironmentConfig| {
             let policies = ready_policies(&config, environment, &policies)?;
@@ -77,6 +73,17 @@ fn unknown<'a>(what: &str, name: Option<&str>, names: impl Iterator<Item = &'a s
     let names: Vec<_> = names.collect();
     let name = name.unwrap_or_default();
     Problem::field(what, format!("no {what} `{}` here; there is {}", name.escape_debug(), names.join(", ")))
+}
+
+/// Requests choose policies by name.
+fn check_names(policies: &[Arc<Policy>]) -> Result<(), ConfigError> {
+    let mut names = BTreeSet::new();
+    let Some(policy) = policies.iter().find(|policy| !names.insert(&policy.name)) else { return Ok(()) };
+    Err(ConfigError::Invalid {
+        key: "policies".into(),
+        problem: format!("two are called `{}`", policy.name),
+        hint: Some("give one of them another name: `name = \"...\"` in its file".into()),
+    })
 }
 
 /// What cannot be given to programs is found out now, not at their first request.

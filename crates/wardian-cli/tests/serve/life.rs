@@ -9,7 +9,9 @@ use serde_json::json;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 const RUNNING: &str = "wardian_gate{state=\"running\"}";
 
@@ -156,7 +158,7 @@ fn a_hang_up_changes_the_mode_of_the_socket_and_says_what_it_cannot_change() {
 
 #[test]
 fn sockets_of_the_service_manager_are_used() {
-    if !std::path::Path::new("/usr/bin/python3").exists() {
+    if !Path::new("/usr/bin/python3").exists() {
         let _ = writeln!(
             std::io::stderr(),
             "SKIP sockets_of_the_service_manager_are_used: no /usr/bin/python3 to play the manager"
@@ -182,8 +184,9 @@ fn a_wrong_configuration_is_an_error_with_its_place() {
     for (config, words) in [
         ("[runs]\nat_onze = 1", "at_onze"),
         ("policies = [\"nowhere\"]", "nowhere"),
+        ("policies = [\"python\", \"python\"]", "hint: give one of them another name"),
         ("listen = [\"here\"]", "here"),
-        ("[[environments]]\nname = \"x\"\npython = \"9.9\"", "environments.x"),
+        ("[[environments]]\nname = \"x\"\npython = \"9.9\"", "environment `x`: no Python found"),
         ("[[keys]]\nname = \"k\"\nsha256 = \"00\"", "keys.k.sha256"),
     ] {
         let directory = tempfile::tempdir().unwrap();
@@ -195,4 +198,45 @@ fn a_wrong_configuration_is_an_error_with_its_place() {
         assert_eq!(output.status.code(), Some(125), "{config}: {stderr}");
         assert!(stderr.contains(words), "{config}: {stderr}");
     }
+}
+
+/// A start with a module that takes its time to be loaded; none where there is no interpreter for it.
+fn slow(directory: &Path, seconds: u32) -> Option<String> {
+    if !Path::new("/usr/bin/python3").exists() {
+        let _ = writeln!(std::io::stderr(), "SKIP a test of slow starts: no /usr/bin/python3");
+        return None;
+    }
+    let path = directory.join("slow.py");
+    std::fs::write(&path, format!("import time\ntime.sleep({seconds})\n")).unwrap();
+    let path = path.display();
+    Some(format!(
+        "[[environments]]\nname = \"p\"\npython = \"/usr/bin/python3\"\nready = 1\npreload = [\"{path}\"]\n"
+    ))
+}
+
+#[test]
+fn a_hang_up_while_it_starts_is_heard_when_it_has_started() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(config) = slow(directory.path(), 2) else { return };
+    write_config(directory.path(), &config);
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "(sleep 1; kill -HUP $$) & exec \"$@\"", "sh"]).arg(binary());
+    command.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(directory.path().join("config.toml"));
+    let server = Server::spawn(command, directory);
+    server.wait_for("the new configuration is in effect");
+    assert_eq!(server.run("print(1)")["verdict"], "ok");
+}
+
+#[test]
+fn an_end_is_heard_while_a_configuration_is_read_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(config) = slow(directory.path(), 50) else { return };
+    let mut server = Server::plain();
+    write_config(server.directory.path(), &config);
+    server.signal(Signal::HUP);
+    std::thread::sleep(Duration::from_secs(1));
+    let told = Instant::now();
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(told.elapsed() < Duration::from_secs(20), "{:?}", told.elapsed());
 }

@@ -144,5 +144,23 @@ fn a_module_that_cannot_be_imported_is_an_error_at_the_start() {
         command.args(["serve", "--listen", "127.0.0.1:0", "--preload", "no_such_module"]).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(125), "{stderr}");
-    assert!(stderr.contains("no_such_module"), "{stderr}");
+    assert!(stderr.contains("error: environment `python`: cannot preload `no_such_module`"), "{stderr}");
+    assert!(stderr.contains("hint: ") && stderr.contains("`--python`"), "{stderr}");
+}
+
+#[test]
+fn a_warm_sandbox_is_asked_whether_it_holds_under_ceilings_too() {
+    let test = "a_warm_sandbox_is_asked_whether_it_holds_under_ceilings_too";
+    let Some(server) = server(test, "[ceilings]\nwall = \"5s\"\nprocesses = 8") else { return };
+    let ready = server.get("/readyz");
+    assert_eq!((ready.status, &ready.json()["starts"]), (200, &json!(["warm", "cold"])), "{}", ready.text());
+    assert_eq!(server.get("/v1/environments").json()["environments"][0]["starts"], "warm");
+}
+
+#[test]
+fn an_environment_that_is_warm_for_others_only_says_cold() {
+    let test = "an_environment_that_is_warm_for_others_only_says_cold";
+    let Some(server) = server(test, "policies = [\"snekbox\"]") else { return };
+    assert_eq!(server.get("/v1/environments").json()["environments"][0]["starts"], "cold");
+    assert_eq!(server.get("/readyz").json()["starts"], json!(["cold"]));
 }

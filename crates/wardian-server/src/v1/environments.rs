@@ -21,7 +21,7 @@ pub(crate) async fn environments(
                 "name": environment.config.name,
                 "python": environment.interpreter.version,
                 "preload": environment.config.preload,
-                "starts": environment.starts(),
+                "starts": setup.policies.first().map(|policy| environment.starts(policy)),
             })
         })
         .collect();
