@@ -1,6 +1,7 @@
 //! The configuration: a TOML file, every key of which may be left out.
 
 use crate::limits::Limits;
+use crate::v1::request::MOST_FILES;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::fs;
@@ -323,6 +324,9 @@ impl Config {
         }
         if self.requests.body > self.requests.memory {
             return Err(ConfigError::invalid("requests.body", "is more than `requests.memory`"));
+        }
+        if self.requests.files > MOST_FILES {
+            return Err(ConfigError::invalid("requests.files", format!("is more than {MOST_FILES}")));
         }
         // A key gets half of the memory, and a body that grows takes up to twice its size.
         if !self.keys.is_empty() && self.requests.body.0.saturating_mul(4) > self.requests.memory.0 {

@@ -16,6 +16,11 @@ impl<'a> Json<'a> {
         Ok(Json(std::str::from_utf8(bytes).unwrap_or_default().trim()))
     }
 
+    /// The value of a text that is JSON for sure.
+    pub(crate) fn sound(text: &'a str) -> Json<'a> {
+        Json(text.trim())
+    }
+
     /// What an object has under a name; of two the last.
     pub(crate) fn get(self, name: &str) -> Option<Json<'a>> {
         self.entries().filter(|(key, _)| key.says(name)).last().map(|(_, value)| value)

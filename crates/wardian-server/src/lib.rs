@@ -10,6 +10,7 @@ mod connection;
 mod crowd;
 mod edx;
 mod engine;
+mod few;
 mod gate;
 mod guard;
 mod health;

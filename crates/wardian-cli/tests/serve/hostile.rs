@@ -287,9 +287,15 @@ fn a_body_of_small_values_takes_no_more_memory_than_it_was_given() {
         ("/eval", "\"args\":[], \"files\":5", 400),
         ("/api/v2/execute", "\"language\":\"py\",\"version\":\"*\",\"files\":[{\"content\":\"\"}]", 200),
         ("/api/v2/packages", "\"language\":\"py\",\"version\":\"*\"", 403),
+        ("/v1/run", "\"code\":\"\"", 422),
     ] {
         let answer = server.post(path, &format!("{{\"x\":{small},{known}}}"));
         assert_eq!(answer.status, status, "{path}: {}", answer.text());
+    }
+    for (key, item) in [("args", "\"\","), ("collect", "\"\","), ("files", "{\"path\":\"\"},")] {
+        let many = item.repeat((6 << 20) / item.len());
+        let answer = server.post("/v1/run", &format!("{{\"{key}\":[{}]}}", many.trim_end_matches(',')));
+        assert_eq!((answer.status, &answer.json()["field"]), (422, &json!(key)), "{}", answer.text());
     }
     let bodies = 4 * small.len() as u64;
     assert!(server.memory_peak() < before + bodies + (40 << 20), "{before} {}", server.memory_peak());

@@ -10,6 +10,11 @@ use std::io::Write;
 fn every_mistake_is_named() {
     let server = Server::with("[requests]\nfiles = 3\nbody = \"12M\"");
     let nested = format!("{{\"code\":{}", "[".repeat(10 << 20));
+    let long_args = format!("{{\"code\":\"\",\"args\":[{}\"\"]}}", "\"\",".repeat(1 << 20));
+    let long_env = format!(
+        "{{\"code\":\"\",\"env\":{{{}}}}}",
+        (0..1025).map(|n| format!("\"{n}\":\"\"")).collect::<Vec<_>>().join(",")
+    );
     let nested_args = format!("{{\"args\":{}", "[".repeat(10 << 20));
     for (body, status, field) in [
         ("", 400, ""),
@@ -31,6 +36,8 @@ fn every_mistake_is_named() {
         (r#"{"code":"\ud800"}"#, 400, ""),
         (nested.as_str(), 422, "code"),
         (nested_args.as_str(), 422, "args[0]"),
+        (long_args.as_str(), 422, "args"),
+        (long_env.as_str(), 422, "env"),
         (r#"{"code":"","entry":"x.py"}"#, 422, "entry"),
         (r#"{"files":[{"path":"x.py","text":""}],"entry":"y.py"}"#, 422, "entry"),
         (r#"{"code":"","files":[{"path":"main.py","text":""}]}"#, 422, "files"),

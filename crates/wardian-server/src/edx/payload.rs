@@ -4,11 +4,9 @@
 //! surrogates mean to the guest's Python what they meant to the sender's.
 
 use super::{LIBRARY, refused};
-use crate::json::string_length;
+use crate::json::{Json, string_length};
 use crate::problem::Problem;
 use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
-use std::collections::HashMap;
 
 /// Checks a payload and the names of the files that came with it; answers the globals' own text, since what fails gives
 /// them back.
@@ -18,37 +16,38 @@ pub(super) fn check<'a>(text: &str, files: impl Iterator<Item = &'a str>) -> Res
         refused(format!("Unable to parse payload JSON: {}", in_python_s_words(&error, &plain)))
     };
     serde_json::from_str::<IgnoredAny>(&plain).map_err(unreadable)?;
-    if !is_object(&plain) {
+    let payload = Json::sound(&plain);
+    if !payload.is_object() {
         return Err(mismatch("$", "it is not of type 'object'"));
     }
-    let payload: HashMap<String, &RawValue> = serde_json::from_str(&plain).map_err(unreadable)?;
     for required in ["code", "globals_dict"] {
-        if !payload.contains_key(required) {
+        if payload.get(required).is_none() {
             return Err(mismatch("$", &format!("'{required}' is a required property")));
         }
     }
-    let of_type = |key: &str, kind: &str, fits: &dyn Fn(&str) -> bool| match payload.get(key) {
-        Some(value) if !fits(value.get()) => Err(mismatch(&format!("$.{key}"), &format!("it is not {kind}"))),
+    let of_type = |key: &str, kind: &str, fits: fn(Json<'_>) -> bool| match payload.get(key) {
+        Some(value) if !fits(value) => Err(mismatch(&format!("$.{key}"), &format!("it is not {kind}"))),
         _ => Ok(()),
     };
-    of_type("code", "of type 'string'", &is_string)?;
-    of_type("globals_dict", "of type 'object'", &is_object)?;
-    of_type("python_path", "an array of strings, or null", &|value| python_path(value).is_some())?;
+    of_type("code", "of type 'string'", |value| value.is_string())?;
+    of_type("globals_dict", "of type 'object'", |value| value.is_object())?;
+    of_type("python_path", "an array of strings, or null", |value| {
+        value.is_null() || value.is_array() && value.items().all(Json::is_string)
+    })?;
     for key in ["limit_overrides_context", "slug"] {
-        of_type(key, "of type 'string', or null", &|value| value == "null" || is_string(value))?;
+        of_type(key, "of type 'string', or null", |value| value.is_null() || value.is_string())?;
     }
-    of_type("unsafely", "of type 'boolean'", &|value| matches!(value, "true" | "false"))?;
-    let path = payload.get("python_path").and_then(|value| python_path(value.get()));
-    if path.into_iter().flatten().any(|entry| entry != LIBRARY) {
+    of_type("unsafely", "of type 'boolean'", |value| matches!(value.text(), "true" | "false"))?;
+    if payload.get("python_path").into_iter().flat_map(Json::items).any(|entry| !entry.says(LIBRARY)) {
         return Err(refused(format!("Only allowed entry in 'python_path' is '{LIBRARY}'")));
     }
     if files.into_iter().any(|name| name != LIBRARY) {
         return Err(refused(format!("Only allowed name for uploaded file is '{LIBRARY}'")));
     }
-    if payload.get("unsafely").is_some_and(|value| value.get() == "true") {
+    if payload.get("unsafely").is_some_and(|value| value.text() == "true") {
         return Err(refused("Refusing codejail execution with unsafely=true"));
     }
-    Ok(payload.get("globals_dict").map(|value| as_it_came(value.get(), &plain, text)).unwrap_or_default())
+    Ok(payload.get("globals_dict").map(|value| as_it_came(value.text(), &plain, text)).unwrap_or_default())
 }
 
 /// What is wrong with JSON, where and mostly as Python says it.
@@ -76,16 +75,8 @@ fn mismatch(path: &str, message: &str) -> Problem {
     refused(format!("Payload JSON did not match schema at path {path}: {message}"))
 }
 
-fn is_string(json: &str) -> bool {
-    json.starts_with('"')
-}
-
 fn is_object(json: &str) -> bool {
     json.trim_start().starts_with('{')
-}
-
-fn python_path(json: &str) -> Option<Vec<String>> {
-    serde_json::from_str::<Option<Vec<String>>>(json).ok().map(Option::unwrap_or_default)
 }
 
 /// Whether the text is an object in JSON as Python writes it.

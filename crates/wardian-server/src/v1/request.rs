@@ -2,6 +2,7 @@
 
 use crate::auth::Caller;
 use crate::engine::{Job, Start};
+use crate::few;
 use crate::limits::Limits;
 use crate::object::Object;
 use crate::problem::Problem;
@@ -25,6 +26,7 @@ pub(crate) struct RunRequest {
     pub(crate) code: Option<String>,
     /// Files in the working directory.
     #[schemars(with = "Vec<FileIn>")]
+    #[serde(deserialize_with = "few::items::<_, _, MOST_FILES>")]
     pub(crate) files: Vec<Object<FileIn>>,
     /// The file that is run; `main.py` if not said.
     pub(crate) entry: Option<String>,
@@ -33,12 +35,14 @@ pub(crate) struct RunRequest {
     /// A module instead of a file: as with `python -m`.
     pub(crate) module: Option<String>,
     /// The program's arguments.
+    #[serde(deserialize_with = "few::items::<_, _, MOST_STRINGS>")]
     pub(crate) args: Vec<String>,
     /// Standard input.
     pub(crate) stdin: Option<String>,
     /// Standard input that is not text, as base64.
     pub(crate) stdin_base64: Option<String>,
     /// Environment variables.
+    #[serde(deserialize_with = "few::entries::<_, MOST_STRINGS>")]
     pub(crate) env: BTreeMap<String, String>,
     /// Limits, at most the ceilings of the server.
     #[schemars(with = "Limits")]
@@ -48,6 +52,7 @@ pub(crate) struct RunRequest {
     /// A policy, by a name of `/v1/environments`.
     pub(crate) policy: Option<String>,
     /// Patterns of files to give back; `*` stays within a directory, `**` does not.
+    #[serde(deserialize_with = "few::items::<_, _, MOST_STRINGS>")]
     pub(crate) collect: Vec<String>,
     /// Bytes of the JSON value that the program may write to descriptor 3; `result` of the report.
     pub(crate) result: Option<Bytes>,
@@ -76,6 +81,8 @@ pub(crate) struct Prepared {
 }
 
 const MOST_STRINGS: usize = 1024;
+/// Files of any configuration.
+pub(crate) const MOST_FILES: usize = 1 << 16;
 /// Bytes of an argument or variable that a program can be started with (execve(2)), and of all of them.
 const LONGEST_STRING: usize = (128 << 10) - 1;
 const MOST_STRING_BYTES: usize = 1 << 20;
@@ -241,9 +248,6 @@ fn stdin(text: Option<String>, base64: Option<String>) -> Result<Vec<u8>, Proble
 }
 
 pub(crate) fn check_strings(field: &str, strings: &[String]) -> Result<(), Problem> {
-    if strings.len() > MOST_STRINGS {
-        return Err(Problem::field(field, format!("more than {MOST_STRINGS}")));
-    }
     match strings.iter().position(|text| text.contains('\0')) {
         Some(at) => Err(Problem::field(format!("{field}[{at}]"), "contains a NUL byte")),
         None => Ok(()),
@@ -251,9 +255,6 @@ pub(crate) fn check_strings(field: &str, strings: &[String]) -> Result<(), Probl
 }
 
 fn check_env(env: &BTreeMap<String, String>) -> Result<(), Problem> {
-    if env.len() > MOST_STRINGS {
-        return Err(Problem::field("env", format!("more than {MOST_STRINGS}")));
-    }
     let wrong = |(name, value): &(&String, &String)| {
         name.is_empty() || name.contains(['=', '\0']) || value.contains('\0')
     };
