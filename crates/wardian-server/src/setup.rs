@@ -24,10 +24,11 @@ impl Setup {
     /// keys have used of their rates.
     pub(crate) fn new(config: Config, before: Option<&Setup>, host: &Host) -> Result<Setup, ConfigError> {
         config.check()?;
-        check_interfaces(&config)?;
         let keys = Keys::new(&config.keys, before.map(|setup| &setup.keys))?;
         let policies = config.policies.iter().map(|name| load(name)).collect::<Result<Vec<_>, _>>()?;
         check_names(&policies)?;
+        check_ceilings(&config, &policies)?;
+        check_interfaces(&config)?;
         let running = config.running(host);
         let start = |environment: &EnvironmentConfig| {
             let policies = ready_policies(&config, environment, &policies)?;
@@ -84,6 +85,18 @@ fn check_names(policies: &[Arc<Policy>]) -> Result<(), ConfigError> {
         problem: format!("two are called `{}`", policy.name),
         hint: Some("give one of them another name: `name = \"...\"` in its file".into()),
     })
+}
+
+/// No program could run below ceilings that no policy can have.
+fn check_ceilings(config: &Config, policies: &[Arc<Policy>]) -> Result<(), ConfigError> {
+    for policy in policies {
+        let ceilings = config.ceilings.or(Limits::of(policy));
+        Limits::default().lay_over(policy, ceilings).map_err(|problem| {
+            let field = problem.field.unwrap_or_default().replace("limits", "ceilings");
+            ConfigError::invalid(field, problem.detail)
+        })?;
+    }
+    Ok(())
 }
 
 /// What cannot be given to programs is found out now, not at their first request.

@@ -39,18 +39,22 @@ fn what_runs_may_end_and_nothing_new_begins() {
 
 #[test]
 fn a_websocket_gets_its_report_before_the_end() {
-    let mut server = Server::with("[runs]\ndrain_time = \"1s\"\n");
-    for (code, verdict) in
-        [("import time\ntime.sleep(0.5)", "ok"), ("import time\ntime.sleep(50)", "cancelled")]
-    {
+    for (seconds, verdict) in [(0.5, "ok"), (50.0, "cancelled")] {
+        let mut server = Server::with("[runs]\ndrain_time = \"1s\"\n");
         let mut socket = WebSocket::open(&server, "/v1/run/ws");
-        socket.send(&json!({ "code": code }));
+        // More than is on its way when nobody reads.
+        let code = format!(
+            "import time\nopen('large', 'w').write('x' * 8_000_000)\nprint(1)\ntime.sleep({seconds})"
+        );
+        socket.send(&json!({ "code": code, "collect": ["large"] }));
         assert_eq!(socket.json(), json!({"type": "started"}));
+        socket.wait_for("text", "1\n");
         server.signal(Signal::TERM);
+        until("the run's end", || server.log().contains("verdict="));
+        std::thread::sleep(Duration::from_millis(300));
         assert_eq!(socket.json()["report"]["verdict"], verdict);
         assert_eq!(socket.next(), Message::Close(1000, String::new()));
         assert_eq!(server.wait().code(), Some(0));
-        server = Server::with("[runs]\ndrain_time = \"1s\"\n");
     }
 }
 
@@ -186,6 +190,7 @@ fn a_wrong_configuration_is_an_error_with_its_place() {
         ("policies = [\"nowhere\"]", "nowhere"),
         ("policies = [\"python\", \"python\"]", "hint: give one of them another name"),
         ("listen = [\"here\"]", "here"),
+        ("[ceilings]\nmemory = \"512K\"", "`ceilings.memory`: 512K is less than 1M"),
         ("[[environments]]\nname = \"x\"\npython = \"9.9\"", "environment `x`: no Python found"),
         ("[[keys]]\nname = \"k\"\nsha256 = \"00\"", "keys.k.sha256"),
     ] {
