@@ -252,6 +252,34 @@ mod tests {
     }
 
     #[test]
+    fn whatever_becomes_of_a_text_both_read_the_same() {
+        let text = br#" {"a":[{"b":"]},:\\\"\u00e9"},[[]],-1.5e3,true],"":{"x":null,"y":"[{"}} "#;
+        let bytes = b"[]{},:\"\\ \nntu0-.eE\xc3\xa9";
+        let mut state = 1_u64;
+        let mut below = |most: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            usize::try_from(state >> 33).unwrap() % most
+        };
+        for _ in 0..50_000 {
+            let mut text = text.to_vec();
+            for _ in 0..=below(3) {
+                let at = below(text.len());
+                match below(3) {
+                    0 => drop(text.remove(at)),
+                    1 => text.insert(at, bytes[below(bytes.len())]),
+                    _ => text[at] = bytes[below(bytes.len())],
+                }
+            }
+            let shown = String::from_utf8_lossy(&text);
+            match (serde_json::from_slice::<Value>(&text), Json::read(&text)) {
+                (Ok(tree), Ok(json)) => assert_eq!(rebuilt(json), tree, "{shown}"),
+                (Err(_), Err(_)) => {}
+                (tree, json) => panic!("{shown}: {tree:?}, {json:?}"),
+            }
+        }
+    }
+
+    #[test]
     fn names_may_be_written_with_escapes_and_the_last_counts() {
         let text = r#"{"a": 1, "\u0061": 2.5, "b": "a"}"#;
         let json = Json::read(text.as_bytes()).unwrap();
