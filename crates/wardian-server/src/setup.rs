@@ -56,7 +56,10 @@ impl Setup {
     pub(crate) fn environment(&self, name: Option<&str>) -> Result<&Arc<Environment>, Problem> {
         let found = match name {
             None => self.environments.first(),
-            Some(name) => self.environments.iter().find(|environment| environment.config.name == name),
+            Some(name) => self
+                .environments
+                .iter()
+                .find(|environment| environment.config.name == name || environment.interpreter.id() == name),
         };
         found.ok_or_else(|| {
             let names = self.environments.iter().map(|environment| environment.config.name.as_str());

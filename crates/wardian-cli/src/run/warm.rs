@@ -15,8 +15,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use wardian::files::Input;
-use wardian::plan::Program;
+use wardian::plan::{Program, Request};
 use wardian::policy;
+use wardian::python::{self, Interpreter};
 use wardian::report::Report;
 
 /// What a service takes in one message, unless it is told otherwise.
@@ -66,8 +67,6 @@ fn request(options: &RunOptions) -> Result<Option<Value>, Failure> {
         || options.result
         || options.lifeline.is_some()
         || options.cwd.is_some()
-        || options.python.is_some()
-        || options.venv.is_some()
         || !options.mounts.is_empty()
         || !options.collect.is_empty();
     if more || !is_preset {
@@ -78,16 +77,15 @@ fn request(options: &RunOptions) -> Result<Option<Value>, Failure> {
     if prepared.program_from_stdin {
         return Ok(None);
     }
-    Ok(body(options, &prepared.request.program, &prepared.request.inputs, &prepared.request.args))
+    // The same interpreter as without a service, or none.
+    let Ok(interpreter) = python::find(&prepared.request.python) else { return Ok(None) };
+    Ok(body(options, &prepared.request, &interpreter))
 }
 
-fn body(
-    options: &RunOptions,
-    program: &Program,
-    inputs: &[Input],
-    args: &[std::ffi::OsString],
-) -> Option<Value> {
+fn body(options: &RunOptions, request: &Request, interpreter: &Interpreter) -> Option<Value> {
+    let Request { program, inputs, args, .. } = request;
     let mut body = Map::new();
+    body.insert("environment".into(), interpreter.id().into());
     let (key, text) = match program {
         Program::Script(script) => ("entry", script.name().to_owned()),
         Program::Code(code) => ("command", code.to_str()?.to_owned()),

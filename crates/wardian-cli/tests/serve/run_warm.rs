@@ -154,6 +154,29 @@ fn what_the_service_does_not_take_is_run_as_without_it() {
     assert_eq!(wrong.status.code(), Some(125));
 }
 
+/// The service has one interpreter; a run that would have another without it has that one.
+#[test]
+fn the_interpreter_is_the_one_of_a_run_without_it() {
+    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
+    let versions = std::fs::read_dir(home.join(".pyenv/versions")).into_iter().flatten().flatten();
+    let Some(other) = versions.map(|entry| entry.path().join("bin/python3")).find(|path| path.exists())
+    else {
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIP the_interpreter_is_the_one_of_a_run_without_it: there is one only"
+        );
+        return;
+    };
+    let service = service();
+    let code = "import sys; print(sys.executable)";
+    let said = |args: &[&str]| String::from_utf8(service.run(args, "").stdout).unwrap();
+    let other = other.to_str().unwrap();
+    assert_eq!(said(&["--warm", "--python", other, "-c", code]), said(&["--python", other, "-c", code]));
+    assert_eq!(service.runs(), 0);
+    assert_eq!(said(&["--warm", "--python", "/usr/bin/python3", "-c", code]), "/usr/bin/python3\n");
+    assert_eq!(service.runs(), 1);
+}
+
 #[test]
 fn a_signal_ends_it_there_too() {
     let service = service();

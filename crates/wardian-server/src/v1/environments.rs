@@ -19,6 +19,7 @@ pub(crate) async fn environments(
         .map(|environment| {
             json!({
                 "name": environment.config.name,
+                "id": environment.interpreter.id(),
                 "python": environment.interpreter.version,
                 "preload": environment.config.preload,
                 "starts": setup.policies.first().map(|policy| environment.starts(policy)),

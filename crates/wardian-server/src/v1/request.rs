@@ -47,7 +47,7 @@ pub(crate) struct RunRequest {
     /// Limits, at most the ceilings of the server.
     #[schemars(with = "Limits")]
     pub(crate) limits: Object<Limits>,
-    /// An interpreter, by a name of `/v1/environments`.
+    /// An interpreter, by a name of `/v1/environments`, or by its `id` there.
     pub(crate) environment: Option<String>,
     /// A policy, by a name of `/v1/environments`.
     pub(crate) policy: Option<String>,

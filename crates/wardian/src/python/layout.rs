@@ -6,8 +6,10 @@ use super::needs::is_wide;
 use super::probe::Answer;
 use super::start::Start;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// An interpreter, and what of the host must appear read-only, at the same paths, for it to run.
@@ -38,6 +40,19 @@ impl Interpreter {
     /// Major, minor and patch number; zeros for what is no number.
     pub fn version_numbers(&self) -> (u32, u32, u32) {
         version_numbers(&self.version)
+    }
+
+    /// What it can be known by without telling where it is: the same for the same program with the same directories, by
+    /// whatever name it was found.
+    pub fn id(&self) -> String {
+        let real = fs::canonicalize(&self.executable).unwrap_or_else(|_| self.executable.clone());
+        let mut digest = Sha256::new();
+        for path in [&real].into_iter().chain(&self.directories) {
+            digest.update(path.as_os_str().as_bytes());
+            digest.update([0]);
+        }
+        let hex: String = digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        format!("sha256:{hex}")
     }
 }
 
