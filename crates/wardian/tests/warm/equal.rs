@@ -319,3 +319,23 @@ fn under_every_policy() {
     let talk = "import socket\ns = socket.create_server(('127.0.0.1', 0))\nc = socket.create_connection(s.getsockname())\nprint(c.getpeername()[0])";
     same(&loopback, &[code(talk)]);
 }
+
+/// What everyday programs import does not keep them from ending at once.
+#[test]
+fn what_programs_import_is_known_at_their_end() {
+    let end = concat!(env!("CARGO_MANIFEST_DIR"), "/src/warm/harness/wardian_end.py");
+    let code = "import sys\n\
+        import asyncio, csv, dataclasses, datetime, decimal, hashlib, json, math, multiprocessing.pool, random, re\n\
+        import socket, ssl, statistics, subprocess, tempfile, typing, unittest, uuid, zlib\n\
+        for name in ('numpy', 'pandas', 'matplotlib.pyplot'):\n    \
+            try: __import__(name)\n    \
+            except ImportError: pass\n\
+        modules, end = dict(sys.modules), {}\n\
+        exec(open(sys.argv[1]).read(), end)\n\
+        print([name for name, module in modules.items() if not end['is_quiet'](name, module)])";
+    for python in interpreters() {
+        let output = std::process::Command::new(&python).args(["-c", code, end]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(said, "[]\n", "{}: {}", python.display(), String::from_utf8_lossy(&output.stderr));
+    }
+}
