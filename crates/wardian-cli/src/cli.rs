@@ -68,8 +68,11 @@ pub(crate) enum Command {
         /// bash, zsh, fish, elvish or powershell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
-    Man,
+    /// Print a manual page: `wardian man run` for that of `wardian run`
+    Man {
+        /// The subcommand; none for the page of the whole
+        subcommand: Vec<String>,
+    },
 }
 
 /// Where and what is served. SIGHUP reads the configuration file again.

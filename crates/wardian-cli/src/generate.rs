@@ -12,10 +12,20 @@ pub(crate) fn completions(shell: clap_complete::Shell) -> ExitCode {
     say::data(&String::from_utf8_lossy(&script))
 }
 
-/// The manual page, in roff.
-pub(crate) fn man() -> ExitCode {
+/// The manual page of a subcommand, or of the whole, in roff.
+pub(crate) fn man(subcommand: &[String]) -> ExitCode {
+    let mut whole = Cli::command();
+    whole.build();
+    let found = subcommand.iter().try_fold(&whole, |command, name| command.find_subcommand(name));
+    let Some(command) = found else {
+        say::error(
+            &format!("there is no subcommand `{}`", subcommand.join(" ")),
+            Some("`wardian --help` lists them"),
+        );
+        return ExitCode::from(say::FAILURE);
+    };
     let mut page = Vec::new();
-    match clap_mangen::Man::new(Cli::command()).render(&mut page) {
+    match clap_mangen::Man::new(command.clone()).render(&mut page) {
         Ok(()) => say::data(&String::from_utf8_lossy(&page)),
         Err(error) => {
             say::error(&format!("cannot make the manual page: {error}"), None);

@@ -41,6 +41,6 @@ fn main() -> ExitCode {
         Command::Serve(options) => serve::main(*options),
         Command::Gc => gc::main(),
         Command::Completions { shell } => generate::completions(shell),
-        Command::Man => generate::man(),
+        Command::Man { subcommand } => generate::man(&subcommand),
     }
 }

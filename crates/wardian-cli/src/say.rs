@@ -4,6 +4,7 @@
 
 use crate::run::Failure;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Wardian could not do what was asked.
@@ -50,11 +51,25 @@ pub(crate) fn error(text: &str, hint: Option<&str>) {
     }
 }
 
+/// What stands where a subcommand should, if it is a file.
+fn script_for_subcommand(error: &clap::Error) -> Option<&str> {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    match (error.kind(), error.get(ContextKind::InvalidSubcommand)) {
+        (ErrorKind::InvalidSubcommand, Some(ContextValue::String(name))) if Path::new(name).is_file() => {
+            Some(name)
+        }
+        _ => None,
+    }
+}
+
 /// Help and version to standard output; a wrong command line is an error like any other.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     if error.use_stderr() {
         let text = error.to_string();
         note(text.trim_end());
+        if let Some(script) = script_for_subcommand(error) {
+            let _ = writeln!(io::stderr().lock(), "\nhint: to run a program: `wardian run {script}`");
+        }
         ExitCode::from(FAILURE)
     } else {
         data(&error.to_string())

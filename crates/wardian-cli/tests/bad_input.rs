@@ -168,6 +168,8 @@ fn scripts_that_are_none() {
         (&["huge.py"], &["`huge.py` has 17825792 bytes, more than the 16777216 allowed"]),
         (&[], &["no program to run", "hint: "]),
         (&["--wal", "5", "ok.py"], &["there is no option `--wal`", "hint: `wardian run --help`"]),
+        (&["--timeout", "5", "ok.py"], &["there is no option `--timeout`", "hint: here it is `--wall`"]),
+        (&["--mem=64M", "ok.py"], &["there is no option `--mem=64M`", "hint: here it is `--memory`"]),
         (&["--exec"], &["no program to run"]),
         (&["--file", "missing", "ok.py"], &["`--file missing`", "there is no file"]),
         (&["--file", "ok.py:../x", "ok.py"], &["`--file ok.py:../x`", "`..`"]),
@@ -382,6 +384,28 @@ fn a_report_that_cannot_be_written() {
         assert_eq!((output.status.code(), output.stdout.len()), (Some(125), 0), "{stderr}");
         assert!(stderr.contains("--report"), "{stderr}");
     }
+}
+
+#[test]
+fn a_program_without_run_is_told_how() {
+    let place = Place::new();
+    let output = Command::new(binary()).arg("ok.py").current_dir(place.path("")).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(125), "{stderr}");
+    assert!(stderr.contains("hint: to run a program: `wardian run ok.py`"), "{stderr}");
+}
+
+#[test]
+fn every_subcommand_has_a_manual_page() {
+    let man = |words: &[&str]| Command::new(binary()).arg("man").args(words).output().unwrap();
+    for (words, name) in
+        [(&[][..], "wardian"), (&["run"], "wardian-run"), (&["policy", "check"], "wardian-policy-check")]
+    {
+        let page = String::from_utf8(man(words).stdout).unwrap();
+        assert!(page.contains(&format!(".TH {name} 1")), "{words:?}: {page}");
+    }
+    let nothing = man(&["nothing"]);
+    assert_eq!((nothing.status.code(), nothing.stdout.len()), (Some(125), 0));
 }
 
 #[test]

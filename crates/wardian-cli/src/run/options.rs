@@ -110,8 +110,26 @@ fn unless_option(first: &OsStr) -> Result<(), Failure> {
     if bytes.first() != Some(&b'-') || bytes == b"-" || Path::new(first).exists() {
         return Ok(());
     }
-    let hint = "`wardian run --help` lists the options; they stand before the program";
-    Err(Failure::of_usage(format!("there is no option `{}`", first.display()), Some(hint.into())))
+    let hint = match elsewhere(first) {
+        Some(ours) => format!("here it is `{ours}`"),
+        None => "`wardian run --help` lists the options; they stand before the program".into(),
+    };
+    Err(Failure::of_usage(format!("there is no option `{}`", first.display()), Some(hint)))
+}
+
+/// What an option is called elsewhere (isolate, nsjail, bubblewrap, docker), and here.
+fn elsewhere(option: &OsStr) -> Option<&'static str> {
+    const NAMES: [(&[&str], &str); 7] = [
+        (&["--timeout", "--time", "--time-limit", "--time_limit", "--wall-time"], "--wall"),
+        (&["--mem", "--memory-limit", "--cg-mem"], "--memory"),
+        (&["--procs", "--pids-limit", "--nproc"], "--processes"),
+        (&["--net", "--share-net"], "--network"),
+        (&["--bind", "--ro-bind", "--bindmount", "--bindmount_ro", "--volume", "--dir"], "--mount"),
+        (&["--setenv", "--full-env"], "--env"),
+        (&["--chdir"], "--cwd"),
+    ];
+    let name = option.to_str()?.split('=').next()?;
+    NAMES.into_iter().find(|(theirs, _)| theirs.contains(&name)).map(|(_, ours)| ours)
 }
 
 /// A program for `--exec` in a root of mounts alone, which give it another path than the host's.
