@@ -85,7 +85,8 @@ impl LandlockLevel {
     pub(super) fn of(privilege: Privilege, reason: Option<String>) -> LandlockLevel {
         let mut open = vec![
             "seeing that host paths exist, and their size, owner and times (stat, access, readlink)",
-            "learning which process ids are in use; the host's own name, load and mounted file systems",
+            "learning which process ids are in use, and their groups, sessions and priorities (pidfd_open, getpgid, getsid, \
+             getpriority); the host's own name, load and mounted file systems",
             "filling the host's disk for a moment: files are counted every 50 ms, deleted open ones not at all",
             "memory, processes and CPU time beyond their limits for a moment, unless there is a cgroup",
             "outliving a wardian-init that somebody outside kills: only the program itself dies with it then",

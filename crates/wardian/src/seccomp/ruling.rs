@@ -149,6 +149,11 @@ impl Low {
         self.test(Cow::Owned(vec![value]), true)
     }
 
+    /// It is anything but `value`.
+    pub(super) fn is_not(self, value: u32) -> Test {
+        self.test(Cow::Owned(vec![value]), false)
+    }
+
     /// It is one of `values`.
     pub(super) fn in_list(self, values: &'static [u32]) -> Test {
         self.test(Cow::Borrowed(values), true)

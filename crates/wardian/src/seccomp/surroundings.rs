@@ -65,6 +65,20 @@ pub(super) fn not_of_others(profile: &Profile, argument: u8) -> Ruling {
     Ruling::when([other], Refuse(Reason::Trace))
 }
 
+/// clock_gettime and its like, whose first argument is a clock. A negative one is the CPU time of a process or thread,
+/// by its number (`~number << 3`, and its kind below; 0 is the caller), or a device's: the kernel tells of any process.
+pub(super) fn clock(profile: &Profile) -> Ruling {
+    const NEGATIVE: u32 = 1 << 31;
+    const OWN: u32 = !0 << 3;
+    match profile.surroundings {
+        Surroundings::Own => Decision::Allow.into(),
+        Surroundings::Host | Surroundings::HostAsCaller => {
+            let of_another = [arg(0).has_any(NEGATIVE), arg(0).masked(OWN).is_not(OWN)];
+            Ruling::when(of_another, Decision::Answer(errno::EINVAL)).otherwise(Decision::Allow)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +123,21 @@ mod tests {
         for call in ["getxattr", "flistxattr", "getxattrat"] {
             assert_eq!(decide(&python(), call, &[]), Allow, "{call}");
             assert_eq!(decide(&host, call, &[]), Decision::Answer(errno::EOPNOTSUPP), "{call}");
+        }
+        for call in ["clock_gettime", "clock_getres", "clock_nanosleep", "timer_create"] {
+            // Processes 1 and 77, thread 77, a device at descriptor 3.
+            for clock in
+                [!1 << 3 | 2, !77 << 3 | 2, !77 << 3 | 6, !3 << 3 | 3, 1 << 31, !0 << 32 | 0xffff_fff7]
+            {
+                assert_eq!(decide(&python(), call, &[clock]), Allow, "{call}");
+                let answer = Decision::Answer(errno::EINVAL);
+                assert_eq!(decide(&host, call, &[clock]), answer, "{call} {clock:#x}");
+                assert_eq!(decide(&caller, call, &[clock]), answer, "{call} {clock:#x}");
+            }
+            // CLOCK_REALTIME, CLOCK_THREAD_CPUTIME_ID, CLOCK_TAI; the caller's own, as a process and as a thread.
+            for clock in [0, 3, 11, !0 << 3 | 2, !0 << 3 | 6, 0xffff_fffe] {
+                assert_eq!(decide(&caller, call, &[clock]), Allow, "{call} {clock:#x}");
+            }
         }
         // SIOCGIFCONF
         assert_eq!(decide(&python(), "ioctl", &[0, 0x8912]), Allow);

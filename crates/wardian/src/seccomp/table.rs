@@ -125,9 +125,9 @@ pub(super) const GROUPS: &[Group] = &[
     (Refuse(Reason::Scheduling), &["sched_setattr"]),
 
     // Time.
-    (Allow, &["time", "times", "gettimeofday", "clock_gettime", "clock_getres", "clock_nanosleep",
-              "nanosleep", "alarm", "getitimer", "setitimer", "timer_create", "timer_settime",
+    (Allow, &["time", "times", "gettimeofday", "nanosleep", "alarm", "getitimer", "setitimer", "timer_settime",
               "timer_gettime", "timer_getoverrun", "timer_delete"]),
+    (By(surroundings::clock), &["clock_gettime", "clock_getres", "clock_nanosleep", "timer_create"]),
     (Refuse(Reason::Clock), &["settimeofday", "clock_settime", "clock_adjtime", "adjtimex"]),
 
     // Who and where.
