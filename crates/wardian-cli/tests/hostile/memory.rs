@@ -58,7 +58,17 @@ fn untouched_address_space_is_free() {
 
 #[test]
 fn shared_anonymous_mappings() {
-    ends_by_memory("import mmap\nm = mmap.mmap(-1, 2 << 30)\nfor at in range(0, 2 << 30, 4096): m[at] = 1");
+    // Pages that a process discards stay in the memory that it shares.
+    for touch in [": m[at] = 1", ": m[at] = 1; m.madvise(4, at, 4096)"] {
+        let outcome = eats(&format!(
+            "import mmap\nm = mmap.mmap(-1, 2 << 30)\nfor at in range(0, 2 << 30, 4096){touch}"
+        ));
+        if outcome.text("enforced_by.memory.level") == "enforced" {
+            outcome.expect_for("memory_limit", "oom_kill");
+        } else {
+            assert_eq!(outcome.denied("mmap"), 1, "{}", outcome.summary());
+        }
+    }
 }
 
 #[test]
@@ -158,7 +168,7 @@ fn a_handler_of_every_signal_around_the_oom_kill() {
 #[test]
 fn locked_memory_is_refused_or_counted() {
     let outcome = eats(
-        "import mmap, ctypes\nm = mmap.mmap(-1, 512 << 20)\naddress = ctypes.addressof(ctypes.c_char.from_buffer(m))\nprint(libc.mlock(ctypes.c_void_p(address), ctypes.c_size_t(512 << 20)))",
+        "import mmap, ctypes\nm = mmap.mmap(-1, 512 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)\naddress = ctypes.addressof(ctypes.c_char.from_buffer(m))\nprint(libc.mlock(ctypes.c_void_p(address), ctypes.c_size_t(512 << 20)))",
     );
     check_peak(&outcome);
     assert!(outcome.stdout() != "0\n", "{}", outcome.summary());

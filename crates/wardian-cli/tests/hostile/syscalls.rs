@@ -63,7 +63,7 @@ fn numbers_of_the_x32_interface_are_not_served() {
 }
 
 /// Machine code that makes the i386 call `getpid` by `int 0x80`, and returns what it answers.
-const INT_80: &str = "import mmap\ncode = mmap.mmap(-1, 4096, prot=7)\ncode.write(bytes.fromhex('53b814000000cd805bc3'))\nfunction = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))\nprint('answer', function())";
+const INT_80: &str = "import mmap\ncode = mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, 7)\ncode.write(bytes.fromhex('53b814000000cd805bc3'))\nfunction = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))\nprint('answer', function())";
 
 #[test]
 fn the_i386_entry_is_not_served() {

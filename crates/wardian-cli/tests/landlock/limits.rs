@@ -108,7 +108,7 @@ fn memory_that_many_share_does_not_move_the_limit_of_time() {
         return;
     }
     // To see that it is shared means to walk the page tables of every one.
-    let code = "import mmap\nm = mmap.mmap(-1, 400 << 20)\nfor at in range(0, 400 << 20, 4096): m[at] = 1\nfor _ in range(60):\n    if not os.fork():\n        for at in range(0, 400 << 20, 4096): m[at]\n        break\ntime.sleep(100)";
+    let code = "import mmap\nm = mmap.mmap(-1, 400 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)\nfor at in range(0, 400 << 20, 4096): m[at] = 1\nfor _ in range(60):\n    if not os.fork():\n        for at in range(0, 400 << 20, 4096): m[at]\n        break\ntime.sleep(100)";
     let report = run_watched(&["--wall", "5s", "--memory", "1G"], code, &[]);
     ends(&report, "time_limit", "wall_time");
     let (ended, _) = end_and_gone(&report);

@@ -1,5 +1,6 @@
 //! Level `landlock`: the root is the host's own, of which Landlock grants parts; there are no namespaces.
 
+use super::devices::{Zero, is_given_device, is_zero};
 use super::program::Resolved;
 use super::root::Root;
 use super::{Places, PlanError};
@@ -102,6 +103,8 @@ pub(super) fn root(
         readable: Vec::new(),
         writable: Vec::new(),
         files: BTreeSet::new(),
+        zero: Zero::on(host),
+        read_only_devices: BTreeSet::new(),
     };
     for path in &program.directories {
         granted.reachable(path)?;
@@ -115,6 +118,9 @@ pub(super) fn root(
         for device in DEVICES {
             granted.files.insert(device.into());
             granted.writable.push(device.into());
+            if device == "/dev/zero" {
+                granted.note_zero(device);
+            }
         }
     }
     for mount in &policy.files.mounts {
@@ -132,7 +138,7 @@ pub(super) fn root(
     }
     let inside = |path: &str| path.strip_prefix(super::BOX).map(|rest| format!("{}{rest}", places.work));
     let cwd = cwd.map_or_else(|| places.work.clone(), |path| inside(path).unwrap_or_else(|| path.to_owned()));
-    let Granted { readable, writable, files: plain_files, .. } = granted;
+    let Granted { readable, writable, files: plain_files, read_only_devices, .. } = granted;
     Ok(Root {
         copies: Vec::new(),
         trees: Vec::new(),
@@ -141,6 +147,7 @@ pub(super) fn root(
         readable,
         writable,
         plain_files,
+        read_only_devices,
         cwd,
     })
 }
@@ -150,9 +157,18 @@ struct Granted {
     readable: Vec<String>,
     writable: Vec<String>,
     files: BTreeSet<String>,
+    zero: Zero,
+    read_only_devices: BTreeSet<String>,
 }
 
 impl Granted {
+    /// This level has a Landlock that can refuse writing to it.
+    fn note_zero(&mut self, path: &str) {
+        if self.zero != Zero::Whole {
+            self.read_only_devices.insert(path.to_owned());
+        }
+    }
+
     fn file(&mut self, path: String) {
         self.files.insert(path.clone());
         self.readable.push(path);
@@ -164,9 +180,24 @@ impl Granted {
             Err(_) if mount.optional => return Ok(()),
             Err(source) => return Err(PlanError::MountSource { path: mount.dst.clone().into(), source }),
         };
-        super::devices::is_given_device(Path::new(&mount.dst), &metadata, &mount.dst)?;
+        is_given_device(Path::new(&mount.dst), &metadata, &mount.dst)?;
         if !metadata.is_dir() {
             self.files.insert(mount.dst.clone());
+        }
+        if is_zero(&metadata) {
+            self.note_zero(&mount.dst);
+        }
+        // What a directory grants, no rule of a file in it takes back.
+        let has_zero =
+            || std::fs::metadata(Path::new(&mount.dst).join("zero")).is_ok_and(|file| is_zero(&file));
+        if mount.writable && self.zero != Zero::Whole && has_zero() {
+            return Err(unenforceable(
+                format!(
+                    "`{}` has /dev/zero in it: mapped shared, that is memory which only a cgroup counts",
+                    mount.dst
+                ),
+                "mount it read-only, or single devices",
+            ));
         }
         if mount.writable {
             self.writable.push(mount.dst.clone())

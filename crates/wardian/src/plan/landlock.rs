@@ -66,11 +66,16 @@ pub(super) fn rules(
         Outside::Absent => vec![(c_string("/")?, READ_DIR)],
         Outside::Denied => Vec::new(),
     };
+    read_only_devices_stay_so(root)?;
+    let device_rights = |path: &str| {
+        let write = if root.read_only_devices.contains(path) { 0 } else { WRITE_FILE };
+        READ_FILE | IOCTL_DEV | write
+    };
     for path in &root.readable {
         let device = is_device(path, root);
         let unlistable = path == "/proc" && policy.outside == Outside::Denied;
         let allowed = match (device, unlistable) {
-            (true, _) => READ_FILE | WRITE_FILE | IOCTL_DEV,
+            (true, _) => device_rights(path),
             (false, true) => READ & !READ_DIR,
             (false, false) => READ,
         };
@@ -78,10 +83,26 @@ pub(super) fn rules(
     }
     for path in &root.writable {
         let device = is_device(path, root);
-        let allowed = if device { READ_FILE | WRITE_FILE | IOCTL_DEV } else { fs | REFER };
+        let allowed = if device { device_rights(path) } else { fs | REFER };
         rules.push((c_string(path.as_str())?, on(path, root, allowed & !unexecutable(policy, path)) & fs));
     }
     Ok((handled, rules))
+}
+
+/// Rights of a directory are those of all below it, whatever a rule of something below says.
+fn read_only_devices_stay_so(root: &Root) -> Result<(), PlanError> {
+    let is_above = |device: &str, above: &str| device != above && Path::new(device).starts_with(above);
+    let writable = |device: &&String| root.writable.iter().any(|above| is_above(device, above));
+    match root.read_only_devices.iter().find(writable) {
+        None => Ok(()),
+        Some(device) => Err(PlanError::Unenforceable {
+            what: "a mount of /dev/zero",
+            reason: format!(
+                "programs could map `{device}` shared, as memory that only a cgroup counts: it lies in a writable place"
+            ),
+            fix: "`wardian doctor` says how to get a cgroup; or mount it elsewhere, or what it lies in read-only".into(),
+        }),
+    }
 }
 
 /// What a mount with `noexec` would refuse, where there are no mounts.
@@ -98,7 +119,7 @@ fn unexecutable(policy: &Policy, path: &str) -> u64 {
 
 /// A directory below `/dev` is one like any other.
 fn is_device(path: &str, root: &Root) -> bool {
-    path.starts_with("/dev/") && root.plain_files.contains(path)
+    (path.starts_with("/dev/") && root.plain_files.contains(path)) || root.read_only_devices.contains(path)
 }
 
 /// A rule on a file may only name rights that files have.

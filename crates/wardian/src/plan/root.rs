@@ -1,7 +1,7 @@
 //! The new root: which directories, files, links and mounts, in which order.
 
 use super::covers::{Cover, Covers};
-use super::devices::{DEVICES, is_given_device};
+use super::devices::{self, DEVICES, Zero, is_given_device, is_zero};
 use super::host_tree::HostTree;
 use super::program::{HOOK_DIRECTORY, Resolved};
 use super::steps::{Steps, c_string};
@@ -33,12 +33,15 @@ pub(super) struct Root {
     pub(super) writable: Vec<String>,
     /// Those of them that are no directories.
     pub(super) plain_files: BTreeSet<String>,
+    /// Devices among them that are only to be read.
+    pub(super) read_only_devices: BTreeSet<String>,
     pub(super) cwd: String,
 }
 
 struct Builder<'a> {
     request: &'a Request,
     privilege: Privilege,
+    zero: Zero,
     steps: &'a mut Steps,
     root: Root,
     /// The slots of copies come after the inputs', and those of trees after them.
@@ -78,6 +81,7 @@ pub(super) fn build(
         readable: Vec::new(),
         writable: Vec::new(),
         plain_files: BTreeSet::new(),
+        read_only_devices: BTreeSet::new(),
         cwd: String::new(),
     };
     if request.policy.outside == Outside::Denied {
@@ -86,6 +90,7 @@ pub(super) fn build(
     let mut builder = Builder {
         request,
         privilege: host.privilege,
+        zero: Zero::on(host),
         steps,
         root,
         first_copy,
@@ -226,6 +231,9 @@ impl Builder<'_> {
     fn devices(&mut self) -> Result<(), PlanError> {
         for device in DEVICES {
             let path = format!("/dev/{device}");
+            if device == "zero" && !self.gives_zero(&path) {
+                continue;
+            }
             let tree = HostTree::new(Path::new(&path), ATTR_NOSUID | ATTR_NOEXEC);
             self.host_tree(tree, &path, false, false)?;
         }
@@ -238,6 +246,14 @@ impl Builder<'_> {
             self.steps.symlink(link, target)?;
         }
         Ok(())
+    }
+
+    /// Whether there is to be a `/dev/zero` at this path; notes how.
+    fn gives_zero(&mut self, path: &str) -> bool {
+        if self.zero == Zero::ReadOnly {
+            self.root.read_only_devices.insert(path.to_owned());
+        }
+        self.zero != Zero::Absent
     }
 
     /// One sized tmpfs, seen as four directories; or, without scratch, the read-only box in the root itself.
@@ -406,6 +422,9 @@ impl Builder<'_> {
             return self.whole_root(source, attributes);
         }
         let is_device = is_given_device(source, &metadata, &mount.dst)?;
+        if is_zero(&metadata) && !self.gives_zero(&mount.dst) {
+            return if mount.optional { Ok(()) } else { Err(devices::no_zero()) };
+        }
         let attributes = if is_device { attributes & !ATTR_NODEV } else { attributes };
         let tree = HostTree::of_mount(source, attributes, mount, &metadata);
         self.host_tree(tree, &mount.dst, metadata.is_dir(), mount.optional)

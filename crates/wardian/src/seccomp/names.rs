@@ -167,6 +167,9 @@ pub(super) const O_DIRECT: u32 = 0o40_000;
 pub(super) const O_DIRECT: u32 = 0o200_000;
 pub(super) const O_CREATES: u32 = 0o100 | 0o20_000_000;
 
+/// In `MAP_SHARED` and `MAP_SHARED_VALIDATE`, and in no other type of mapping.
+pub(super) const MAP_SHARED: u32 = 1;
+pub(super) const MAP_ANONYMOUS: u32 = 0x20;
 pub(super) const MAP_HUGETLB: u32 = 0x4_0000;
 pub(super) const MFD_HUGETLB: u32 = 4;
 pub(super) const SHM_HUGETLB: u32 = 0o4_000;

@@ -27,10 +27,11 @@ pub(super) type Group = (Class, &'static [&'static str]);
 #[rustfmt::skip]
 pub(super) const GROUPS: &[Group] = &[
     // Descriptors a guest holds: what they lead to was decided when they were opened.
-    (Allow, &["read", "write", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "lseek", "close", "close_range", "dup", "dup2", "dup3", "pipe", "pipe2", "sendfile",
-              "splice", "tee", "copy_file_range", "flock", "fsync", "fdatasync",
-              "sync_file_range", "readahead", "fallocate", "ftruncate"]),
+    (Allow, &["read", "write", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "lseek", "close",
+              "close_range", "dup", "dup2", "dup3", "pipe", "pipe2", "tee", "copy_file_range", "flock", "fsync",
+              "fdatasync", "sync_file_range", "readahead", "fallocate", "ftruncate"]),
     (By(rules::with_flags), &["preadv2", "pwritev2"]),
+    (By(rules::splice), &["splice", "sendfile"]),
     (By(rules::fadvise64), &["fadvise64"]),
     // Files by path: the mount namespace decides what is there, and Landlock again.
     (Allow, &["stat", "fstat", "lstat", "newfstatat", "statx", "statfs", "fstatfs", "access", "faccessat",

@@ -1,18 +1,31 @@
 //! Memory, and what takes some of the kernel's.
 
 use super::granted;
-use crate::seccomp::names::{MAP_HUGETLB, MFD_HUGETLB, SHM_HUGETLB};
-use crate::seccomp::ruling::{Decision, Low, Reason, Ruling, arg};
+use crate::seccomp::names::{MAP_ANONYMOUS, MAP_HUGETLB, MAP_SHARED, MFD_HUGETLB, SHM_HUGETLB};
+use crate::seccomp::ruling::{Decision, Low, Reason, Ruling, arg, errno};
 use crate::seccomp::{Profile, Surroundings};
-use Decision::{Allow, Refuse};
+use Decision::{Allow, Answer, Refuse};
 
 /// Huge pages come from a pool of the machine that the memory cgroup does not count.
 fn no_huge_pages(flags: Low, bit: u32) -> Ruling {
     Ruling::when([flags.has_any(bit)], Refuse(Reason::HiddenMemory)).otherwise(Allow)
 }
 
-pub(in crate::seccomp) fn mmap(_: &Profile) -> Ruling {
-    no_huge_pages(arg(3), MAP_HUGETLB)
+/// Pages of shared anonymous memory stay when a process takes them out of its page tables (madvise(2), or munmap(2) of a
+/// part): then they are in no process's sum. Shared mappings of files are, by their file system's.
+pub(in crate::seccomp) fn mmap(profile: &Profile) -> Ruling {
+    let ruling = no_huge_pages(arg(3), MAP_HUGETLB);
+    if profile.memfd {
+        return ruling;
+    }
+    let shared_anonymous = [arg(3).has_any(MAP_SHARED), arg(3).has_any(MAP_ANONYMOUS)];
+    ruling.or_when(shared_anonymous, Refuse(Reason::UncountedMemory))
+}
+
+/// What is spliced into a socket is not copied: one byte there keeps a whole page, which the file may have lost since. So a
+/// socket that counts as full would hold many times as much. Programs know files that cannot be spliced, and copy.
+pub(in crate::seccomp) fn splice(profile: &Profile) -> Ruling {
+    if profile.memfd { Allow.into() } else { Answer(errno::EINVAL).into() }
 }
 
 pub(in crate::seccomp) fn memfd_create(profile: &Profile) -> Ruling {
@@ -42,9 +55,8 @@ pub(in crate::seccomp) fn landlock_add_rule(profile: &Profile) -> Ruling {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seccomp::rules::tests::decide;
+    use crate::seccomp::rules::tests::{HIGH, decide};
     use crate::seccomp::tests::python;
-    use Decision::Answer;
 
     #[test]
     fn memory_that_only_a_cgroup_counts() {
@@ -57,6 +69,20 @@ mod tests {
         ] {
             assert_eq!(decide(&python(), call, &args), Allow, "{call}");
             assert_eq!(decide(&watched, call, &args), Refuse(Reason::UncountedMemory), "{call}");
+        }
+        // MAP_SHARED and MAP_SHARED_VALIDATE, with MAP_ANONYMOUS; MAP_NORESERVE changes nothing.
+        for flags in [0x21, 0x23, 0x4021, HIGH | 0x21] {
+            assert_eq!(decide(&python(), "mmap", &[0, 4096, 3, flags]), Allow, "{flags:#x}");
+            let watched = decide(&watched, "mmap", &[0, 4096, 3, flags]);
+            assert_eq!(watched, Refuse(Reason::UncountedMemory), "{flags:#x}");
+        }
+        // A private mapping, a shared one of a file, MAP_DROPPABLE.
+        for flags in [0x22, 0x01, 0x03, 0x28] {
+            assert_eq!(decide(&watched, "mmap", &[0, 4096, 3, flags]), Allow, "{flags:#x}");
+        }
+        for call in ["splice", "sendfile"] {
+            assert_eq!(decide(&python(), call, &[]), Allow);
+            assert_eq!(decide(&watched, call, &[]), Answer(errno::EINVAL));
         }
         for size in [7, 8] {
             assert_eq!(decide(&python(), "setsockopt", &[5, 1, size]), Allow);
