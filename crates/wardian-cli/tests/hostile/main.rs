@@ -27,3 +27,4 @@ mod stdin;
 mod syscalls;
 mod truth;
 mod wall;
+mod watched;

@@ -105,6 +105,8 @@ pub(crate) struct RootPlan {
     pub(crate) copies: Arc<Vec<std::fs::File>>,
     /// Host trees that the supervisor opens, in the order of their slots.
     pub(crate) trees: Vec<HostTree>,
+    /// Whether init hands `/box` out, before any other directory.
+    pub(crate) hands_out_box: bool,
     /// Whether sandbox and guest have host ids of their own.
     pub(crate) own_ids: bool,
 }
@@ -207,6 +209,7 @@ impl Plan {
             inputs: mem::take(&mut root.inputs),
             copies: Arc::new(mem::take(&mut root.copies)),
             trees: mem::take(&mut root.trees),
+            hands_out_box: root.hands_out_box,
             own_ids: host.privilege == Privilege::Root,
         };
         tell(&root_plan, &request.policy);

@@ -404,6 +404,10 @@ impl Builder<'_> {
         self.covers.add(&mount.dst, Cover::Tmpfs);
         if mount.writable {
             self.root.writable.push(mount.dst.clone());
+            if self.zero != Zero::Whole {
+                // Whoever watches memory counts what is in it.
+                self.steps.push(&Step::PassDirectory { path: &path });
+            }
         } else {
             self.root.readable.push(mount.dst.clone());
             self.read_only_at_last.push(path);

@@ -9,7 +9,7 @@ use super::steps::{Steps, c_string};
 use super::{BOX, GuestPlan, HOME, Plan, PlanError, Program, Request};
 use crate::host::Host;
 use crate::policy::{
-    ExecMode, Level, MountKind, Network, Outside, Policy, ProcMode, RootKind, Scratch, Work,
+    ExecMode, Level, Mount, MountKind, Network, Outside, Policy, ProcMode, RootKind, Scratch, Work,
 };
 use crate::seccomp::{Exec, Profile};
 use std::ffi::CString;
@@ -232,6 +232,11 @@ fn slot_steps(plan: &Plan) -> Result<(Steps, CString), PlanError> {
     }
     if seal.is_empty() {
         steps.push(&Step::PassDirectory { path: c"/box" });
+    }
+    let watches_memory = !plan.cgroups.controllers().memory;
+    let writable = |mount: &&Mount| mount.kind == MountKind::Tmpfs && mount.writable;
+    for mount in policy.files.mounts.iter().filter(writable).filter(|_| watches_memory) {
+        steps.push(&Step::PassDirectory { path: &c_string(mount.dst.as_str())? });
     }
     Ok((steps, seal))
 }

@@ -35,6 +35,8 @@ pub(super) struct Accounting {
     /// Its group may have been another's, of which less than that may still be charged: nobody is told by the figure.
     memory_step: u64,
     limits: WatchLimits,
+    /// Whether its network namespace is its own.
+    has_network: bool,
     /// Bytes and files.
     disk_limits: Option<(u64, u64)>,
     watcher: Option<Watcher>,
@@ -76,7 +78,9 @@ impl Accounting {
                 memory_bytes: limits.memory.0,
                 cpu_us: limits.cpu_time.as_micros(),
                 cores: u32::try_from(plan.cores.max(1)).unwrap_or(u32::MAX),
+                open_files: limits.open_files,
             },
+            has_network: plan.in_place.is_none(),
             watcher: None,
             beside: None,
             oom,
@@ -138,12 +142,12 @@ impl Accounting {
         self.oom.as_mut().is_some_and(|watch| watch.drain().unwrap_or(1) > 0)
     }
 
-    /// The program is running from now on, below init.
+    /// The program is running from now on, below init; it writes to these file systems in memory.
     pub(super) fn start(
         &mut self,
         now: Instant,
         init: i32,
-        scratch: Option<&OwnedFd>,
+        tmpfs: &[&OwnedFd],
         private: Option<OwnedFd>,
     ) -> Result<(), SandboxError> {
         if let Some(cgroup) = &mut self.cgroup {
@@ -154,13 +158,17 @@ impl Accounting {
             private.zip(self.disk_limits).map(|(top, (bytes, files))| DiskWatch::new(top, bytes, files, now));
         if !self.controllers.memory || !self.controllers.cpu_usage || self.most_tasks.is_some() {
             // A private directory of the host's own is no memory.
-            let scratch = scratch.filter(|_| !in_place).map(OwnedFd::try_clone).transpose();
-            let scratch = scratch.map_err(SandboxError::at("watch its scratch space"))?;
-            let disk = move || scratch.as_ref().and_then(|scratch| tmpfs_bytes(scratch).ok()).unwrap_or(0);
+            let tmpfs = tmpfs.iter().filter(|_| !in_place).map(|fd| fd.try_clone());
+            let tmpfs: Vec<_> =
+                tmpfs.collect::<Result<_, _>>().map_err(SandboxError::at("watch its file systems"))?;
+            let disk = move || tmpfs.iter().filter_map(|fd| tmpfs_bytes(fd).ok()).sum();
             let init = u32::try_from(init).unwrap_or(0);
             let watcher = Watcher::new(init, self.limits, disk);
             let failed = |error: crate::limits::watched::WatchError| std::io::Error::other(error);
             let mut watcher = watcher.map_err(failed).map_err(SandboxError::at("watch the sandbox"))?;
+            if self.has_network {
+                watcher.has_network_of_its_own();
+            }
             if let Some(guest) = self.beside {
                 // It may have ended already.
                 let _ = watcher.beside(guest);
@@ -189,9 +197,8 @@ impl Accounting {
         match &mut self.watcher {
             Some(watcher) => {
                 let sample = watcher.sample(until)?;
-                let interval = watcher.next_interval(&sample);
-                let longest = self.most_tasks.map_or(interval, |_| LONGEST_BETWEEN_FORKS.max(sample.cost));
-                self.next_look = Some(now + interval.min(longest));
+                let longest = self.most_tasks.map_or(Duration::MAX, |_| LONGEST_BETWEEN_FORKS);
+                self.next_look = Some(now + watcher.next_look(&sample, longest));
                 self.judge(sample)
             }
             None => self.look_at_cgroup(now),

@@ -61,6 +61,8 @@ pub(super) struct Facts {
     /// What a slot's init reaped, beside the guest.
     pub(super) reaped: Option<wardian_init::Usage>,
     pub(super) scratch: Option<OwnedFd>,
+    /// Other file systems in memory that the guest writes to.
+    pub(super) tmpfs: Vec<OwnedFd>,
     pub(super) denials_unavailable: Option<String>,
     /// Whether the standard streams were one terminal.
     pub(super) terminal: bool,
@@ -81,6 +83,7 @@ impl Facts {
             exited: None,
             reaped: None,
             scratch: None,
+            tmpfs: Vec::new(),
             denials_unavailable: None,
             terminal: false,
         }
@@ -93,6 +96,20 @@ impl Facts {
             self.killed = Some(Killed::Oom);
             self.ended = self.gone;
         }
+    }
+
+    /// A directory that init hands out: `/box` comes first, if there is one in scratch space.
+    pub(super) fn take(&mut self, directory: OwnedFd, has_box: bool) {
+        if has_box && self.scratch.is_none() {
+            self.scratch = Some(directory);
+        } else {
+            self.tmpfs.push(directory);
+        }
+    }
+
+    /// The file systems in memory that the guest writes to.
+    pub(super) fn in_memory(&self) -> Vec<&OwnedFd> {
+        self.scratch.iter().chain(&self.tmpfs).collect()
     }
 
     pub(super) fn over_since(&mut self, limit: Duration) -> bool {

@@ -44,6 +44,7 @@ pub(crate) struct ReadySlot {
     stderr: OwnedFd,
     result: OwnedFd,
     scratch: Option<OwnedFd>,
+    tmpfs: Vec<OwnedFd>,
     accounting: Accounting,
     lease: GuestLease,
 }
@@ -82,6 +83,7 @@ struct Making<'a> {
     init: Option<Live>,
     guest: Option<(i32, OwnedFd)>,
     scratch: Option<OwnedFd>,
+    tmpfs: Vec<OwnedFd>,
     listener: Option<OwnedFd>,
     prepared: bool,
     ready: bool,
@@ -110,6 +112,7 @@ impl ReadySlot {
             init: None,
             guest: None,
             scratch: None,
+            tmpfs: Vec::new(),
             listener: None,
             prepared: false,
             ready: false,
@@ -137,7 +140,7 @@ impl ReadySlot {
             }
             other => other,
         })?;
-        let Making { init, guest, scratch, listener, .. } = making;
+        let Making { init, guest, scratch, tmpfs, listener, .. } = making;
         let (Some(init), Some(guest)) = (init, guest) else { return Err(broken()) };
         let accounting = Accounting::of_slot(cgroup, plan);
         Ok(ReadySlot {
@@ -152,6 +155,7 @@ impl ReadySlot {
             stderr: stderr.ours,
             result: result.ours,
             scratch,
+            tmpfs,
             accounting,
             lease,
         })
@@ -313,7 +317,7 @@ impl Armed {
             result: connections.result.map(|limit| Taker::keeper(slot.result, limit.0)),
             cancel: connections.cancel,
             accounting,
-            facts: Facts::new(accepted, prepared),
+            facts: Facts { tmpfs: slot.tmpfs, ..Facts::new(accepted, prepared) },
         };
         let mut supervision = Supervision::new(parts);
         supervision.has_begun(slot.listener, slot.scratch)?;
@@ -354,7 +358,13 @@ impl Making<'_> {
         match heard {
             (Message::Init { .. }, Some(pidfd)) => self.init = Some(Live::of_another(pidfd)?),
             (Message::Child { .. }, Some(pidfd)) => self.guest = Some((pid_of(&pidfd)?, pidfd)),
-            (Message::Directory, directory) => self.scratch = directory,
+            (Message::Directory, Some(directory)) => {
+                if self.zygote.plan.run.root.hands_out_box && self.scratch.is_none() {
+                    self.scratch = Some(directory);
+                } else {
+                    self.tmpfs.push(directory);
+                }
+            }
             (Message::Prepared, _) => self.prepared = true,
             (Message::Failed { step, errno }, _) => {
                 return Err(SandboxError::set_up(&self.zygote.plan.run, step, errno));

@@ -134,7 +134,7 @@ impl Supervision {
             None if self.held.plan.guest.listener => self.facts.denials_unavailable = Some(NESTED.into()),
             None => {}
         }
-        self.accounting.start(now, self.init.pid(), self.facts.scratch.as_ref(), None)
+        self.accounting.start(now, self.init.pid(), &self.facts.in_memory(), None)
     }
 
     pub(super) fn init_pid(&self) -> u32 {
@@ -329,7 +329,9 @@ impl Supervision {
     fn handle(&mut self, role: Role, flags: PollFlags) -> Result<(), SandboxError> {
         match role {
             Role::Init => {}
-            Role::Control => self.receive_control()?,
+            // What there was may have been heard when the program began.
+            Role::Control if is_readable(&self.control) => self.receive_control()?,
+            Role::Control => {}
             Role::Channel => self.receive_channel()?,
             // Hung up, with nothing to receive: asking would block for ever on some kernels (6.1).
             Role::Listener if flags.contains(PollFlags::IN) => self.denials.read(),
@@ -389,6 +391,14 @@ impl Supervision {
         Ok(())
     }
 
+    /// Init handed them out before the program began, which may be known first.
+    fn hear_of_directories(&mut self) -> Result<(), SandboxError> {
+        while self.control_is_open && is_readable(&self.control) {
+            self.receive_control()?;
+        }
+        Ok(())
+    }
+
     fn receive_control(&mut self) -> Result<(), SandboxError> {
         self.receive_control_once().map(drop)
     }
@@ -401,7 +411,9 @@ impl Supervision {
         match (message, passed) {
             (Message::Failed { step, errno }, _) => self.facts.failed = Some((step, errno)),
             (Message::Degraded { step, errno }, _) => self.facts.degraded.push((step, errno)),
-            (Message::Directory, directory) => self.facts.scratch = directory,
+            (Message::Directory, Some(directory)) => {
+                self.facts.take(directory, self.held.plan.root.hands_out_box)
+            }
             (Message::Exited { status, usage }, _) => {
                 self.facts.exited = Some((status, usage));
                 self.facts.ended.get_or_insert_with(Instant::now);
@@ -440,11 +452,12 @@ impl Supervision {
                     let now = Instant::now();
                     self.facts.started = Some(self.facts.ended.map_or(now, |ended| now.min(ended)));
                     sweep_once(&self.held.plan);
+                    self.hear_of_directories()?;
                     // A short program may have come and gone while we waited for a core.
                     if self.facts.gone.is_none() {
                         let private = self.held.private.as_ref().map(Private::top).transpose();
                         let private = private.map_err(SandboxError::at("watch its private directory"))?;
-                        self.accounting.start(now, self.init.pid(), self.facts.scratch.as_ref(), private)?;
+                        self.accounting.start(now, self.init.pid(), &self.facts.in_memory(), private)?;
                         // At the end it is woken where it is now, and tells us while it still has to end itself.
                         cores::keep_away(self.init.pid());
                     }

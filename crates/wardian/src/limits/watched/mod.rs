@@ -3,20 +3,25 @@
 //! This level is called *watched*, never enforced. Between two looks a program can take more than it may:
 //! at most [`WatchLimits::overshoot_bytes`] of memory and the time of one interval on each of its cores, plus
 //! the time that a look takes. Of the kernel's memory on its behalf page tables are seen, and sockets and pipes by
-//! their number, each as full as it can be; locks, mappings, what is on its way between processes, and the like are
-//! not seen at all. CPU time of a process that lives and dies between two looks under a parent that ignores `SIGCHLD`
-//! is not seen either: wall time × cores bounds it.
+//! their number, each as full as it can be; locks, mappings, and the like are not seen at all. CPU time of processes
+//! that live and die between two looks, under a parent that ignores `SIGCHLD`, is estimated: see [`tally`].
 
+mod busy;
+mod memory;
+mod queues;
 mod tally;
 mod tree;
+mod walk;
 
 use rustix::param::clock_ticks_per_second;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fmt;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tally::{Tally, Times};
 use tree::Proc;
+use walk::Walker;
 
 use super::stat::Stat;
 
@@ -26,19 +31,11 @@ const GROWTH_BYTES_PER_SECOND: u64 = 4 << 30;
 const SHORTEST: Duration = Duration::from_millis(2);
 /// The longest: a wall limit or a cancellation is noticed elsewhere, so nothing waits for it.
 const LONGEST: Duration = Duration::from_millis(100);
+/// While processes vanish whose CPU time may be lost, how far two looks are apart at most.
+const ALERT: Duration = Duration::from_millis(10);
 /// After a look that found too much memory, the next one that may confirm it. A child of `vfork` shares its
 /// parent's memory until it executes a program, and `/proc` shows it twice for so long.
 const CONFIRM: Duration = Duration::from_millis(5);
-/// What a socket may hold unless the kernel says otherwise; programs cannot change it where they are watched.
-const SOCKET_BYTES: u64 = 212_992;
-/// What a pipe holds; likewise.
-const PIPE_BYTES: u64 = 64 << 10;
-/// The largest page tables that are walked, unless there are as many pages as belong to them (512 to a table): mappings
-/// with a page here and there would take seconds. Their pages count with all that is shared.
-const WALKED_TABLES_BYTES: u64 = 16 << 20;
-/// The most processes whose page tables are walked at one look; the rest count with all that they share.
-const MAX_WALKS: usize = 256;
-
 /// What a sandbox may consume, and how fast it can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WatchLimits {
@@ -48,6 +45,8 @@ pub struct WatchLimits {
     pub cpu_us: u64,
     /// Cores that the sandbox is pinned to.
     pub cores: u32,
+    /// Descriptors that a process may have open.
+    pub open_files: u64,
 }
 
 impl WatchLimits {
@@ -80,7 +79,7 @@ pub struct WatchSample {
     pub cpu_us: u64,
     /// Memory now: never less than the truth, and when that was too much, close to it.
     pub memory_bytes: u64,
-    /// What that means.
+    /// What that means; within the limit as long as it is not known what is shared.
     pub memory: Memory,
     /// Bytes in scratch space, part of `memory_bytes`.
     pub disk_bytes: u64,
@@ -121,14 +120,18 @@ pub enum WatchError {
 
 /// Looks at one sandbox again and again.
 pub struct Watcher {
-    proc: Proc,
+    proc: Arc<Proc>,
     root: Stat,
     /// Another process with all below it.
     beside: Option<Stat>,
     limits: WatchLimits,
     disk: Box<dyn FnMut() -> u64 + Send>,
     socket_bytes: u64,
+    has_network: bool,
     tally: Tally,
+    last_look: Instant,
+    /// As soon as it is needed.
+    walker: Option<Walker>,
     peaks: WatchPeaks,
     suspected_at: Option<Instant>,
 }
@@ -144,13 +147,13 @@ impl fmt::Debug for Watcher {
 
 impl Watcher {
     /// Watches the process `root`, whose pid is one of ours and which is pid 1 of its own namespace (so that no
-    /// descendant can leave its tree). `disk` tells how many bytes its scratch space has; see [`tmpfs_bytes`].
+    /// descendant can leave its tree). `disk` tells how many bytes its file systems in memory have; see [`tmpfs_bytes`].
     pub fn new(
         root: u32,
         limits: WatchLimits,
         disk: impl FnMut() -> u64 + Send + 'static,
     ) -> Result<Watcher, WatchError> {
-        let proc = Proc::open().map_err(|error| WatchError::Proc(error.into()))?;
+        let proc = Arc::new(Proc::open().map_err(|error| WatchError::Proc(error.into()))?);
         let root = proc.stat(root).ok_or(WatchError::Gone { pid: root })?;
         let (tally, peaks) = (Tally::default(), WatchPeaks::default());
         Ok(Watcher {
@@ -159,11 +162,19 @@ impl Watcher {
             beside: None,
             limits,
             disk: Box::new(disk),
-            socket_bytes: socket_bytes(),
+            socket_bytes: memory::socket_bytes(),
+            has_network: false,
             tally,
+            last_look: Instant::now(),
+            walker: None,
             peaks,
             suspected_at: None,
         })
+    }
+
+    /// The root is in a network namespace that only those below it are in: its sockets are all theirs.
+    pub fn has_network_of_its_own(&mut self) {
+        self.has_network = true;
     }
 
     /// Watches `pid` and all below it too, which is in the root's pid namespace but not below the root, so that what
@@ -187,15 +198,14 @@ impl Watcher {
         self.beside = self.beside.as_ref().and_then(same);
         let tree = self.proc.tree(root, self.beside, &self.tally.known());
         let times: Vec<Times> = tree.processes.iter().map(|stat| times(&self.proc, stat)).collect();
-        let cpu_us = self.tally.add(&times) / 1000;
+        let since = started.duration_since(std::mem::replace(&mut self.last_look, started));
+        let since_ns = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
+        let crowd = self.proc.crowd(self.limits.cores, times.iter().map(|times| times.wanting).sum());
+        let cpu_us = (self.tally.add(&times, since_ns, crowd) / 1000).max(self.peaks.cpu_us);
         let disk_bytes = (self.disk)();
-        let (memory_bytes, is_known) = self.memory_bytes(&tree.processes, disk_bytes, until);
+        let (memory_bytes, memory) = self.look_at_memory(&tree.processes, disk_bytes, started, until);
         let tasks = tree.processes.iter().map(|stat| stat.threads.max(1)).sum();
-        let memory = if is_known { self.judge(memory_bytes, started) } else { Memory::Within };
         self.peaks.cpu_us = cpu_us;
-        if is_known {
-            self.peaks.memory_bytes = self.peaks.memory_bytes.max(memory_bytes);
-        }
         self.peaks.tasks = self.peaks.tasks.max(tasks);
         let (complete, cost) = (tree.complete, started.elapsed());
         Some(WatchSample { cpu_us, memory_bytes, memory, disk_bytes, tasks, complete, cost })
@@ -221,9 +231,18 @@ impl Watcher {
         self.peaks
     }
 
+    /// When to look again, and not later than this: at no moment that a program could know.
+    pub fn next_look(&self, sample: &WatchSample, at_the_latest: Duration) -> Duration {
+        let interval = self.next_interval(sample);
+        if sample.memory == Memory::Suspected {
+            return interval;
+        }
+        jittered(interval.min(at_the_latest)).max(sample.cost)
+    }
+
     /// When to look again: before a limit can be passed, and never so often that looking takes more than half
     /// of a core.
-    pub fn next_interval(&self, sample: &WatchSample) -> Duration {
+    fn next_interval(&self, sample: &WatchSample) -> Duration {
         if sample.memory == Memory::Suspected {
             return CONFIRM;
         }
@@ -231,51 +250,17 @@ impl Watcher {
         let per_millisecond = self.limits.growth_bytes(Duration::from_millis(1));
         let memory = Duration::from_millis(room / per_millisecond.max(1));
         let cpu_us = self.limits.cpu_us.saturating_sub(sample.cpu_us) / u64::from(self.limits.cores.max(1));
-        memory.min(Duration::from_micros(cpu_us)).clamp(SHORTEST, LONGEST).max(sample.cost)
-    }
-
-    fn judge(&mut self, memory_bytes: u64, now: Instant) -> Memory {
-        if memory_bytes <= self.limits.memory_bytes {
-            self.suspected_at = None;
-            return Memory::Within;
-        }
-        let first = *self.suspected_at.get_or_insert(now);
-        if now.duration_since(first) >= CONFIRM { Memory::Exceeded } else { Memory::Suspected }
-    }
-
-    /// Starts with what is cheap and counts shared pages once a process, and replaces that by the walk of
-    /// page tables, largest process first, until the sum is within the limit or it is too late; says whether that is
-    /// known. A file in scratch space that is mapped counts twice.
-    fn memory_bytes(&self, processes: &[Stat], disk_bytes: u64, until: Instant) -> (u64, bool) {
-        let limit = self.limits.memory_bytes;
-        let mut sizes: Vec<_> = processes.iter().map(|stat| (self.proc.resident(stat), stat)).collect();
-        let mut sum = sizes.iter().fold(disk_bytes, |sum, (size, _)| sum.saturating_add(size.bytes()));
-        let descriptors: u64 = processes.iter().map(|stat| self.proc.descriptors(stat)).sum();
-        if sum.saturating_add(descriptors.saturating_mul(self.socket_bytes)) <= limit {
-            return (sum, true);
-        }
-        let Some(queues) = self.proc.queues(processes.iter(), until) else { return (sum, false) };
-        sum = sum.saturating_add(queues.sockets * self.socket_bytes + queues.pipes * PIPE_BYTES);
-        sizes.retain(|(size, _)| size.tables <= WALKED_TABLES_BYTES.max(size.pages / 64));
-        sizes.sort_unstable_by_key(|(size, _)| std::cmp::Reverse(*size));
-        for (size, stat) in sizes.iter().take(MAX_WALKS) {
-            if sum <= limit {
-                break;
-            }
-            if Instant::now() >= until {
-                return (sum, false);
-            }
-            let exact = self.proc.proportional_bytes(stat).unwrap_or(size.pages);
-            sum = sum.saturating_sub(size.pages.saturating_sub(exact));
-        }
-        (sum, true)
+        let longest = if self.tally.is_alert() { ALERT } else { LONGEST };
+        memory.min(Duration::from_micros(cpu_us)).clamp(SHORTEST, longest).max(sample.cost)
     }
 }
 
-/// How full a new socket can be.
-fn socket_bytes() -> u64 {
-    let text = std::fs::read_to_string("/proc/sys/net/core/wmem_default");
-    text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(SOCKET_BYTES)
+/// A part of the interval, at least half: a program that knew when it is looked at could rest then.
+fn jittered(interval: Duration) -> Duration {
+    let mut byte = [0u8];
+    // Without randomness, which every kernel has by now, it is all of it.
+    let _ = rustix::rand::getrandom(&mut byte, rustix::rand::GetRandomFlags::NONBLOCK);
+    interval - interval * u32::from(byte[0]) / 512
 }
 
 /// The kernel shows time in clock ticks, rounded down; of a single thread it also tells nanoseconds.
@@ -290,6 +275,7 @@ fn times(proc: &Proc, stat: &Stat) -> Times {
         start: stat.start,
         own_ns: ns(stat.own_ticks).max(exact),
         waited_ns: ns(stat.waited_ticks),
+        wanting: proc.wanting(stat),
     }
 }
 
@@ -311,7 +297,8 @@ mod tests {
     use std::process::{Child, Command, Stdio};
 
     const MIB: u64 = 1 << 20;
-    const LIMITS: WatchLimits = WatchLimits { memory_bytes: 1 << 40, cpu_us: 60_000_000, cores: 2 };
+    const LIMITS: WatchLimits =
+        WatchLimits { memory_bytes: 1 << 40, cpu_us: 60_000_000, cores: 2, open_files: 1024 };
 
     /// A shell that says a line when it is ready and ends when its input does.
     fn shell(script: &str) -> Child {
@@ -332,6 +319,16 @@ mod tests {
 
     fn later() -> Instant {
         Instant::now() + Duration::from_secs(60)
+    }
+
+    /// The first look that knows what is shared.
+    fn look(watcher: &mut Watcher) -> WatchSample {
+        loop {
+            let sample = watcher.sample(later()).unwrap();
+            if sample.memory != Memory::Within || sample.memory_bytes <= watcher.limits.memory_bytes {
+                return sample;
+            }
+        }
     }
 
     fn end(mut child: Child) {
@@ -359,12 +356,13 @@ mod tests {
         let double = "x=aaaaaaaaaaaaaaaa; while [ ${#x} -lt 16777216 ]; do x=$x$x; done";
         let child = shell(double);
         let mut watcher = watch(&child, WatchLimits { memory_bytes: 12 * MIB, ..LIMITS });
-        let first = watcher.sample(later()).unwrap();
+        let first = look(&mut watcher);
         assert!(first.memory_bytes > 16 * MIB, "{first:?}");
         assert_eq!(first.memory, Memory::Suspected);
         assert_eq!(watcher.next_interval(&first), CONFIRM);
+        assert_eq!(watcher.next_look(&first, LONGEST), CONFIRM);
         std::thread::sleep(CONFIRM);
-        assert_eq!(watcher.sample(later()).unwrap().memory, Memory::Exceeded);
+        assert_eq!(look(&mut watcher).memory, Memory::Exceeded);
         assert_eq!(watch(&child, LIMITS).sample(later()).unwrap().memory, Memory::Within);
         end(child);
     }
@@ -377,7 +375,7 @@ mod tests {
         let loose = watch(&child, LIMITS).sample(later()).unwrap().memory_bytes;
         assert!(loose > 80 * MIB, "{loose}");
         let strict = WatchLimits { memory_bytes: 60 * MIB, ..LIMITS };
-        let close = watch(&child, strict).sample(later()).unwrap();
+        let close = look(&mut watch(&child, strict));
         assert!(close.memory_bytes <= 60 * MIB && close.memory == Memory::Within, "{close:?}");
         // Nobody is told of a limit that was passed before there was time to see that it was not.
         let mut watcher = watch(&child, strict);
@@ -412,7 +410,7 @@ mod tests {
         let child = shell("");
         let limits = WatchLimits { memory_bytes: 64 * MIB, ..LIMITS };
         let mut watcher = Watcher::new(child.id(), limits, || 64 * MIB).unwrap();
-        let sample = watcher.sample(later()).unwrap();
+        let sample = look(&mut watcher);
         assert_eq!((sample.memory, sample.disk_bytes), (Memory::Suspected, 64 * MIB));
         end(child);
     }
@@ -420,7 +418,7 @@ mod tests {
     #[test]
     fn the_interval_shrinks_towards_a_limit() {
         let child = shell("");
-        let limits = WatchLimits { memory_bytes: 1024 * MIB, cpu_us: 1_000_000, cores: 2 };
+        let limits = WatchLimits { memory_bytes: 1024 * MIB, cpu_us: 1_000_000, ..LIMITS };
         let watcher = watch(&child, limits);
         let at = |memory_bytes, cpu_us| {
             let sample = WatchSample {
@@ -439,6 +437,9 @@ mod tests {
         assert_eq!(at(1024 * MIB, 0), SHORTEST);
         assert_eq!(at(0, 980_000), Duration::from_millis(10));
         assert_eq!(at(0, 5_000_000), SHORTEST);
+        let parts = (0..100).map(|_| jittered(LONGEST)).collect::<Vec<_>>();
+        assert!(parts.iter().all(|part| (LONGEST / 2..=LONGEST).contains(part)), "{parts:?}");
+        assert!(parts.iter().any(|part| *part < LONGEST * 3 / 4), "{parts:?}");
         assert_eq!(limits.overshoot_bytes(), 2 * 4096 * MIB * 7 / 1000);
         end(child);
     }

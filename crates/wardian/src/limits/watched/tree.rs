@@ -7,14 +7,13 @@ use rustix::io::Errno;
 use std::collections::{HashMap, HashSet};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::time::Instant;
 
 /// The most processes, and the most threads, that one look takes in. `RLIMIT_NPROC` keeps a sandbox far below.
-const MAX_ENTRIES: usize = 32_768;
+pub(super) const MAX_ENTRIES: usize = 32_768;
 /// The most that is read of one list of children.
 const MAX_CHILDREN_BYTES: usize = 512 << 10;
 /// The most that is read of any other file; `smaps_rollup` has about 1 KiB.
-const MAX_FILE_BYTES: usize = 4096;
+pub(super) const MAX_FILE_BYTES: usize = 4096;
 /// The most that is read of `status`, in which a process's groups come before its memory.
 const MAX_STATUS_BYTES: usize = 1 << 20;
 
@@ -27,10 +26,10 @@ pub(super) struct Tree {
     pub(super) complete: bool,
 }
 
-/// What a process has in memory, in bytes.
+/// What a process has in memory and swap, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Resident {
-    /// Its pages, shared ones included.
+    /// Its pages, shared ones and those that are swapped out included.
     pub(super) pages: u64,
     /// Its page tables, which are nobody else's.
     pub(super) tables: u64,
@@ -44,7 +43,7 @@ impl Resident {
             let kib = text.lines().find_map(|line| line.strip_prefix(name)?.split_ascii_whitespace().next());
             kib.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0).saturating_mul(1024)
         };
-        Resident { pages: bytes("VmRSS:"), tables: bytes("VmPTE:") }
+        Resident { pages: bytes("VmRSS:").saturating_add(bytes("VmSwap:")), tables: bytes("VmPTE:") }
     }
 
     pub(super) fn bytes(self) -> u64 {
@@ -52,17 +51,12 @@ impl Resident {
     }
 }
 
-/// What holds data that belongs to no process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Queues {
-    pub(super) sockets: u64,
-    pub(super) pipes: u64,
-}
-
 /// `/proc`, held open.
 #[derive(Debug)]
 pub(super) struct Proc {
-    dir: OwnedFd,
+    pub(super) dir: OwnedFd,
+    /// Processors of the machine.
+    pub(super) online: u64,
     /// Whether the kernel lists the children of a thread (`CONFIG_PROC_CHILDREN`).
     has_children: bool,
 }
@@ -71,7 +65,7 @@ impl Proc {
     pub(super) fn open() -> Result<Proc, Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = rustix::fs::open("/proc", flags, Mode::empty())?;
-        let mut proc = Proc { dir, has_children: true };
+        let mut proc = Proc { dir, online: super::busy::online(), has_children: true };
         proc.has_children = proc.read("thread-self/children", MAX_CHILDREN_BYTES).is_some();
         Ok(proc)
     }
@@ -82,7 +76,7 @@ impl Proc {
     }
 
     /// The file's content, `None` when it or its process is gone or hidden.
-    fn read(&self, file: &str, most: usize) -> Option<Vec<u8>> {
+    pub(super) fn read(&self, file: &str, most: usize) -> Option<Vec<u8>> {
         slurp(&self.dir, file, MAX_FILE_BYTES, most).ok()
     }
 
@@ -92,7 +86,7 @@ impl Proc {
 
     /// Time on a CPU of the thread that gave a process its pid, in nanoseconds.
     pub(super) fn ran_ns(&self, pid: u32) -> Option<u64> {
-        first_number(&self.read(&format!("{pid}/schedstat"), MAX_FILE_BYTES)?, 0)
+        first_number(&self.read(&format!("{pid}/schedstat"), MAX_FILE_BYTES)?)
     }
 
     /// What a process has in memory.
@@ -103,66 +97,17 @@ impl Proc {
         .unwrap_or_default()
     }
 
-    /// How many descriptors a process holds.
-    pub(super) fn descriptors(&self, stat: &Stat) -> u64 {
-        let count = |directory: &String| {
-            let size =
-                rustix::fs::statat(&self.dir, directory, AtFlags::empty()).map_or(0, |stat| stat.st_size);
-            match u64::try_from(size) {
-                // Before Linux 6.2 the directory does not say.
-                Ok(0) | Err(_) => self.numbers_in(directory, MAX_ENTRIES).len() as u64,
-                Ok(size) => size,
-            }
-        };
-        self.descriptor_tables(stat).iter().map(count).sum()
-    }
-
-    /// The sockets and pipes that processes hold, each once; `None` if that is not known by `until`.
-    pub(super) fn queues<'a>(
-        &self,
-        processes: impl Iterator<Item = &'a Stat>,
-        until: Instant,
-    ) -> Option<Queues> {
-        let mut seen = HashSet::new();
-        let mut queues = Queues::default();
-        for directory in processes.flat_map(|stat| self.descriptor_tables(stat)) {
-            if Instant::now() >= until {
-                return None;
-            }
-            for number in self.numbers_in(&directory, MAX_ENTRIES) {
-                let link = rustix::fs::readlinkat(&self.dir, format!("{directory}/{number}"), Vec::new());
-                let Ok(link) = link else { continue };
-                let kind = match link.as_bytes() {
-                    [b's', b'o', b'c', b'k', b'e', b't', b':', ..] => &mut queues.sockets,
-                    [b'p', b'i', b'p', b'e', b':', ..] => &mut queues.pipes,
-                    _ => continue,
-                };
-                if seen.insert(link) {
-                    *kind += 1;
-                }
-            }
-        }
-        Some(queues)
-    }
-
-    /// A thread may have descriptors of its own.
-    fn descriptor_tables(&self, stat: &Stat) -> Vec<String> {
-        if stat.threads < 2 {
-            return vec![format!("{}/fd", stat.pid)];
-        }
-        let threads = self.numbers_in(&format!("{}/task", stat.pid), MAX_ENTRIES);
-        threads.iter().map(|thread| format!("{}/task/{thread}/fd", stat.pid)).collect()
-    }
-
-    /// Bytes of a process that are in memory, each shared page divided among those that share it. Walks all its
-    /// page tables. `None` where we may not look.
+    /// Bytes of a process that are in memory or swapped out, each shared page divided among those that share it. Walks all
+    /// its page tables, and waits for whoever changes its mappings. `None` where we may not look.
     pub(super) fn proportional_bytes(&self, stat: &Stat) -> Option<u64> {
         self.of_live_thread(stat, |thread| {
             let rollup = self.read(&format!("{thread}/smaps_rollup"), MAX_FILE_BYTES)?;
             let text = String::from_utf8_lossy(&rollup);
-            let kib =
-                text.lines().find_map(|line| line.strip_prefix("Pss:")?.split_ascii_whitespace().next());
-            kib?.parse::<u64>().ok()?.checked_mul(1024)
+            let kib = |name: &str| -> Option<u64> {
+                let mut lines = text.lines();
+                lines.find_map(|line| line.strip_prefix(name)?.split_ascii_whitespace().next())?.parse().ok()
+            };
+            kib("Pss:")?.checked_add(kib("SwapPss:").unwrap_or(0))?.checked_mul(1024)
         })
     }
 
@@ -179,11 +124,15 @@ impl Proc {
         threads.iter().filter_map(|thread| ask(&format!("{}/task/{thread}", stat.pid))).max()
     }
 
-    /// The names in a directory that are numbers.
-    fn numbers_in(&self, directory: &str, most: usize) -> Vec<u32> {
+    /// The names in a directory that are numbers; none if it is gone or closed to us.
+    pub(super) fn numbers_in(&self, directory: &str, most: usize) -> Vec<u32> {
+        self.list(directory, most).unwrap_or_default()
+    }
+
+    pub(super) fn list(&self, directory: &str, most: usize) -> Result<Vec<u32>, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let mut numbers = Vec::new();
-        let Ok(fd) = openat(&self.dir, directory, flags, Mode::empty()) else { return numbers };
+        let fd = openat(&self.dir, directory, flags, Mode::empty())?;
         let mut buffer = [MaybeUninit::uninit(); 8192];
         let mut entries = RawDir::new(&fd, &mut buffer);
         while let Some(Ok(entry)) = entries.next() {
@@ -194,7 +143,7 @@ impl Proc {
                 }
             }
         }
-        numbers
+        Ok(numbers)
     }
 
     /// Processes and threads of one user.
@@ -285,8 +234,8 @@ impl Proc {
     }
 }
 
-fn first_number(text: &[u8], skip: usize) -> Option<u64> {
-    std::str::from_utf8(text).ok()?.split_ascii_whitespace().nth(skip)?.parse().ok()
+fn first_number(text: &[u8]) -> Option<u64> {
+    std::str::from_utf8(text).ok()?.split_ascii_whitespace().next()?.parse().ok()
 }
 
 fn numbers(list: &[u8]) -> Vec<u32> {
@@ -299,6 +248,7 @@ mod tests {
     use super::*;
     use std::io::Read;
     use std::process::{Command, Stdio};
+    use std::time::Instant;
 
     #[test]
     fn grandchildren_are_found_both_ways() {
@@ -359,43 +309,9 @@ mod tests {
     }
 
     #[test]
-    fn sockets_and_pipes_are_found_once_each() {
-        let proc = Proc::open().unwrap();
-        // Both processes hold the same pipe and the same two sockets.
-        let code = "import os, socket, sys, time\n\
-                    print(flush=True)\n\
-                    sys.stdin.readline()\n\
-                    held = os.pipe(), socket.socketpair()\n\
-                    if os.fork() == 0: time.sleep(100)\n\
-                    print(flush=True)\n\
-                    time.sleep(100)";
-        let python =
-            Command::new("python3").args(["-c", code]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        let Ok(mut child) = python else {
-            println!("SKIP: there is no python3");
-            return;
-        };
-        let soon = Instant::now() + std::time::Duration::from_secs(60);
-        let look = |child: &mut std::process::Child| {
-            child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
-            let tree = proc.tree(proc.stat(child.id()).unwrap(), None, &HashMap::new());
-            let held: u64 = tree.processes.iter().map(|stat| proc.descriptors(stat)).sum();
-            let late = proc.queues(tree.processes.iter(), Instant::now());
-            assert_eq!(late, None);
-            let queues = proc.queues(tree.processes.iter(), soon).unwrap();
-            (tree, held, queues)
-        };
-        let (_, held_before, before) = look(&mut child);
-        std::io::Write::write_all(child.stdin.as_mut().unwrap(), b"\n").unwrap();
-        let (tree, held, queues) = look(&mut child);
-        for stat in tree.processes.iter().filter(|stat| stat.pid != child.id()) {
-            let pid = i32::try_from(stat.pid).ok().and_then(rustix::process::Pid::from_raw).unwrap();
-            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert_eq!((queues.sockets, queues.pipes), (before.sockets + 2, before.pipes + 1));
-        assert_eq!(held, 2 * (held_before + 4));
+    fn what_is_swapped_out_counts() {
+        let status = b"VmPeak:\t9 kB\nVmRSS:\t    100 kB\nVmPTE:\t 8 kB\nVmSwap:\t  50 kB\n";
+        assert_eq!(Resident::parse(status), Resident { pages: 150 << 10, tables: 8 << 10 });
     }
 
     #[test]
