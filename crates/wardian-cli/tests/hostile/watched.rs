@@ -58,6 +58,22 @@ fn shared_memory_without_a_name_is_refused() {
     assert_eq!(outcome.denied("mmap"), 2, "{}", outcome.summary());
 }
 
+#[test]
+fn multiprocessing_shares_memory_by_files() {
+    let code = r#"
+import multiprocessing
+from multiprocessing import shared_memory
+def square(x): return x * x
+value, array = multiprocessing.Value("i", 3), multiprocessing.Array("d", range(3))
+block = shared_memory.SharedMemory(create=True, size=4096)
+block.buf[0] = 7
+with multiprocessing.Pool(2) as pool: print(pool.map(square, range(4)), value.value, list(array), block.buf[0])
+block.close(); block.unlink()
+"#;
+    let outcome = watched(code).run().expect("ok");
+    assert_eq!(outcome.stdout(), "[0, 1, 4, 9] 3 [0.0, 1.0, 2.0] 7\n");
+}
+
 /// Without Landlock nothing can keep a device from being written to.
 #[test]
 fn without_landlock_there_is_no_device_of_zeroes() {

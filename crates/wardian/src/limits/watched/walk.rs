@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// The most processes that are walked at one look; the rest count with all that they share.
 const MAX_WALKS: usize = 256;
 /// How long one process may take, and how much longer for each MiB that the largest has.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(1);
 const PATIENCE_PER_MIB: Duration = Duration::from_millis(1);
 /// Nothing but a walk happens there.
 const STACK_BYTES: usize = 128 << 10;
