@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -210,11 +210,10 @@ impl Running {
     /// Kills the binary without a warning, and checks what it leaves.
     pub fn kill_9(mut self) {
         self.child.kill().unwrap();
-        let status = self.child.wait().unwrap();
+        self.child.wait().unwrap();
         let (trace, _) = self.sampler.stop();
         let _ = self.stdout.take().unwrap().join();
         let _ = self.stderr.take().unwrap().join();
-        assert!(status.signal() == Some(9) || status.code().is_some());
         trace.check_processes_dead(Duration::from_secs(1));
     }
 

@@ -25,22 +25,22 @@ pub(super) fn enforced_by(
     let mut add = |what: &str, enforcement| {
         all.insert(what.to_owned(), enforcement);
     };
-    add("files", Enforcement { also: landlock.clone(), ..kernel("mount-ns") });
-    add("processes_visible", kernel("pid-ns"));
-    add("ipc", kernel("ipc-ns"));
-    add("privileges", Enforcement { note: identity_note(held), ..kernel("user-ns") });
-    add("syscalls", Enforcement { note: facts.denials_unavailable.clone(), ..kernel("seccomp") });
+    add("files", Enforcement { also: landlock.clone(), ..layer("mount-ns") });
+    add("processes_visible", layer("pid-ns"));
+    add("ipc", layer("ipc-ns"));
+    add("privileges", Enforcement { note: identity_note(held), ..layer("user-ns") });
+    add("syscalls", Enforcement { note: facts.denials_unavailable.clone(), ..layer("seccomp") });
     let network = match policy.network {
-        Network::None => Enforcement { also: Some("seccomp".into()), ..kernel("net-ns") },
+        Network::None => Enforcement { also: Some("seccomp".into()), ..layer("net-ns") },
         Network::Loopback => {
-            Enforcement { note: Some("its own loopback interface".into()), ..kernel("net-ns") }
+            Enforcement { note: Some("its own loopback interface".into()), ..layer("net-ns") }
         }
     };
     add("network", network);
-    add("wall", kernel("supervisor"));
-    add("output", kernel("supervisor"));
+    add("wall", layer("supervisor"));
+    add("output", layer("supervisor"));
     if policy.files.scratch != Scratch::None {
-        add("disk", kernel("tmpfs"));
+        add("disk", layer("tmpfs"));
     }
     for (what, enforcement) in counted(accounting) {
         add(what, enforcement);
@@ -57,11 +57,11 @@ pub(super) fn enforced_by(
 /// Level `landlock`: what is weaker than with namespaces says so.
 fn in_place(held: &Held, facts: &Facts, accounting: &Accounting) -> BTreeMap<String, Enforcement> {
     let landlock =
-        |note: &str| Enforcement { abi: abi(held), note: Some(note.to_owned()), ..kernel("landlock") };
+        |note: &str| Enforcement { abi: abi(held), note: Some(note.to_owned()), ..layer("landlock") };
     let absent = |note: &str| Enforcement {
         level: EnforcementLevel::Absent,
         note: Some(note.to_owned()),
-        ..kernel("none")
+        ..layer("none")
     };
     let identity = if held.plan.root.own_ids {
         "an id of its own, without a user namespace"
@@ -78,12 +78,12 @@ fn in_place(held: &Held, facts: &Facts, accounting: &Accounting) -> BTreeMap<Str
             absent("without a pid namespace numbers of others are known; there is no /proc"),
         ),
         ("signals", landlock("only to its own processes")),
-        ("ipc", Enforcement { note: Some("refused altogether".into()), ..kernel("seccomp") }),
-        ("privileges", Enforcement { note: Some(identity.into()), ..kernel("no_new_privs") }),
-        ("syscalls", Enforcement { note: facts.denials_unavailable.clone(), ..kernel("seccomp") }),
-        ("network", Enforcement { also: Some("landlock (TCP)".into()), ..kernel("seccomp") }),
-        ("wall", kernel("supervisor")),
-        ("output", kernel("supervisor")),
+        ("ipc", Enforcement { note: Some("refused altogether".into()), ..layer("seccomp") }),
+        ("privileges", Enforcement { note: Some(identity.into()), ..layer("no_new_privs") }),
+        ("syscalls", Enforcement { note: facts.denials_unavailable.clone(), ..layer("seccomp") }),
+        ("network", Enforcement { also: Some("landlock (TCP)".into()), ..layer("seccomp") }),
+        ("wall", layer("supervisor")),
+        ("output", layer("supervisor")),
     ]);
     if held.plan.policy.files.scratch != Scratch::None {
         let note = "looked at every 50 ms or more; each file limited by RLIMIT_FSIZE; files that are deleted while open \
@@ -102,13 +102,13 @@ fn abi(held: &Held) -> Option<String> {
     Some(held.plan.landlock_abi.to_string())
 }
 
-fn kernel(layer: &str) -> Enforcement {
-    Enforcement { layer: layer.into(), also: None, abi: None, level: EnforcementLevel::Enforced, note: None }
+fn layer(name: &str) -> Enforcement {
+    Enforcement { layer: name.into(), also: None, abi: None, level: EnforcementLevel::Enforced, note: None }
 }
 
 fn watched(note: &str) -> Enforcement {
     let note = Some(note.to_owned());
-    Enforcement { level: EnforcementLevel::Watched, note, ..kernel("supervisor") }
+    Enforcement { level: EnforcementLevel::Watched, note, ..layer("supervisor") }
 }
 
 fn landlock(held: &Held) -> Option<String> {
@@ -123,7 +123,7 @@ fn identity_note(held: &Held) -> Option<String> {
 
 fn counted_by(accounting: &Accounting) -> Enforcement {
     let abi = accounting.version.map(|version| if version == Version::V2 { "v2" } else { "v1" });
-    Enforcement { abi: abi.map(str::to_owned), ..kernel("cgroup") }
+    Enforcement { abi: abi.map(str::to_owned), ..layer("cgroup") }
 }
 
 /// Memory, CPU time and processes: by cgroup, or watched.
@@ -138,7 +138,7 @@ fn counted(accounting: &Accounting) -> [(&'static str, Enforcement); 3] {
     [
         ("memory", by(controllers.memory, watched(&overshoot))),
         ("cpu", by(controllers.cpu_usage, watched("sampled, and each process limited by RLIMIT_CPU"))),
-        ("processes", by(controllers.pids, Enforcement { layer: "rlimit".into(), ..kernel("rlimit") })),
+        ("processes", by(controllers.pids, Enforcement { layer: "rlimit".into(), ..layer("rlimit") })),
     ]
 }
 
@@ -151,7 +151,7 @@ fn cores(cpus: f64, whole: usize, accounting: &Accounting) -> Enforcement {
     let note = is_less
         .then(|| format!("pinned to {whole} whole, where {cpus} were granted: no cgroup shares cores out"));
     let level = if is_less { EnforcementLevel::Absent } else { EnforcementLevel::Enforced };
-    Enforcement { level, note, ..kernel("affinity") }
+    Enforcement { level, note, ..layer("affinity") }
 }
 
 /// Whether an optional /proc is there.
@@ -159,11 +159,11 @@ fn proc(held: &Held, facts: &Facts) -> Option<Enforcement> {
     let step = held.plan.root.steps.iter().position(|step| matches!(step, Step::Proc { .. }))?;
     let failed = facts.degraded.iter().find(|(index, _)| usize::try_from(*index) == Ok(step));
     Some(match failed {
-        None => Enforcement { abi: Some("subset=pid, hidepid".into()), ..kernel("pid-ns") },
+        None => Enforcement { abi: Some("subset=pid, hidepid".into()), ..layer("pid-ns") },
         Some((_, errno)) => Enforcement {
             level: EnforcementLevel::Absent,
             note: Some(format!("the host refused to mount it: {}", std::io::Error::from(Errno(*errno)))),
-            ..kernel("pid-ns")
+            ..layer("pid-ns")
         },
     })
 }

@@ -16,6 +16,7 @@ mod error;
 mod handover;
 mod head_start;
 mod ids;
+mod inbox;
 mod init;
 mod launch;
 mod live;

@@ -5,6 +5,7 @@ use super::accounting::Accounting;
 use super::cancel::{Cancel, Order};
 use super::cores;
 use super::denials::Denials;
+use super::inbox::{is_readable, receive};
 use super::launch::Held;
 use super::live::Live;
 use super::outcome::{self, Facts, Killed};
@@ -17,12 +18,10 @@ use crate::plan::Plan;
 use crate::policy::OnOom;
 use crate::report::Report;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
-use wardian_init::{MESSAGE_BYTES, Message};
+use wardian_init::Message;
 
 /// Set-up takes about a millisecond; longer than this, the host hangs.
 const SET_UP_LIMIT: Duration = Duration::from_secs(30);
@@ -468,11 +467,6 @@ impl Supervision {
     }
 }
 
-fn is_readable(socket: &OwnedFd) -> bool {
-    let mut set = [PollFd::new(socket, PollFlags::IN)];
-    matches!(poll(&mut set, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1))
-}
-
 /// Removes the cgroups of killed supervisors, and the private directories if we use one: once in a process, and while
 /// the program runs anyway.
 fn sweep_once(plan: &Plan) {
@@ -483,31 +477,4 @@ fn sweep_once(plan: &Plan) {
     if plan.in_place.is_some() {
         SWEPT_SCRATCH.call_once(|| drop(super::sweep_scratch()));
     }
-}
-
-/// One message; `None` at the end. Blocks if there is neither, so it is called when poll says so or init is gone.
-pub(super) fn receive(socket: &OwnedFd) -> Result<Option<(Message, Option<OwnedFd>)>, SandboxError> {
-    let mut bytes = [0u8; MESSAGE_BYTES];
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let received = loop {
-        let mut iov = [io::IoSliceMut::new(&mut bytes)];
-        match recvmsg(socket, &mut iov, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
-            Err(rustix::io::Errno::INTR) => {}
-            // The other end was closed with our go unread.
-            Err(rustix::io::Errno::CONNRESET) => return Ok(None),
-            answer => break answer.map_err(SandboxError::at("hear from wardian-init"))?,
-        }
-    };
-    if received.bytes == 0 {
-        return Ok(None);
-    }
-    let passed = ancillary.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-        _ => None,
-    });
-    let broken = || io::Error::new(io::ErrorKind::InvalidData, "not a message of its protocol");
-    Message::decode(bytes.get(..received.bytes).unwrap_or(&[]))
-        .map(|message| Some((message, passed)))
-        .ok_or_else(|| SandboxError::at("hear from wardian-init")(broken()))
 }
