@@ -285,6 +285,9 @@ pub(crate) struct RunOptions {
     /// End the run when this pipe is closed: whoever holds its other end must outlive the run
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Report")]
     pub(crate) lifeline: Option<PathBuf>,
+    /// Tell on standard error what the program did and used
+    #[arg(long, conflicts_with_all = ["json", "explain_plan"], help_heading = "Report")]
+    pub(crate) summary: bool,
     /// Explain on standard error what was refused, with hints
     #[arg(long, help_heading = "Report")]
     pub(crate) explain: bool,

@@ -411,3 +411,27 @@ fn collects_what_is_new_or_changed() {
     let said = "wardian: not collected: *.csv: nothing matches this pattern\n";
     assert_eq!(collected(&["plots", "*.csv"]), (names(&["a.png", "plots"]), said.to_owned()));
 }
+
+#[test]
+fn a_summary_tells_what_was_done_and_used() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("out");
+    let code = "import socket\nopen('made', 'w').write('x' * 5000)\ntry: socket.socket()\nexcept OSError: print('no')\nraise SystemExit(3)";
+    let output = wardian()
+        .args(["--summary", "--collect", "made", "--out"])
+        .arg(&out)
+        .args(["-c", code])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(3), &b"no\n"[..]), "{said}");
+    for words in [
+        "The program ended with exit code 3.",
+        " on the clock; CPU ",
+        " of 1G memory; ",
+        "left: 3 bytes on standard output, 0 bytes on standard error, ",
+        "collected made (4.9K)",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+}

@@ -5,6 +5,7 @@ mod early;
 mod nsjail;
 mod options;
 mod report_file;
+mod summary;
 mod terminal;
 mod usage;
 mod warm;
@@ -129,14 +130,13 @@ fn run(options: &RunOptions, early: Option<Early>) -> Result<Option<Report>, Fai
 /// One line when there is something to say, more when asked to explain.
 fn tell(report: &Report, options: &RunOptions) {
     match report.verdict {
+        _ if options.summary => summary::tell(report),
         Verdict::Ok | Verdict::NonzeroExit => {}
         _ if options.json => {}
-        _ => {
-            say::note(&report.message);
-            if let Some(option) = option_of(report) {
-                say::note(&format!("  hint: `{option}` allows more"));
-            }
-        }
+        _ => say::note(&report.message),
+    }
+    if let Some(option) = option_of(report).filter(|_| !options.json) {
+        say::note(&format!("  hint: `{option}` allows more"));
     }
     if let Some(error) = write_error(report) {
         say::error(&error, None);

@@ -3,7 +3,7 @@
 mod log;
 
 use super::report_file::ReportFile;
-use super::{Failure, connections, deliver, explain, options, write_error};
+use super::{Failure, connections, deliver, explain, options, summary, write_error};
 use crate::cli::RunOptions;
 use crate::{cap, say};
 use log::LogSink;
@@ -51,6 +51,9 @@ pub(super) fn main(options: &RunOptions, file: &Path) -> ExitCode {
         Ok(Done::Ran { report, pid }) => {
             let ending = ending(&report);
             log.ended(&report, pid, ending);
+            if options.summary {
+                summary::tell(&report);
+            }
             explain(&report, options);
             if ending == Ending::SetupFailed {
                 say::error(&report.message, None);

@@ -123,7 +123,8 @@ fn output_and_exit_codes_are_those_of_a_run_without_it() {
         let shown = |output: &Output| {
             let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
             // A peak differs from run to run.
-            let stderr = stderr.lines().map(|line| line.split("(peak").next().unwrap_or_default().to_owned());
+            let stderr =
+                stderr.lines().map(|line| line.split("; peak").next().unwrap_or_default().to_owned());
             (output.status.code(), output.stdout.clone(), stderr.collect::<Vec<_>>())
         };
         assert_eq!(shown(&warm), shown(&alone), "{args:?}");

@@ -130,7 +130,7 @@ pub fn essence(report: &Report) -> Value {
     json!(kept.map(|name| (name, without_addresses(&report[name]))))
 }
 
-/// A sentence without what was used, as "; peak 114 MiB)": a watched limit is overrun by more or less.
+/// A sentence without what was used, as "; peak 114M)": a watched limit is overrun by more or less.
 fn without_usage(message: &str) -> String {
     match message.split_once("; peak ") {
         Some((before, rest)) => {
