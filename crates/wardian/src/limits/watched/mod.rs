@@ -4,7 +4,7 @@
 //! at most [`WatchLimits::overshoot_bytes`] of memory and the time of one interval on each of its cores, plus
 //! the time that a look takes. Of the kernel's memory on its behalf page tables are seen, and sockets and pipes by
 //! their number, each as full as it can be; locks, mappings, and the like are not seen at all. CPU time of processes
-//! that live and die between two looks, under a parent that ignores `SIGCHLD`, is estimated: see [`tally`].
+//! that live and die between two looks, under a parent that ignores `SIGCHLD`, is estimated.
 
 mod busy;
 mod memory;
