@@ -174,6 +174,9 @@ class Harness:
         if self.end:
             self.end.keep_modules()
         self.freeze()
+        if self.end:
+            for _ in range(wardian_rehearsal.TIMES):
+                self.end.rehearse()
         self.native.trim()
 
     def freeze(self):
@@ -197,6 +200,8 @@ class Harness:
         wardian_renewal.renew(os.urandom, self.twister)
         if rehearses:
             self.rehearsal.rehearse(self.native)
+            if self.end:
+                self.end.rehearse()
         wardian_program.new_main()
         os.write(channel, READY)
         mode, target, unbuffered, result, args, environment = strings(self.receive(channel))

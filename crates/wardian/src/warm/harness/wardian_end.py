@@ -86,6 +86,12 @@ class End:
         self.names = list(self.modules)
         self.is_known = all(is_quiet(name, module) for name, module in self.kept.items())
 
+    def rehearse(self):
+        """Touches what the end touches, ahead of time."""
+        self.begin()
+        self.nothing_is_left()
+        self.streams = self.mark = None
+
     def begin(self):
         self.streams = sys.stdout, sys.stderr
         # What the program may take out of the collector's sight, this goes with.
