@@ -123,13 +123,7 @@ fn run(options: &RunOptions, config: &NsjailConfig, import: Import) -> Result<Do
     })?;
     let program = program(&command, &mut policy)?;
     let cwd = options.cwd.clone().unwrap_or(import.cwd);
-    if !View::new(&policy.files.mounts).has_directory(Path::new(&cwd)) {
-        let hint = "mount a directory there, or name another one with `cwd` or --cwd";
-        return Err(Failure::new(
-            format!("the working directory `{cwd}` is not there inside"),
-            Some(hint.into()),
-        ));
-    }
+    let has_cwd = View::new(&policy.files.mounts).has_directory(Path::new(&cwd));
     let passes = |stdio: Stdio| !options.json && import.stdio != Stdio::Null && import.stdio != stdio;
     let (passes_out, passes_err) = (passes(Stdio::Null), passes(Stdio::StderrToNull));
     if !(passes_out && passes_err) && options.output.is_none() {
@@ -140,11 +134,19 @@ fn run(options: &RunOptions, config: &NsjailConfig, import: Import) -> Result<Do
         program,
         args: command.argv.get(1..).unwrap_or_default().to_vec(),
         inputs: Vec::new(),
-        cwd: Some(cwd),
+        cwd: Some(cwd.clone()),
         python: python::Request::Default,
         unbuffered: false,
     };
+    // A mount whose source is missing is why a directory may be.
     let plan = Plan::build(request, &host).map_err(|error| Failure::new(&error, error.hint()))?;
+    if !has_cwd {
+        let hint = "mount a directory there, or name another one with `cwd` or --cwd";
+        return Err(Failure::new(
+            format!("the working directory `{cwd}` is not there inside"),
+            Some(hint.into()),
+        ));
+    }
     if options.explain_plan {
         say::put(&plan.explain())?;
         return Ok(Done::Explained);

@@ -62,7 +62,7 @@ impl WarmPlan {
         let mut zygote = Plan::assemble(request, host, alter, |_, _| ())?;
         if let Some(path) = hidden {
             return unfit(format!(
-                "the interpreter needs `{path}`, which lies in a place that is new in each run"
+                "the interpreter needs `{path}`, which lies in a place that is new in each run: it has to be elsewhere"
             ));
         }
         if let Some(tree) = zygote.root.trees.iter().find(|tree| tree.owner.is_some()) {
