@@ -72,6 +72,9 @@ fn whoever_forks_and_leaves_is_ended_with_the_program() {
         // `run` checks that nobody is left.
         let report = run(&[], code, &[]);
         assert_eq!((&report["verdict"], &report["stdout"]["text"]), (&"ok".into(), &"left\n".into()));
+        // Those that are ending hold nothing, although they cannot be looked at.
+        let peak = report["usage"]["memory_peak_bytes"].as_u64().unwrap();
+        assert!(peak < 256 << 20, "{peak}");
         assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     }
 }

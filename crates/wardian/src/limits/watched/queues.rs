@@ -35,15 +35,22 @@ impl Proc {
         let size = rustix::fs::statat(&self.dir, directory, AtFlags::empty()).map(|stat| stat.st_size);
         match size.map(u64::try_from) {
             Err(error) if is_gone(error) => 0,
-            Err(_) => most,
+            Err(_) => self.unless_ending(directory, most),
             Ok(Ok(size)) if size > 0 => size,
             // Before Linux 6.2 the directory does not say.
             Ok(_) => match self.list(directory, MAX_ENTRIES) {
                 Ok(numbers) => numbers.len() as u64,
                 Err(error) if is_gone(error) => 0,
-                Err(_) => most,
+                Err(_) => self.unless_ending(directory, most),
             },
         }
+    }
+
+    /// A process that has given its memory back at its end is closed to us for the moment in which it closes its
+    /// descriptors, too.
+    fn unless_ending(&self, directory: &str, count: u64) -> u64 {
+        let statm = self.read(&directory.replace("/fd", "/statm"), MAX_FILE_BYTES);
+        if statm.is_none_or(|text| text.starts_with(b"0 ")) { 0 } else { count }
     }
 
     /// The sockets and pipes that processes hold; `None` if that is not known by `until`.
@@ -64,7 +71,9 @@ impl Proc {
             match self.list(&directory, MAX_ENTRIES) {
                 Ok(numbers) => self.add_queues(&directory, &numbers, &mut seen, &mut queues),
                 Err(error) if is_gone(error) => {}
-                Err(_) => queues.unknown += self.descriptors_in(&directory, most),
+                Err(_) => {
+                    queues.unknown += self.unless_ending(&directory, self.descriptors_in(&directory, most));
+                }
             }
         }
         Some(queues)
@@ -83,7 +92,7 @@ impl Proc {
                 Ok(link) => link,
                 Err(error) if is_gone(error) => continue,
                 Err(_) => {
-                    queues.unknown += 1;
+                    queues.unknown += self.unless_ending(directory, 1);
                     continue;
                 }
             };
