@@ -139,25 +139,30 @@ fn wardian_ends_when_its_own_reader_has_gone() {
     assert!(status.code().is_some(), "wardian itself died: {status}");
 }
 
+/// Now, when nobody has read for longer than the program may run; only then what it wrote is read.
+fn was_ended_in_time(mut child: std::process::Child, mut unread: impl std::io::Read) {
+    let mut left = crate::leftovers::children(child.id());
+    left.retain(|pid| crate::leftovers::is_alive(*pid));
+    let _ = std::io::copy(&mut unread, &mut std::io::sink());
+    let status = child.wait().unwrap();
+    assert!(left.is_empty(), "after the limit its program still runs: {left:?}");
+    assert_eq!(status.code(), Some(124));
+}
+
 #[test]
 fn a_reader_that_reads_nothing_does_not_hold_the_wall_limit() {
     let mut command = crate::harness::wardian();
     command.args(["run", "--wall", "1s", "-c", "import os\nwhile True: os.write(1, b'x' * 65536)"]);
     command.stdin(std::process::Stdio::null()).stderr(std::process::Stdio::null());
     let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
-    let mut unread = child.stdout.take().unwrap();
+    let unread = child.stdout.take().unwrap();
     std::thread::sleep(std::time::Duration::from_millis(500));
     assert!(
         !crate::leftovers::children(child.id()).is_empty() || child.try_wait().unwrap().is_some(),
         "it runs"
     );
     std::thread::sleep(std::time::Duration::from_millis(2500));
-    let mut left = crate::leftovers::children(child.id());
-    left.retain(|pid| crate::leftovers::is_alive(*pid));
-    let _ = std::io::copy(&mut unread, &mut std::io::sink());
-    let status = child.wait().unwrap();
-    assert!(left.is_empty(), "two seconds after the limit its program still runs: {left:?}");
-    assert_eq!(status.code(), Some(124));
+    was_ended_in_time(child, unread);
 }
 
 /// A pipe for both streams: when there is room for one of them, both are told so.
@@ -169,17 +174,12 @@ fn one_full_pipe_for_both_streams_does_not_hold_the_wall_limit() {
     let mut command = crate::harness::wardian();
     command.args(["run", "--wall", "2s", "-c", code]).stdin(std::process::Stdio::null());
     command.stdout(target.try_clone().unwrap()).stderr(target);
-    let mut child = command.spawn().unwrap();
+    let child = command.spawn().unwrap();
     drop(command);
     std::thread::sleep(std::time::Duration::from_secs(1));
     unread.read_exact(&mut [0; 4096]).unwrap();
     std::thread::sleep(std::time::Duration::from_secs(3));
-    let mut left = crate::leftovers::children(child.id());
-    left.retain(|pid| crate::leftovers::is_alive(*pid));
-    let _ = std::io::copy(&mut unread, &mut std::io::sink());
-    let status = child.wait().unwrap();
-    assert!(left.is_empty(), "two seconds after the limit its program still runs: {left:?}");
-    assert_eq!(status.code(), Some(124));
+    was_ended_in_time(child, unread);
 }
 
 /// The program is long over when nobody takes what it wrote: that is said, and whoever waits can end it.
