@@ -47,6 +47,8 @@ fn live(context: &Context, control: Fd) -> core::result::Result<(), Failure> {
         mount::set_attributes_at(Fd::CWD, context.slots.seal, mount::ATTR_RDONLY).map_err(at(STEP_INPUT))?;
     }
     Message::Armed.send(own, None).map_err(at(STEP_SLOT))?;
+    // Whoever waits for that may wait for this core as well, and what we do next takes its time.
+    process::yield_now();
     confine(context).map_err(at(STEP_CONFINE))?;
     let reach = if context.slots.guest.change_ids { watch::Reach::Nobody } else { watch::Reach::Everybody };
     watch::until_the_end(None, reach, own).map_err(at(STEP_CONFINE))

@@ -81,6 +81,11 @@ pub fn alone(_: i32) -> i32 {
     answer(process::unshare(THREAD))
 }
 
+/// Puts 2 MiB of memory, by their number, into one large page: 0, or a negative error number.
+pub fn gather(number: i32) -> i32 {
+    answer(memory::gather(number.unsigned_abs()))
+}
+
 /// Says that everything is loaded.
 pub fn ready(_: i32) -> i32 {
     answer(Message::Ready.send(own(&ORDERS), None))

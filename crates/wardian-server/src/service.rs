@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 use wardian::host::Host;
 use wardian::policy::Bytes;
 use wardian::report::{Report, Verdict};
@@ -60,7 +60,7 @@ impl Streams {
 
 /// A run under way; dropping it ends the run.
 pub(crate) struct Going {
-    task: JoinHandle<Result<Report, Problem>>,
+    told: oneshot::Receiver<Result<Report, Problem>>,
     cancel: Cancel,
 }
 
@@ -78,7 +78,7 @@ impl Going {
 
     /// Waits for its end.
     pub(crate) async fn report(&mut self) -> Result<Report, Problem> {
-        let ended = (&mut self.task).await;
+        let ended = (&mut self.told).await;
         ended.unwrap_or_else(|_| Err(Problem::ours("the run's thread ended unexpectedly")))
     }
 }
@@ -163,14 +163,17 @@ impl Service {
             collect: streams.collect,
         };
         let (service, span) = (Arc::clone(self), tracing::Span::current());
-        // Told here, where it ends, whether or not its client is still there.
-        let task = tokio::task::spawn_blocking(move || {
+        let (tell, told) = oneshot::channel();
+        tokio::task::spawn_blocking(move || {
             let environment = Arc::clone(&job.environment);
             let ended = environment.run(job, connections, &service.host);
             drop((registered, pass));
-            span.in_scope(|| service.tell(interface, ended))
+            let (ended, log) = service.count(interface, ended);
+            let _ = tell.send(ended);
+            // Here, whether or not its client is still there; and after the answer, which need not wait for it.
+            span.in_scope(log);
         });
-        Ok((Going { task, cancel }, ends))
+        Ok((Going { told, cancel }, ends))
     }
 
     /// Waits for a turn.
@@ -188,29 +191,32 @@ impl Service {
         Ok(pass)
     }
 
-    /// Logs and counts a run that is over.
-    fn tell(
+    /// Counts a run that is over; what is answered of it, and what logs it.
+    fn count(
         &self,
         interface: &'static str,
         ended: Result<(Report, &'static str), RunError>,
-    ) -> Result<Report, Problem> {
+    ) -> (Result<Report, Problem>, Box<dyn FnOnce()>) {
         match ended {
             Ok((report, start)) => {
                 self.metrics.ran(interface, start, &report);
                 let verdict = metrics::word(report.verdict);
-                tracing::info!(run = %report.id, verdict, policy = %report.policy.name, start, "run");
-                Ok(report)
+                let (run, policy) = (report.id.clone(), report.policy.name.clone());
+                (Ok(report), Box::new(move || tracing::info!(%run, verdict, %policy, start, "run")))
             }
             Err(error) => {
                 let problem = problem(&error);
-                if matches!(error, RunError::Warm(WarmError::Draining | WarmError::Cancelled)) {
-                    self.metrics.failed(interface, Verdict::Cancelled);
-                    tracing::info!(verdict = metrics::word(Verdict::Cancelled), "run");
-                } else if problem.status.is_server_error() {
-                    self.metrics.failed(interface, Verdict::SandboxError);
-                    tracing::error!(%error, hint = error.hint(), "run failed");
-                }
-                Err(problem)
+                let log: Box<dyn FnOnce()> =
+                    if matches!(error, RunError::Warm(WarmError::Draining | WarmError::Cancelled)) {
+                        self.metrics.failed(interface, Verdict::Cancelled);
+                        Box::new(|| tracing::info!(verdict = metrics::word(Verdict::Cancelled), "run"))
+                    } else if problem.status.is_server_error() {
+                        self.metrics.failed(interface, Verdict::SandboxError);
+                        Box::new(move || tracing::error!(%error, hint = error.hint(), "run failed"))
+                    } else {
+                        Box::new(|| ())
+                    };
+                (Err(problem), log)
             }
         }
     }

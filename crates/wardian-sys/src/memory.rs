@@ -60,6 +60,18 @@ pub fn empty_string_at(address: u64) -> Result<&'static core::ffi::CStr> {
     Ok(unsafe { core::ffi::CStr::from_ptr(core::ptr::with_exposed_provenance(at)) })
 }
 
+/// What [`gather`] works on: 2 MiB.
+pub const LARGE_PAGE_SHIFT: u32 = 21;
+
+/// Puts what lies in the 2 MiB with this number into one large page, without a change to it (madvise(2) `MADV_COLLAPSE`,
+/// Linux 6.1). It is an error if that cannot be: another page size, a hole in it, nothing there.
+pub fn gather(number: u32) -> Result<()> {
+    const MADV_COLLAPSE: usize = 25;
+    let address = (number as usize) << LARGE_PAGE_SHIFT;
+    // SAFETY: the memory says the same afterwards, whosever it is.
+    unsafe { syscall!(nr::MADVISE, address, 1usize << LARGE_PAGE_SHIFT, MADV_COLLAPSE) }.map(drop)
+}
+
 /// Views page-aligned memory as words.
 pub fn as_words(bytes: &'static mut [u8]) -> &'static mut [usize] {
     // SAFETY: every bit pattern is a valid usize; `align_to_mut` gives only the aligned middle.

@@ -9,6 +9,7 @@ mod table {
     pub const MMAP: usize = 9;
     pub const RT_SIGACTION: usize = 13;
     pub const RT_SIGPROCMASK: usize = 14;
+    pub const MADVISE: usize = 28;
     pub const IOCTL: usize = 16;
     pub const SCHED_YIELD: usize = 24;
     pub const PREAD64: usize = 17;
@@ -106,6 +107,7 @@ mod table {
     pub const SENDMSG: usize = 211;
     pub const RECVMSG: usize = 212;
     pub const MMAP: usize = 222;
+    pub const MADVISE: usize = 233;
     pub const WAIT4: usize = 260;
     pub const PRLIMIT64: usize = 261;
     pub const SETNS: usize = 268;
@@ -141,7 +143,7 @@ mod tests {
             )*};
         }
         same!(
-            READ SYS_read, WRITE SYS_write, CLOSE SYS_close, MMAP SYS_mmap, RT_SIGACTION SYS_rt_sigaction,
+            READ SYS_read, WRITE SYS_write, CLOSE SYS_close, MMAP SYS_mmap, MADVISE SYS_madvise, RT_SIGACTION SYS_rt_sigaction,
             RT_SIGPROCMASK SYS_rt_sigprocmask, IOCTL SYS_ioctl, GETPID SYS_getpid, GETPPID SYS_getppid, PREAD64 SYS_pread64, SENDFILE SYS_sendfile,
             SOCKET SYS_socket, SENDMSG SYS_sendmsg, RECVMSG SYS_recvmsg, WAIT4 SYS_wait4, KILL SYS_kill, FCNTL SYS_fcntl,
             FCHDIR SYS_fchdir, CHDIR SYS_chdir, UMASK SYS_umask, SETSID SYS_setsid, SETGROUPS SYS_setgroups,

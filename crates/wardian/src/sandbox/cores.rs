@@ -15,7 +15,8 @@ pub(super) fn send_away(init: i32) {
     }
 }
 
-/// As [`send_away`], for the rest of its life, in which it has little to do.
+/// As [`send_away`], for the rest of its life, in which it has little to do; at its end, where it is now, it would keep us
+/// waiting.
 pub(super) fn keep_away(init: i32) {
     let _ = leave_ours(init);
 }

@@ -46,6 +46,8 @@ pub(super) struct Supervision {
     control_is_open: bool,
     channel: Option<OwnedFd>,
     guest: Option<OwnedFd>,
+    /// Whether the guest's end would be news: where it is a zygote's child, nobody else tells us as early.
+    guest_is_watched: bool,
     denials: Denials,
     streams: Ends,
     result: Option<Taker>,
@@ -80,6 +82,7 @@ pub(super) struct Parts {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
     Init,
+    Guest,
     Control,
     Channel,
     Listener,
@@ -107,6 +110,7 @@ impl Supervision {
             control,
             control_is_open: true,
             channel,
+            guest_is_watched: guest.is_some(),
             guest,
             denials,
             streams,
@@ -133,7 +137,9 @@ impl Supervision {
             None if self.held.plan.guest.listener => self.facts.denials_unavailable = Some(NESTED.into()),
             None => {}
         }
-        self.accounting.start(now, self.init.pid(), &self.facts.in_memory(), None)
+        self.accounting.start(now, self.init.pid(), &self.facts.in_memory(), None)?;
+        cores::keep_away(self.init.pid());
+        Ok(())
     }
 
     pub(super) fn init_pid(&self) -> u32 {
@@ -148,10 +154,10 @@ impl Supervision {
         }
         let mut init_is_alive = true;
         let mut init_status = 0;
-        while init_is_alive || !self.streams_are_done() {
+        while init_is_alive || !self.streams_are_done() || self.status_is_to_come() {
             let deadline = self.deadline(init_is_alive);
             let events = self.wait(init_is_alive, deadline)?;
-            let had_exited = self.facts.exited.is_some();
+            let had_ended = self.has_ended();
             for (role, flags) in events {
                 match role {
                     Role::Init => {
@@ -162,7 +168,7 @@ impl Supervision {
                     _ => self.handle(role, flags)?,
                 }
             }
-            if self.facts.exited.is_some() && !had_exited {
+            if self.has_ended() && !had_ended {
                 let is_slot = self.held.slot.is_some();
                 self.accounting.settle(is_slot);
             }
@@ -197,6 +203,16 @@ impl Supervision {
         )?;
         let cgroup = self.accounting.cgroup.take().map(|cgroup| (cgroup, counts));
         Ok((report, Remains::new(self.mounts, cgroup, zygote)))
+    }
+
+    /// Whether the guest has ended, be it known how or not.
+    fn has_ended(&self) -> bool {
+        self.facts.exited.is_some() || (self.guest.is_some() && !self.guest_is_watched)
+    }
+
+    /// Whether a zygote has yet to say how its child has ended; when it has, or is gone itself, the socket is closed.
+    fn status_is_to_come(&self) -> bool {
+        self.guest.is_some() && self.facts.exited.is_none() && self.control_is_open
     }
 
     fn streams_are_done(&self) -> bool {
@@ -264,7 +280,7 @@ impl Supervision {
     /// Ends the run. Without a cgroup only init can say what it used: it is asked to kill everybody and report;
     /// otherwise, or if that takes too long, its own death takes everybody with it.
     fn kill(&mut self, why: Killed) {
-        if self.facts.killed.is_none() && self.facts.exited.is_none() {
+        if self.facts.killed.is_none() && !self.has_ended() {
             self.facts.killed = Some(why);
             self.facts.ended = Some(Instant::now());
         }
@@ -309,6 +325,7 @@ impl Supervision {
         let candidates = [
             (Role::Channel, self.channel.as_ref().map(AsFd::as_fd), read),
             (Role::Control, Some(self.control.as_fd()).filter(|_| self.control_is_open), read),
+            (Role::Guest, self.guest.as_ref().map(AsFd::as_fd).filter(|_| self.guest_is_watched), read),
             (Role::Init, Some(self.init.pidfd()).filter(|_| init_is_alive), read),
             (Role::Listener, self.denials.wants_read(), read),
             (Role::Cancel, self.cancel.as_ref().map(AsFd::as_fd).filter(|_| !self.ordered), read),
@@ -328,6 +345,7 @@ impl Supervision {
     fn handle(&mut self, role: Role, flags: PollFlags) -> Result<(), SandboxError> {
         match role {
             Role::Init => {}
+            Role::Guest => self.guest_has_ended(),
             // What there was may have been heard when the program began.
             Role::Control if is_readable(&self.control) => self.receive_control()?,
             Role::Control => {}
@@ -352,6 +370,15 @@ impl Supervision {
         }
         self.streams.hang_up_if_over();
         Ok(())
+    }
+
+    /// A zygote's child is not its init's, which goes on until it is told to end. That takes as long as the zygote does to
+    /// say how its child has ended.
+    fn guest_has_ended(&mut self) {
+        if std::mem::take(&mut self.guest_is_watched) {
+            self.facts.ended.get_or_insert_with(Instant::now);
+            self.end();
+        }
     }
 
     /// Does what the caller asks for.
@@ -416,10 +443,7 @@ impl Supervision {
             (Message::Exited { status, usage }, _) => {
                 self.facts.exited = Some((status, usage));
                 self.facts.ended.get_or_insert_with(Instant::now);
-                if self.held.slot.is_some() {
-                    // A zygote's child is not its init's: that goes on until it is told to end.
-                    self.end();
-                }
+                self.guest_has_ended();
             }
             (Message::Reaped { usage }, _) => self.facts.reaped = Some(usage),
             (_, _) => {}
@@ -457,7 +481,6 @@ impl Supervision {
                         let private = self.held.private.as_ref().map(Private::top).transpose();
                         let private = private.map_err(SandboxError::at("watch its private directory"))?;
                         self.accounting.start(now, self.init.pid(), &self.facts.in_memory(), private)?;
-                        // At the end it is woken where it is now, and tells us while it still has to end itself.
                         cores::keep_away(self.init.pid());
                     }
                 }
