@@ -51,6 +51,7 @@ mod table {
     pub const DUP3: usize = 292;
     pub const PRLIMIT64: usize = 302;
     pub const SETNS: usize = 308;
+    pub const KCMP: usize = 312;
     pub const GETCPU: usize = 309;
     pub const SCHED_SETATTR: usize = 314;
     pub const SCHED_GETATTR: usize = 315;
@@ -108,6 +109,7 @@ mod table {
     pub const RECVMSG: usize = 212;
     pub const MMAP: usize = 222;
     pub const MADVISE: usize = 233;
+    pub const KCMP: usize = 272;
     pub const WAIT4: usize = 260;
     pub const PRLIMIT64: usize = 261;
     pub const SETNS: usize = 268;
@@ -143,7 +145,7 @@ mod tests {
             )*};
         }
         same!(
-            READ SYS_read, WRITE SYS_write, CLOSE SYS_close, MMAP SYS_mmap, MADVISE SYS_madvise, RT_SIGACTION SYS_rt_sigaction,
+            READ SYS_read, WRITE SYS_write, CLOSE SYS_close, MMAP SYS_mmap, MADVISE SYS_madvise, KCMP SYS_kcmp, RT_SIGACTION SYS_rt_sigaction,
             RT_SIGPROCMASK SYS_rt_sigprocmask, IOCTL SYS_ioctl, GETPID SYS_getpid, GETPPID SYS_getppid, PREAD64 SYS_pread64, SENDFILE SYS_sendfile,
             SOCKET SYS_socket, SENDMSG SYS_sendmsg, RECVMSG SYS_recvmsg, WAIT4 SYS_wait4, KILL SYS_kill, FCNTL SYS_fcntl,
             FCHDIR SYS_fchdir, CHDIR SYS_chdir, UMASK SYS_umask, SETSID SYS_setsid, SETGROUPS SYS_setgroups,

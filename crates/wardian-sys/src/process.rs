@@ -26,6 +26,21 @@ pub fn yield_now() {
     let _ = unsafe { syscall!(nr::SCHED_YIELD) };
 }
 
+/// What two processes may have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Common {
+    /// `KCMP_VM`: their memory.
+    Memory = 1,
+    /// `KCMP_FILES`: their descriptors.
+    Descriptors = 2,
+}
+
+/// Whether two processes or threads have it in common (kcmp(2), which asks for the right to read both of them).
+pub fn have_in_common(one: i32, other: i32, what: Common) -> Result<bool> {
+    // SAFETY: no memory is passed.
+    unsafe { syscall!(nr::KCMP, one, other, what as usize, 0usize, 0usize) }.map(|order| order == 0)
+}
+
 /// Our own process id, as our pid namespace numbers it.
 pub fn getpid() -> i32 {
     // SAFETY: no memory is passed; the call cannot fail.

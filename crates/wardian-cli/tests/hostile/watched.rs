@@ -249,6 +249,74 @@ change()
     assert!(wall < 3_150_000, "{}", outcome.summary());
 }
 
+/// Others that share pages keep a walk of page tables busy, while one process grows.
+#[test]
+fn one_process_alone_cannot_grow_beyond_the_limit_while_the_rest_is_counted() {
+    let code = r#"
+import ctypes, mmap, threading, time
+libc = ctypes.CDLL(None)
+libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+shared = mmap.mmap(-1, 60 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+for at in range(0, 60 << 20, 4096): shared[at] = 1
+place = ctypes.addressof(ctypes.c_char.from_buffer(shared))
+for _ in range(12):
+    if not os.fork():
+        os.nice(15)
+        def change():
+            while True:
+                for access in (1, 3): libc.mprotect(place, 60 << 20, access)
+        threading.Thread(target=change, daemon=True).start()
+        time.sleep(20); os._exit(0)
+time.sleep(0.3)
+held = [b"x" * (8 << 20) for _ in range(100)]
+print("held")
+"#;
+    let run = watched(code).memory("128M", "16M").wall("10s").option("--cpu-time", "60s");
+    let outcome = run.run().expect_for("memory_limit", "memory_watch");
+    assert_eq!(outcome.stdout(), "", "{}", outcome.summary());
+    let peak = outcome.number("usage.memory_peak_bytes");
+    assert!(peak < 400 << 20, "{peak}: {}", outcome.summary());
+}
+
+/// A child of `vfork` has its parent's memory, of those that end together each is for a moment the last, and a mapped file
+/// is in memory once.
+#[test]
+fn what_shows_more_than_once_counts_once() {
+    let vfork = r#"
+import subprocess, time
+from concurrent.futures import ThreadPoolExecutor
+held = bytearray(90 << 20)
+end = time.monotonic() + 2
+with ThreadPoolExecutor(4) as pool:
+    while time.monotonic() < end:
+        assert not any(pool.map(lambda _: subprocess.run([sys.executable, "-S", "-c", ""]).returncode, range(8)))
+print("done")
+"#;
+    let ending = r#"
+import multiprocessing, time
+held = bytearray(90 << 20)
+fork = multiprocessing.get_context("fork")
+for _ in range(3):
+    workers = [fork.Process(target=time.sleep, args=(0.2,)) for _ in range(10)]
+    for worker in workers: worker.start()
+    for worker in workers: worker.join()
+print("done")
+"#;
+    let mapped = r#"
+import mmap, time
+with open("/tmp/file", "w+b") as file:
+    file.truncate(90 << 20)
+    held = mmap.mmap(file.fileno(), 0)
+for at in range(0, 90 << 20, 4096): held[at] = 1
+time.sleep(0.3)
+print("done")
+"#;
+    for code in [vfork, ending, mapped] {
+        let outcome = watched(code).memory("160M", "120M").wall("20s").option("--cpu-time", "60s").run();
+        assert_eq!(outcome.expect("ok").stdout(), "done\n");
+    }
+}
+
 /// Level `landlock` shows nothing of the host's processes.
 #[test]
 fn the_same_at_level_landlock() {

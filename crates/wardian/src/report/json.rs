@@ -1,4 +1,4 @@
-//! A guest's result: bounded JSON that is checked, carried as it was written, and interpreted by nobody here.
+//! A guest's result: bounded JSON that is checked, carried as it was written, on one line, and interpreted by nobody here.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -41,7 +41,10 @@ impl Json {
             return Err(ResultMissing::TooDeep);
         }
         let text = String::from_utf8(bytes).map_err(|_| ResultMissing::NotJson)?;
-        RawValue::from_string(text).map(Json).map_err(|_| ResultMissing::NotJson)
+        let value = RawValue::from_string(text).map_err(|_| ResultMissing::NotJson)?;
+        // A report is a line: what has lines of its own could pass for others. (In strings there are none.)
+        let line = value.get().replace(['\n', '\r'], "");
+        RawValue::from_string(line).map(Json).map_err(|_| ResultMissing::NotJson)
     }
 
     /// Its text.
@@ -105,6 +108,12 @@ mod tests {
         for text in ["1180591620717411303424", "{\"a\": [1, 2.50, null]}", "\"\\ud800\"", "0"] {
             assert_eq!(read(text).as_deref(), Ok(text));
         }
+    }
+
+    #[test]
+    fn it_is_one_line() {
+        assert_eq!(read("[\n{\r\n\"a\\n\": 1}\n]").as_deref(), Ok("[{\"a\\n\": 1}]"));
+        assert_eq!(read("1\n2"), Err(ResultMissing::NotJson));
     }
 
     #[test]

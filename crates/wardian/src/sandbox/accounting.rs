@@ -196,9 +196,13 @@ impl Accounting {
         }
         match &mut self.watcher {
             Some(watcher) => {
-                let sample = watcher.sample(until)?;
+                let Some(sample) = watcher.sample(until) else {
+                    // Everybody has ended, and that is seen elsewhere.
+                    self.next_look = None;
+                    return None;
+                };
                 let longest = self.most_tasks.map_or(Duration::MAX, |_| LONGEST_BETWEEN_FORKS);
-                self.next_look = Some(now + watcher.next_look(&sample, longest));
+                self.next_look = Some(Instant::now() + watcher.next_look(&sample, longest));
                 self.judge(sample)
             }
             None => self.look_at_cgroup(now),
@@ -217,6 +221,7 @@ impl Accounting {
     }
 
     fn look_at_cgroup(&mut self, now: Instant) -> Option<Killed> {
+        self.next_look = Some(now + SHORTEST_LOOK);
         let used = self.cgroup.as_ref()?.cpu_total_us().ok()?;
         let left = (self.limits.cpu_us + self.before.total_us).saturating_sub(used);
         if left == 0 {

@@ -72,7 +72,8 @@ pub(super) const GROUPS: &[Group] = &[
 
     // A process's own memory.
     (By(rules::mmap), &["mmap"]),
-    (Allow, &["munmap", "mremap", "mprotect", "madvise", "brk", "msync", "mincore", "mlock", "mlock2",
+    (By(rules::madvise), &["madvise"]),
+    (Allow, &["munmap", "mremap", "mprotect", "brk", "msync", "mincore", "mlock", "mlock2",
               "mlockall", "munlock", "munlockall", "mseal", "pkey_alloc", "pkey_free", "pkey_mprotect",
               "remap_file_pages"]),
     (By(rules::memfd_create), &["memfd_create"]),
@@ -149,8 +150,8 @@ pub(super) const GROUPS: &[Group] = &[
 
     // IPC: where the namespace is the sandbox's own, what it holds is gone with it.
     (By(rules::shmget), &["shmget"]),
-    (By(rules::queue), &["msgget", "mq_open"]),
-    (By(surroundings::ipc), &["shmat", "shmctl", "shmdt", "msgsnd", "msgrcv", "msgctl", "semget", "semop", "semtimedop",
+    (By(rules::queue), &["msgget", "mq_open", "semget"]),
+    (By(surroundings::ipc), &["shmat", "shmctl", "shmdt", "msgsnd", "msgrcv", "msgctl", "semop", "semtimedop",
                        "semctl", "mq_unlink", "mq_timedsend", "mq_timedreceive", "mq_notify",
                        "mq_getsetattr"]),
 

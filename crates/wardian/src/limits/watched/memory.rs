@@ -1,13 +1,17 @@
 //! Memory at one look: what is cheap to ask first, then what is exact.
 
 use super::tree::Resident;
-use super::walk::{Order, Walk, Walker};
+use super::walk::{Order, Sum, Walk, Walker};
 use super::{CONFIRM, Memory, Watcher};
 use crate::limits::stat::Stat;
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
+use wardian_sys::process::{Common, have_in_common};
 
 /// How long a look waits for the walk of page tables, which most often takes less; the next look finds what that came to.
 const WAIT_FOR_WALK: Duration = Duration::from_millis(2);
+/// Too much by a sum that may count twice what processes shared with others who have ended meanwhile, for so long, is too much.
+const DOUBT: Duration = Duration::from_secs(1);
 /// What a socket may send before it waits, unless the kernel says otherwise; programs cannot change it where they are
 /// watched.
 const SOCKET_BYTES: u64 = 212_992;
@@ -19,7 +23,7 @@ const WALKED_TABLES_BYTES: u64 = 16 << 20;
 
 impl Watcher {
     /// Starts with what is cheap and counts shared pages once a process, and has that replaced by a walk of page tables
-    /// if it is too much. A file in scratch space that is mapped counts twice.
+    /// if it is too much.
     pub(super) fn look_at_memory(
         &mut self,
         processes: &[Stat],
@@ -28,8 +32,12 @@ impl Watcher {
         until: Instant,
     ) -> (u64, Memory) {
         let limit = self.limits.memory_bytes;
-        let sizes: Vec<_> = processes.iter().map(|stat| (self.proc.resident(stat), *stat)).collect();
-        let sum = sizes.iter().fold(disk_bytes, |sum, (size, _)| sum.saturating_add(size.bytes()));
+        let mut sizes: Vec<_> = processes.iter().map(|stat| (self.proc.resident(stat), *stat)).collect();
+        let mut sum = sum_of(&sizes, disk_bytes);
+        if sum > limit {
+            without_shown_twice(&mut sizes);
+            sum = sum_of(&sizes, disk_bytes);
+        }
         let Some(queued) = self.queued_bytes(processes, limit.saturating_sub(sum), until) else {
             return (sum, Memory::Within);
         };
@@ -38,10 +46,14 @@ impl Watcher {
             if let Some(walker) = &mut self.walker {
                 walker.forget();
             }
-            return (sum, self.judge(sum, now));
+            return (sum, self.judge(Sum::known(sum), now));
         }
+        let at_least =
+            sizes.iter().map(|(size, _)| size.at_least()).max().unwrap_or(0).saturating_add(disk_bytes);
         match self.walk(Order { sum, limit, sizes: worth_walking(sizes) }, until) {
-            Walk::Found { at, bytes } => (bytes, self.judge(bytes, at)),
+            Walk::Found { at, sum } => (sum.at_least, self.judge(sum, at)),
+            // Nobody has to wait to know that one process alone has too much.
+            Walk::Underway if at_least > limit => (at_least, self.judge(Sum::known(at_least), now)),
             Walk::Underway => (sum, Memory::Within),
             Walk::Stuck => (sum, Memory::Exceeded),
         }
@@ -74,15 +86,38 @@ impl Watcher {
         self.walker.as_mut().map_or(Walk::Stuck, |walker| walker.walk(order, wait))
     }
 
-    fn judge(&mut self, memory_bytes: u64, at: Instant) -> Memory {
-        self.peaks.memory_bytes = self.peaks.memory_bytes.max(memory_bytes);
-        if memory_bytes <= self.limits.memory_bytes {
+    fn judge(&mut self, sum: Sum, at: Instant) -> Memory {
+        let limit = self.limits.memory_bytes;
+        self.peaks.memory_bytes = self.peaks.memory_bytes.max(sum.at_least);
+        if sum.at_most <= limit {
+            (self.doubted_at, self.suspected_at) = (None, None);
+            return Memory::Within;
+        }
+        let for_so_long =
+            |since: &mut Option<Instant>| at.saturating_duration_since(*since.get_or_insert(at));
+        if for_so_long(&mut self.doubted_at) >= DOUBT {
+            return Memory::Exceeded;
+        }
+        if sum.at_least <= limit {
             self.suspected_at = None;
             return Memory::Within;
         }
-        let first = *self.suspected_at.get_or_insert(at);
-        if at.saturating_duration_since(first) >= CONFIRM { Memory::Exceeded } else { Memory::Suspected }
+        if for_so_long(&mut self.suspected_at) >= CONFIRM { Memory::Exceeded } else { Memory::Suspected }
     }
+}
+
+fn sum_of(sizes: &[(Resident, Stat)], disk_bytes: u64) -> u64 {
+    sizes.iter().fold(disk_bytes, |sum, (size, _)| sum.saturating_add(size.bytes()))
+}
+
+/// A child of `vfork` has its parent's memory until it executes a program, and `/proc` shows that of both.
+fn without_shown_twice(sizes: &mut Vec<(Resident, Stat)>) {
+    let pids: HashSet<u32> = sizes.iter().map(|(_, stat)| stat.pid).collect();
+    sizes.retain(|(_, stat)| {
+        let (one, other) = (stat.pid.cast_signed(), stat.parent.cast_signed());
+        // Whoever may not be compared counts.
+        !(pids.contains(&stat.parent) && have_in_common(one, other, Common::Memory) == Ok(true))
+    });
 }
 
 /// The largest first, without those whose tables are too large for what they hold.

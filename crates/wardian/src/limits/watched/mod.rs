@@ -33,8 +33,8 @@ const SHORTEST: Duration = Duration::from_millis(2);
 const LONGEST: Duration = Duration::from_millis(100);
 /// While processes vanish whose CPU time may be lost, how far two looks are apart at most.
 const ALERT: Duration = Duration::from_millis(10);
-/// After a look that found too much memory, the next one that may confirm it. A child of `vfork` shares its
-/// parent's memory until it executes a program, and `/proc` shows it twice for so long.
+/// After a look that found too much memory, the next one that may confirm it: a look takes its time, and what one process
+/// gives back meanwhile another may take.
 const CONFIRM: Duration = Duration::from_millis(5);
 /// What a sandbox may consume, and how fast it can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,8 +85,8 @@ pub struct WatchSample {
     pub disk_bytes: u64,
     /// Processes and threads, the root included; one that has ended counts until it is waited for.
     pub tasks: u64,
-    /// False when there were more processes than one look takes in: then nothing here is an upper bound, and
-    /// the run has to end.
+    /// False when there were more processes than one look takes in, or when nothing could be looked at for a second (no
+    /// descriptors left, no memory): then nothing here is an upper bound, and the run has to end.
     pub complete: bool,
     /// How long the look took.
     pub cost: Duration,
@@ -134,6 +134,10 @@ pub struct Watcher {
     walker: Option<Walker>,
     peaks: WatchPeaks,
     suspected_at: Option<Instant>,
+    /// Since when it may be too much.
+    doubted_at: Option<Instant>,
+    /// Since when we cannot look.
+    blind_since: Option<Instant>,
 }
 
 impl fmt::Debug for Watcher {
@@ -169,6 +173,8 @@ impl Watcher {
             walker: None,
             peaks,
             suspected_at: None,
+            doubted_at: None,
+            blind_since: None,
         })
     }
 
@@ -190,10 +196,13 @@ impl Watcher {
     /// stays unknown, and within the limit.
     pub fn sample(&mut self, until: Instant) -> Option<WatchSample> {
         let started = Instant::now();
-        let root = self.proc.stat(self.root.pid).filter(|stat| stat.start == self.root.start)?;
-        if root.has_ended() && root.threads < 2 {
-            return None;
-        }
+        let found = self.proc.stat(self.root.pid).filter(|stat| stat.start == self.root.start);
+        let root = match found {
+            Some(root) if root.has_ended() && root.threads < 2 => return None,
+            Some(root) => root,
+            None if self.proc.has_failed() => self.root,
+            None => return None,
+        };
         let same = |known: &Stat| self.proc.stat(known.pid).filter(|stat| stat.start == known.start);
         self.beside = self.beside.as_ref().and_then(same);
         let tree = self.proc.tree(root, self.beside, &self.tally.known());
@@ -207,8 +216,19 @@ impl Watcher {
         let tasks = tree.processes.iter().map(|stat| stat.threads.max(1)).sum();
         self.peaks.cpu_us = cpu_us;
         self.peaks.tasks = self.peaks.tasks.max(tasks);
-        let (complete, cost) = (tree.complete, started.elapsed());
+        let complete = tree.complete && self.can_see(started);
+        let cost = started.elapsed();
         Some(WatchSample { cpu_us, memory_bytes, memory, disk_bytes, tasks, complete, cost })
+    }
+
+    /// Whether nothing but processes that come and go has kept us from looking, or not for long.
+    fn can_see(&mut self, now: Instant) -> bool {
+        const PATIENCE: Duration = Duration::from_secs(1);
+        if self.proc.take_failure().is_none() {
+            self.blind_since = None;
+            return true;
+        }
+        now.duration_since(*self.blind_since.get_or_insert(now)) < PATIENCE
     }
 
     /// Kills all below the root at nearly one moment, but for those that come into being meanwhile.

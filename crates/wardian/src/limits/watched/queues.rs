@@ -6,6 +6,7 @@ use rustix::fs::AtFlags;
 use rustix::io::Errno;
 use std::collections::HashSet;
 use std::time::Instant;
+use wardian_sys::process::{Common, have_in_common};
 
 /// What processes hold, each once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,8 +113,14 @@ impl Proc {
         if stat.threads < 2 {
             return vec![format!("{}/fd", stat.pid)];
         }
+        let first = stat.pid.cast_signed();
+        let has_its_own = |thread: &u32| {
+            let same = have_in_common(first, thread.cast_signed(), Common::Descriptors);
+            *thread == stat.pid || same != Ok(true)
+        };
         let threads = self.numbers_in(&format!("{}/task", stat.pid), MAX_ENTRIES);
-        threads.iter().map(|thread| format!("{}/task/{thread}/fd", stat.pid)).collect()
+        let threads = threads.iter().filter(|thread| has_its_own(thread));
+        threads.map(|thread| format!("{}/task/{thread}/fd", stat.pid)).collect()
     }
 }
 

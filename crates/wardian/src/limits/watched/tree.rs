@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use std::collections::{HashMap, HashSet};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 /// The most processes, and the most threads, that one look takes in. `RLIMIT_NPROC` keeps a sandbox far below.
 pub(super) const MAX_ENTRIES: usize = 32_768;
@@ -26,11 +27,13 @@ pub(super) struct Tree {
     pub(super) complete: bool,
 }
 
-/// What a process has in memory and swap, in bytes.
+/// What a process has in memory and swap, in bytes; without what belongs to a file system in memory, which counts as that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Resident {
-    /// Its pages, shared ones and those that are swapped out included.
+    /// Its pages, those that it shares with others included.
     pub(super) pages: u64,
+    /// Those of them that are no file's.
+    pub(super) anonymous: u64,
     /// Its page tables, which are nobody else's.
     pub(super) tables: u64,
 }
@@ -43,11 +46,42 @@ impl Resident {
             let kib = text.lines().find_map(|line| line.strip_prefix(name)?.split_ascii_whitespace().next());
             kib.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0).saturating_mul(1024)
         };
-        Resident { pages: bytes("VmRSS:").saturating_add(bytes("VmSwap:")), tables: bytes("VmPTE:") }
+        let anonymous = bytes("RssAnon:").saturating_add(bytes("VmSwap:"));
+        Resident { pages: anonymous.saturating_add(bytes("RssFile:")), anonymous, tables: bytes("VmPTE:") }
+    }
+
+    /// What is there whoever else shares it.
+    pub(super) fn at_least(self) -> u64 {
+        self.anonymous.saturating_add(self.tables)
     }
 
     pub(super) fn bytes(self) -> u64 {
         self.pages.saturating_add(self.tables)
+    }
+}
+
+/// What a walk of a process's page tables came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proportion {
+    /// Bytes in memory or swapped out, each shared page divided among those that share it; without what belongs to a file
+    /// system in memory.
+    Bytes(u64),
+    /// The process has ended.
+    Gone,
+    /// We may not look.
+    Hidden,
+}
+
+impl Proportion {
+    /// From `/proc/<pid>/smaps_rollup`.
+    fn parse(rollup: &[u8]) -> Option<u64> {
+        let text = String::from_utf8_lossy(rollup);
+        let kib = |name: &str| -> Option<u64> {
+            let mut lines = text.lines();
+            lines.find_map(|line| line.strip_prefix(name)?.split_ascii_whitespace().next())?.parse().ok()
+        };
+        let pages = kib("Pss:")?.saturating_sub(kib("Pss_Shmem:").unwrap_or(0));
+        pages.checked_add(kib("SwapPss:").unwrap_or(0))?.checked_mul(1024)
     }
 }
 
@@ -59,13 +93,16 @@ pub(super) struct Proc {
     pub(super) online: u64,
     /// Whether the kernel lists the children of a thread (`CONFIG_PROC_CHILDREN`).
     has_children: bool,
+    /// The last error that says nothing of the process that was asked for, but of us; 0 if there was none.
+    failed: AtomicI32,
 }
 
 impl Proc {
     pub(super) fn open() -> Result<Proc, Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = rustix::fs::open("/proc", flags, Mode::empty())?;
-        let mut proc = Proc { dir, online: super::busy::online(), has_children: true };
+        let mut proc =
+            Proc { dir, online: super::busy::online(), has_children: true, failed: AtomicI32::new(0) };
         proc.has_children = proc.read("thread-self/children", MAX_CHILDREN_BYTES).is_some();
         Ok(proc)
     }
@@ -77,7 +114,30 @@ impl Proc {
 
     /// The file's content, `None` when it or its process is gone or hidden.
     pub(super) fn read(&self, file: &str, most: usize) -> Option<Vec<u8>> {
-        slurp(&self.dir, file, MAX_FILE_BYTES, most).ok()
+        self.note(slurp(&self.dir, file, MAX_FILE_BYTES, most)).ok()
+    }
+
+    fn note<T>(&self, answer: Result<T, Errno>) -> Result<T, Errno> {
+        if let Err(error) = &answer
+            && !matches!(*error, Errno::NOENT | Errno::SRCH | Errno::ACCESS | Errno::PERM)
+        {
+            self.failed.store(error.raw_os_error(), Ordering::Relaxed);
+        }
+        answer
+    }
+
+    /// Whether something could not be read since [`Proc::take_failure`] was called.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed) != 0
+    }
+
+    /// Why something could not be read since this was last asked (no descriptors, no memory): who then looks gone may be
+    /// there.
+    pub(super) fn take_failure(&self) -> Option<Errno> {
+        match self.failed.swap(0, Ordering::Relaxed) {
+            0 => None,
+            error => Some(Errno::from_raw_os_error(error)),
+        }
     }
 
     pub(super) fn stat(&self, pid: u32) -> Option<Stat> {
@@ -97,18 +157,20 @@ impl Proc {
         .unwrap_or_default()
     }
 
-    /// Bytes of a process that are in memory or swapped out, each shared page divided among those that share it. Walks all
-    /// its page tables, and waits for whoever changes its mappings. `None` where we may not look.
-    pub(super) fn proportional_bytes(&self, stat: &Stat) -> Option<u64> {
-        self.of_live_thread(stat, |thread| {
-            let rollup = self.read(&format!("{thread}/smaps_rollup"), MAX_FILE_BYTES)?;
-            let text = String::from_utf8_lossy(&rollup);
-            let kib = |name: &str| -> Option<u64> {
-                let mut lines = text.lines();
-                lines.find_map(|line| line.strip_prefix(name)?.split_ascii_whitespace().next())?.parse().ok()
-            };
-            kib("Pss:")?.checked_add(kib("SwapPss:").unwrap_or(0))?.checked_mul(1024)
-        })
+    /// Walks all page tables of a process, and waits for whoever changes its mappings.
+    pub(super) fn proportion(&self, stat: &Stat) -> Proportion {
+        let rollup = |thread: &str| self.read(&format!("{thread}/smaps_rollup"), MAX_FILE_BYTES);
+        match self.of_live_thread(stat, |thread| Proportion::parse(&rollup(thread)?)) {
+            Some(bytes) => Proportion::Bytes(bytes),
+            None if self.is_there(stat) => Proportion::Hidden,
+            None => Proportion::Gone,
+        }
+    }
+
+    /// Whether a process has not ended, nor ends: then it has given its memory back.
+    pub(super) fn is_there(&self, stat: &Stat) -> bool {
+        let now = self.stat(stat.pid).filter(|now| now.start == stat.start);
+        now.is_some_and(|now| self.resident(&now) != Resident::default())
     }
 
     /// A process whose first thread has ended shows no memory under its own pid, while its other threads may
@@ -132,7 +194,7 @@ impl Proc {
     pub(super) fn list(&self, directory: &str, most: usize) -> Result<Vec<u32>, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let mut numbers = Vec::new();
-        let fd = openat(&self.dir, directory, flags, Mode::empty())?;
+        let fd = self.note(openat(&self.dir, directory, flags, Mode::empty()))?;
         let mut buffer = [MaybeUninit::uninit(); 8192];
         let mut entries = RawDir::new(&fd, &mut buffer);
         while let Some(Ok(entry)) = entries.next() {
@@ -301,17 +363,35 @@ mod tests {
     fn memory_is_read_as_the_kernel_writes_it() {
         let proc = Proc::open().unwrap();
         let own = proc.stat(std::process::id()).unwrap();
-        let Resident { pages, tables } = proc.resident(&own);
-        let proportional = proc.proportional_bytes(&own).unwrap();
+        let Resident { pages, anonymous, tables } = proc.resident(&own);
+        let Proportion::Bytes(proportional) = proc.proportion(&own) else { panic!("it cannot be read") };
         assert!(proportional > 0 && proportional < pages * 2, "{proportional} {pages}");
         assert!(tables > 0 && tables < pages, "{tables} {pages}");
+        assert!(anonymous > 0 && anonymous < pages, "{anonymous} {pages}");
+        assert!(proc.is_there(&own) && !proc.is_there(&Stat { start: own.start + 1, ..own }));
         assert!(proc.ran_ns(own.pid).is_some());
     }
 
     #[test]
     fn what_is_swapped_out_counts() {
-        let status = b"VmPeak:\t9 kB\nVmRSS:\t    100 kB\nVmPTE:\t 8 kB\nVmSwap:\t  50 kB\n";
-        assert_eq!(Resident::parse(status), Resident { pages: 150 << 10, tables: 8 << 10 });
+        let status = b"VmRSS:\t  175 kB\nRssAnon:\t   80 kB\nRssFile:\t   20 kB\nRssShmem:\t   75 kB\nVmPTE:\t 8 kB\nVmSwap:\t  50 kB\n";
+        let resident = Resident { pages: 150 << 10, anonymous: 130 << 10, tables: 8 << 10 };
+        assert_eq!(Resident::parse(status), resident);
+        let rollup =
+            b"00400000-7ffc0000 ---p 00000000 00:00 0 [rollup]\nRss: 9 kB\nPss: 120 kB\nPss_Dirty: 9 kB\n\
+            Pss_Anon: 50 kB\nPss_File: 10 kB\nPss_Shmem: 60 kB\nSwapPss: 5 kB\n";
+        assert_eq!(Proportion::parse(rollup), Some(65 << 10));
+    }
+
+    #[test]
+    fn that_we_cannot_look_is_not_that_nobody_is_there() {
+        let proc = Proc::open().unwrap();
+        assert_eq!(proc.stat(u32::MAX), None);
+        assert_eq!(proc.take_failure(), None);
+        // `/proc` itself can be opened and not read.
+        assert_eq!(proc.read(".", 10), None);
+        assert_eq!(proc.take_failure(), Some(Errno::ISDIR));
+        assert_eq!(proc.take_failure(), None);
     }
 
     #[test]
@@ -334,11 +414,11 @@ mod tests {
             }
         };
         let resident = proc.resident(&stat).pages;
-        let proportional = proc.proportional_bytes(&stat);
+        let proportional = proc.proportion(&stat);
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(stat.has_ended() && stat.threads == 2, "{stat:?}");
         assert!(resident > 64 << 20, "{resident}");
-        assert!(proportional.unwrap() > 64 << 20, "{proportional:?}");
+        assert!(matches!(proportional, Proportion::Bytes(65_000_000..)), "{proportional:?}");
     }
 }

@@ -22,6 +22,18 @@ pub(in crate::seccomp) fn mmap(profile: &Profile) -> Ruling {
     ruling.or_when(shared_anonymous, Refuse(Reason::UncountedMemory))
 }
 
+/// `MADV_COLD` and `MADV_PAGEOUT` drop a file's pages from the host's cache, if the caller could write to it; they need not do
+/// anything. `MADV_MERGEABLE` merges pages with those of other processes, and the time of a write tells what they hold: the
+/// answer is that of a kernel that merges none.
+pub(in crate::seccomp) fn madvise(_: &Profile) -> Ruling {
+    const MERGEABLE: u32 = 12;
+    const COLD: u32 = 20;
+    const PAGEOUT: u32 = 21;
+    Ruling::when([arg(2).in_list(&[COLD, PAGEOUT])], Answer(0))
+        .or_when([arg(2).is(MERGEABLE)], Answer(errno::EINVAL))
+        .otherwise(Allow)
+}
+
 /// What is spliced into a socket is not copied: one byte there keeps a whole page, which the file may have lost since. So a
 /// socket that counts as full would hold many times as much. Programs know files that cannot be spliced, and copy.
 pub(in crate::seccomp) fn splice(profile: &Profile) -> Ruling {
@@ -39,7 +51,7 @@ pub(in crate::seccomp) fn shmget(profile: &Profile) -> Ruling {
     if profile.sysv_shm { no_huge_pages(arg(2), SHM_HUGETLB) } else { Refuse(Reason::UncountedMemory).into() }
 }
 
-/// System V and POSIX message queues.
+/// System V and POSIX message queues, and System V semaphores.
 pub(in crate::seccomp) fn queue(profile: &Profile) -> Ruling {
     match profile.surroundings {
         Surroundings::Own => granted(profile.sysv_shm, Reason::UncountedMemory),
@@ -59,12 +71,27 @@ mod tests {
     use crate::seccomp::tests::python;
 
     #[test]
+    fn pages_of_others_are_left_where_they_are() {
+        for (advice, decision) in [
+            (4, Allow),
+            (8, Allow),
+            (12, Answer(errno::EINVAL)),
+            (20, Answer(0)),
+            (21, Answer(0)),
+            (HIGH | 21, Answer(0)),
+        ] {
+            assert_eq!(decide(&python(), "madvise", &[0, 4096, advice]), decision, "{advice}");
+        }
+    }
+
+    #[test]
     fn memory_that_only_a_cgroup_counts() {
         let watched = Profile { memfd: false, sysv_shm: false, ..python() };
         for (call, args) in [
             ("memfd_create", [0; 3]),
             ("shmget", [0, 4096, 0o600]),
             ("msgget", [0; 3]),
+            ("semget", [0; 3]),
             ("fcntl", [1, 1031, 1 << 20]),
         ] {
             assert_eq!(decide(&python(), call, &args), Allow, "{call}");

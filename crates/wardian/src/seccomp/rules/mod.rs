@@ -21,7 +21,7 @@ pub(super) use itself::{
     affinity, arch_prctl, ioprio_set, of_a_process, one_id, personality, prctl, prlimit64,
     sched_setscheduler, setpriority, setrlimit, three_ids, two_ids,
 };
-pub(super) use memory::{landlock_add_rule, memfd_create, mmap, queue, shmget, splice};
+pub(super) use memory::{landlock_add_rule, madvise, memfd_create, mmap, queue, shmget, splice};
 pub(super) use processes::{clone, execve, execveat, fork};
 pub(super) use sockets::{name, setsockopt, socket, socketpair};
 
