@@ -163,7 +163,7 @@ class Harness:
         wardian_open_files.with_low_numbers_taken(os, self.preload, names)
         self.check()
         self.find_depth()
-        self.rehearsal.rehearse(self.native)
+        self.rehearsal.rehearse(self.native, self.partial)
         # A file may draw numbers in a handler of the fork, and leave half of a pair.
         if not any(name.endswith(".py") for name in names):
             self.twister = wardian_renewal.find_twister()
@@ -219,7 +219,7 @@ class Harness:
             self.refuse(changed)
         wardian_renewal.renew(os.urandom, self.twister)
         if rehearses:
-            self.rehearsal.rehearse(self.native)
+            self.rehearsal.rehearse(self.native, self.partial)
             if self.end:
                 self.end.rehearse()
         wardian_program.new_main()
