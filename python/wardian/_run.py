@@ -178,8 +178,8 @@ def finish(
 ) -> None:
     """Adds what is known only when all descriptors are, then the program."""
     command.feed(stdin)
-    if json:
-        command.flag("json")
+    # Whoever does not wait for a report wants output as it comes.
+    command.flag("json" if json else "unbuffered")
     if result_size is not None:
         command.flag("result")
         command.option("result-size", str(result_size))

@@ -171,6 +171,10 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "NAME", conflicts_with_all = ["code", "module", "exec"])]
     pub(crate) entry: Option<String>,
 
+    /// Have Python write at once what it prints, as `python -u`; at a terminal it does
+    #[arg(short = 'u', long)]
+    pub(crate) unbuffered: bool,
+
     /// Have a service of this machine run it, if there is one at WARDIAN_SOCKET or /run/wardian.sock
     #[arg(long)]
     pub(crate) warm: bool,

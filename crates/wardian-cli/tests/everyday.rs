@@ -435,3 +435,18 @@ fn a_summary_tells_what_was_done_and_used() {
         assert!(said.contains(words), "{words}: {said}");
     }
 }
+
+/// A write for each line costs judged programs several times their CPU time.
+#[test]
+fn into_a_pipe_python_buffers_as_it_does_outside() {
+    if skip("into_a_pipe_python_buffers_as_it_does_outside") {
+        return;
+    }
+    const TELL: &str = "import os\nprint(1)\nprint(2)\nos.write(1, b'%s\\n' % os.environb.get(b'PYTHONUNBUFFERED', b'none'))";
+    let mut outside = Command::new(PYTHON);
+    answers(outside.args(["-c", TELL]).env_remove("PYTHONUNBUFFERED"), 0, "none\n1\n2\n");
+    answers(&mut code(TELL), 0, "none\n1\n2\n");
+    answers(wardian().args(["-u", "-c", TELL]), 0, "1\n2\n1\n");
+    answers(wardian().args(["--env", "PYTHONUNBUFFERED=x", "-c", TELL]), 0, "1\n2\nx\n");
+    answers(wardian().args(["-u", "--wall", "500ms", "-c", "print(1)\nwhile True: pass"]), 124, "1\n");
+}

@@ -357,6 +357,10 @@ fn what_is_not_a_terminal_at_both_ends_stays_a_pipe() {
     let screen = Person::runs(&["--json", "-c", code]).leaves(0);
     assert!(screen.contains(r"[False, False, False]\n"), "{screen}");
     assert!(!screen.contains("\"terminal\""), "{screen}");
+    // Somebody watches: Python writes at once.
+    let order = "import os; print(1); os.write(1, b'2')";
+    let screen = Person::runs(&["--stdin", file.to_str().unwrap(), "-c", order]).leaves(0);
+    assert_eq!(screen, "1\r\n2");
     let mut person = Person::runs_with(&["-c", code], |command| {
         command.stdout(Stdio::piped());
     });

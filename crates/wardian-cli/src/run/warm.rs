@@ -83,7 +83,7 @@ fn request(options: &RunOptions) -> Result<Option<Value>, Failure> {
 }
 
 fn body(options: &RunOptions, request: &Request, interpreter: &Interpreter) -> Option<Value> {
-    let Request { program, inputs, args, .. } = request;
+    let Request { program, inputs, args, unbuffered, .. } = request;
     let mut body = Map::new();
     body.insert("environment".into(), interpreter.id().into());
     let (key, text) = match program {
@@ -104,6 +104,7 @@ fn body(options: &RunOptions, request: &Request, interpreter: &Interpreter) -> O
     body.insert("env".into(), Value::Object(env.collect()));
     body.insert("policy".into(), options.policy.as_str().into());
     body.insert("limits".into(), limits(options));
+    body.insert("unbuffered".into(), (*unbuffered).into());
     Some(Value::Object(body)).filter(|body| body.to_string().len() <= MOST)
 }
 

@@ -93,6 +93,10 @@ fn a_program_whose_output_nobody_reads_is_told() {
     assert!(stderr.contains("BrokenPipeError"), "{stderr}");
 }
 
+/// Whether it writes at once what it prints, and what its children are told of that.
+const BUFFERED: &str =
+    "import os\nprint(1)\nprint(2)\nos.write(1, b'%s\\n' % os.environb.get(b'PYTHONUNBUFFERED', b'none'))";
+
 #[test]
 fn output_and_exit_codes_are_those_of_a_run_without_it() {
     let service = service();
@@ -110,6 +114,8 @@ fn output_and_exit_codes_are_those_of_a_run_without_it() {
         (vec!["-c", "import sys; print(sys.argv, input(), sys.stdin.read())", "a", "-b"], "one\ntwo\n"),
         (vec!["--file", given, script, "x", "--y"], ""),
         (vec!["-m", "this"], ""),
+        (vec!["-c", BUFFERED], ""),
+        (vec!["-u", "-c", BUFFERED], ""),
         (vec!["-c", "import sys; sys.stdout.buffer.write(bytes(range(256)) * 1000)"], ""),
         (vec!["-c", "import sys; print('e', file=sys.stderr); 1/0"], ""),
         (vec!["-c", "import os; os.abort()"], ""),

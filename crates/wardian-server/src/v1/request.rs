@@ -56,6 +56,8 @@ pub(crate) struct RunRequest {
     pub(crate) collect: Vec<String>,
     /// Bytes of the JSON value that the program may write to descriptor 3; `result` of the report.
     pub(crate) result: Option<Bytes>,
+    /// Whether Python writes at once what it prints; if not said, it does where output comes as it is written.
+    pub(crate) unbuffered: Option<bool>,
 }
 
 /// A file, as text or as base64.
@@ -127,7 +129,7 @@ impl RunRequest {
         setup: &Setup,
         caller: &Caller,
         binary: Vec<(String, Vec<u8>)>,
-        unbuffered: bool,
+        live: bool,
     ) -> Result<Prepared, Problem> {
         let environment = setup.environment(self.environment.as_deref())?;
         let base = setup.policy(self.policy.as_deref())?;
@@ -148,6 +150,7 @@ impl RunRequest {
         }
         let files = files(&self.code, self.files, binary)?;
         let start = start(self.code.is_some(), self.entry, self.command, self.module, &files)?;
+        let unbuffered = self.unbuffered.unwrap_or(live);
         let job =
             Job { environment: Arc::clone(environment), policy, start, args: self.args, files, unbuffered };
         Ok(Prepared { job, stdin, collect, result: self.result })

@@ -90,11 +90,11 @@ pub(crate) async fn prepare(
     service: &Arc<Service>,
     caller: &Arc<Caller>,
     received: Received,
-    unbuffered: bool,
+    live: bool,
 ) -> Result<(Prepared, Lease), Problem> {
     let Received { json, binary, lease, .. } = received;
     let (setup, caller) = (service.setup(), Arc::clone(caller));
-    let prepare = move || parse::<RunRequest>(&json)?.prepare(&setup, &caller, binary, unbuffered);
+    let prepare = move || parse::<RunRequest>(&json)?.prepare(&setup, &caller, binary, live);
     Ok((beside(lease.is_large(), prepare).await?, lease))
 }
 

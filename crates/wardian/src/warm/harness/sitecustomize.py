@@ -232,7 +232,7 @@ class Harness:
         native, partial = self.native, self.partial
         run = wardian_program.begin(os, native, partial, mode, target, strings(args), strings(environment))
         if unbuffered:
-            wardian_program.unbuffer()
+            wardian_program.unbuffer(self.os)
         if self.end:
             self.end.begin()
         if mode != b"module":

@@ -76,8 +76,9 @@ def module(name):
     return runpy._run_module_as_main
 
 
-def unbuffer():
-    """In place: a preloaded module may hold them."""
+def unbuffer(os):
+    """In place: a preloaded module may hold them. Interpreters that the program starts are told by the variable."""
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
     for name, number in (("stdout", 1), ("stderr", 2)):
         stream = getattr(sys, name)
         raw = io.open(number, "wb", buffering=0, closefd=False)
