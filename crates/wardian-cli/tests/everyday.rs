@@ -450,3 +450,25 @@ fn into_a_pipe_python_buffers_as_it_does_outside() {
     answers(wardian().args(["--env", "PYTHONUNBUFFERED=x", "-c", TELL]), 0, "1\n2\nx\n");
     answers(wardian().args(["-u", "--wall", "500ms", "-c", "print(1)\nwhile True: pass"]), 124, "1\n");
 }
+
+/// Its libraries are found through `$ORIGIN/../lib`.
+#[test]
+fn java_is_compiled_and_runs() {
+    const JAVAC: &str = "/usr/bin/javac";
+    if !Path::new(JAVAC).exists() {
+        let _ = writeln!(std::io::stderr(), "SKIP java_is_compiled_and_runs: there is no {JAVAC}");
+        return;
+    }
+    let directory = directory();
+    let source = "class A { public static void main(String[] a) { System.out.println(6 * 7); } }";
+    std::fs::write(directory.path().join("A.java"), source).unwrap();
+    let java = |options: &[&str], program: &[&str]| {
+        let mut command = wardian();
+        command.current_dir(&directory).args(["--policy", "judge", "--processes", "32", "--cpu-time", "30"]);
+        command.args(["--wall", "60", "--memory", "1G"]).args(options).arg("--exec").args(program);
+        command
+    };
+    let compiler = ["--file", "A.java", "--collect", "A.class", "--out", "."];
+    answers(&mut java(&compiler, &["javac", "A.java"]), 0, "");
+    answers(&mut java(&["--file", "A.class"], &["java", "A"]), 0, "42\n");
+}

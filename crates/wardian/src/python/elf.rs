@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 const PT_LOAD: u32 = 1;
 const PT_DYNAMIC: u32 = 2;
@@ -158,7 +158,23 @@ fn search_path(text: &Path, origin: &Path) -> Vec<PathBuf> {
     text.split(':')
         .map(|part| PathBuf::from(part.replace("${ORIGIN}", &origin).replace("$ORIGIN", &origin)))
         .filter(|path| path.is_absolute() && !path.to_string_lossy().contains('$'))
+        .filter_map(|path| without_dots(&path))
         .collect()
+}
+
+/// The same directory by a path without `..`, since paths inside have none; none where nothing is. What is above a
+/// directory is above what it really is: its path may lead over a link.
+fn without_dots(path: &Path) -> Option<PathBuf> {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        if part == Component::ParentDir {
+            plain = std::fs::canonicalize(&plain).ok()?;
+            plain.pop();
+        } else {
+            plain.push(part);
+        }
+    }
+    Some(plain)
 }
 
 fn bytes(file: &impl FileExt, at: u64, len: u64) -> Option<Vec<u8>> {
@@ -243,8 +259,17 @@ mod tests {
 
     #[test]
     fn origin_is_replaced_and_relative_directories_are_dropped() {
-        let path =
-            search_path(Path::new("$ORIGIN/../lib:${ORIGIN}:lib:/opt/lib:$LIB/x"), Path::new("/p/bin"));
-        assert_eq!(path, ["/p/bin/../lib", "/p/bin", "/opt/lib"].map(PathBuf::from));
+        let path = search_path(Path::new("${ORIGIN}:$ORIGIN/x:lib:/opt/lib:$LIB/x"), Path::new("/p/bin"));
+        assert_eq!(path, ["/p/bin", "/p/bin/x", "/opt/lib"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn what_is_above_a_link_is_above_its_target() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = |name: &str| directory.path().join(name);
+        std::fs::create_dir_all(place("real/bin")).unwrap();
+        std::os::unix::fs::symlink(place("real/bin"), place("link")).unwrap();
+        let path = search_path(Path::new("$ORIGIN/../lib:$ORIGIN/absent/../lib:$ORIGIN/./x"), &place("link"));
+        assert_eq!(path, [place("real/lib"), place("link/x")]);
     }
 }

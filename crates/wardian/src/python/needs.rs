@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 /// Entries of one directory that are looked at.
 const MOST_ENTRIES: usize = 20_000;
+/// Directories below a directory that are looked into.
+const MOST_DEPTH: u8 = 4;
 
 /// Directories that hold far more than an interpreter: never given as a whole.
 pub(super) const WIDE: [&str; 22] = [
@@ -188,7 +190,33 @@ impl Needs {
         for library in elf::closure(&program) {
             self.library(&library);
         }
+        self.java(&program);
         Ok(())
+    }
+
+    /// What a program of Java's reads of its installation, besides libraries; Debian has its settings in `/etc`.
+    fn java(&mut self, program: &Path) {
+        let Ok(real) = fs::canonicalize(program) else { return };
+        let Some(home) = real.parent().and_then(Path::parent) else { return };
+        if !home.join("lib/jvm.cfg").is_file() {
+            return;
+        }
+        self.directory(&home.join("lib"));
+        for settings in ["conf", "lib/security"] {
+            self.directory(&home.join(settings));
+            self.link_targets(&home.join(settings), MOST_DEPTH);
+        }
+    }
+
+    /// The files that links below a directory lead to.
+    fn link_targets(&mut self, directory: &Path, depth: u8) {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten().take(MOST_ENTRIES) {
+            match entry.file_type() {
+                Ok(kind) if kind.is_symlink() => self.file(&entry.path()),
+                Ok(kind) if kind.is_dir() && depth > 0 => self.link_targets(&entry.path(), depth - 1),
+                _ => {}
+            }
+        }
     }
 
     /// Debian chooses among libraries by links through /etc/alternatives: the links that given directories use.
