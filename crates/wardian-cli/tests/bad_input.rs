@@ -35,6 +35,7 @@ impl Place {
                 "twice.toml",
                 "[[files.mounts]]\ntype = \"tmpfs\"\ndst = \"/a\"\n[[files.mounts]]\ntype = \"tmpfs\"\ndst = \"/a\"\n",
             ),
+            ("empty.toml", "[files]\nroot = \"empty\"\nscratch = \"exec\"\n"),
             ("script", "#!/bin/sh\nexit 3\n"),
         ] {
             std::fs::write(place.path(name), content).unwrap();
@@ -310,6 +311,15 @@ fn places_that_are_not_there() {
         (&["--stdin", "directory", "ok.py"], &["`--stdin directory`: is a directory"]),
         (&["--collect", "*", "--out", "/no/such/place", "ok.py"], &["/no/such", "hint: create /no/such"]),
         (&["--collect", "*", "--out", "ok.py", "ok.py"], &["ok.py is not a directory"]),
+        (&["--policy", "empty.toml", "ok.py"], &["`files.root = \"empty\"`", "hint: show them by a mount"]),
+        (
+            &["--policy", "empty.toml", "--file", "ok.py", "-c", "1"],
+            &["no place that files could be copied to"],
+        ),
+        (
+            &["--policy", "empty.toml", "--collect", "*", "-c", "1"],
+            &["`--collect`: with", "hint: a writable mount"],
+        ),
         (&["--collect", "[", "ok.py"], &["pattern `[` is wrong"]),
         (&["--collect", "../*", "ok.py"], &["pattern `../*` is not a path below"]),
         (&["--out", "directory", "ok.py"], &["--collect"]),

@@ -90,6 +90,7 @@ fn problem(error: &RunError) -> Problem {
         RunError::Inputs(_) => Problem::field("files", error),
         RunError::Warm(WarmError::Draining | WarmError::Cancelled) => draining(),
         RunError::Plan(wardian::plan::PlanError::Nul { .. }) => Problem::field("args", error),
+        RunError::Plan(wardian::plan::PlanError::NoPlaceForFiles) => Problem::field("files", error),
         RunError::Plan(wardian::plan::PlanError::Policy(_)) => Problem::field("limits", error),
         _ => Problem::untold("sandbox"),
     }

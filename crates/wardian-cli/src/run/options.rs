@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use wardian::compat::nsjail::View;
 use wardian::files::{GuestPath, Input, InputError, InputSet};
 use wardian::plan::{Program, Request};
-use wardian::policy::{self, Policy, PolicyError, RootKind, Scratch};
+use wardian::policy::{self, Policy, PolicyError, RootKind};
 use wardian::python;
 
 /// A program is read into memory: more than this is not one.
@@ -34,12 +34,8 @@ pub(super) fn prepare(options: &RunOptions) -> Result<Prepared, Failure> {
         inputs.insert(0, script.clone());
     }
     let inputs = InputSet::new(inputs, most).map_err(|error| Failure::of_usage(&error, None))?.into_vec();
-    if !options.collect.is_empty() && policy.files.scratch == Scratch::None {
-        let hint = "`files.scratch = \"exec\"` in a policy file gives it some";
-        return Err(Failure::of_usage(
-            "`--collect`: the policy gives no scratch space to collect from",
-            Some(hint.into()),
-        ));
+    if !options.collect.is_empty() && !policy.files.has_scratch() {
+        return Err(nothing_to_collect_from(&policy));
     }
     if let Some(cwd) = &options.cwd {
         let hint = "a directory inside the sandbox, such as /box or what `--mount` shows";
@@ -57,6 +53,19 @@ pub(super) fn prepare(options: &RunOptions) -> Result<Prepared, Failure> {
         inputs,
     };
     Ok(Prepared { request, program_from_stdin })
+}
+
+fn nothing_to_collect_from(policy: &Policy) -> Failure {
+    let (why, hint) = match policy.files.root {
+        RootKind::Empty => (
+            "with the policy's `files.root = \"empty\"` there is no scratch space",
+            "a writable mount keeps what the program makes: `--mount src=DIR,dst=/out,rw`",
+        ),
+        RootKind::Program => {
+            ("the policy gives no scratch space", "`files.scratch = \"exec\"` in a policy file gives it some")
+        }
+    };
+    Failure::of_usage(format!("`--collect`: {why} to collect from"), Some(hint.into()))
 }
 
 /// Whether somebody sees output as it comes. Elsewhere Python buffers as it does without us: a write for each line costs

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use wardian::files::{CollectLimits, Globs};
-use wardian::policy::{Bytes, Scratch};
+use wardian::policy::Bytes;
 use wardian::sandbox::Collect;
 
 /// What is to be run, with what.
@@ -138,7 +138,7 @@ impl RunRequest {
         check_env(&self.env)?;
         check_start(&self)?;
         policy.environment.set.extend(self.env);
-        let collect = collect(&self.collect, setup, policy.files.scratch)?;
+        let collect = collect(&self.collect, setup, policy.files.has_scratch())?;
         let stdin = stdin(self.stdin, self.stdin_base64)?;
         let ceiling = setup.config.requests.body;
         if let Some(result) = self.result.filter(|result| result.0 == 0 || *result > ceiling) {
@@ -292,11 +292,11 @@ fn check_start(request: &RunRequest) -> Result<(), Problem> {
     Ok(())
 }
 
-fn collect(patterns: &[String], setup: &Setup, scratch: Scratch) -> Result<Option<Collect>, Problem> {
+fn collect(patterns: &[String], setup: &Setup, has_scratch: bool) -> Result<Option<Collect>, Problem> {
     if patterns.is_empty() {
         return Ok(None);
     }
-    if scratch == Scratch::None {
+    if !has_scratch {
         return Err(Problem::field("collect", "the policy gives no scratch space to collect from"));
     }
     let globs =

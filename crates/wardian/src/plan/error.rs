@@ -57,6 +57,9 @@ pub enum PlanError {
         /// Why not.
         problem: &'static str,
     },
+    /// Files to copy in, and a root that is made of mounts alone.
+    #[error("the policy's `files.root = \"empty\"` has no place that files could be copied to")]
+    NoPlaceForFiles,
     /// Something the host cannot enforce.
     #[error("this host cannot enforce `{what}`: {reason}")]
     Unenforceable {
@@ -74,7 +77,10 @@ impl PlanError {
     pub fn is_usage(&self) -> bool {
         match self {
             PlanError::Policy(error) => error.is_usage(),
-            PlanError::Nul { .. } | PlanError::NotUtf8 { .. } | PlanError::MountTarget { .. } => true,
+            PlanError::Nul { .. }
+            | PlanError::NotUtf8 { .. }
+            | PlanError::MountTarget { .. }
+            | PlanError::NoPlaceForFiles => true,
             PlanError::Python(_)
             | PlanError::Program { .. }
             | PlanError::Tool { .. }
@@ -94,6 +100,10 @@ impl PlanError {
             PlanError::Tool { .. } => {
                 Some("name programs of this machine by their absolute paths: `/usr/bin/git`".into())
             }
+            PlanError::NoPlaceForFiles => Some(
+                "show them by a mount, and run a program inside: `--exec /usr/bin/python3 /data/script.py`"
+                    .into(),
+            ),
             PlanError::Unenforceable { fix, .. } => Some(fix.clone()),
             _ => None,
         }

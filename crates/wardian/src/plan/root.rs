@@ -263,7 +263,8 @@ impl Builder<'_> {
             if policy.files.root == RootKind::Program { BOX.to_owned() } else { "/".to_owned() }
         });
         if policy.files.root == RootKind::Empty {
-            return Ok(());
+            let nothing = self.request.inputs.is_empty();
+            return if nothing { Ok(()) } else { Err(PlanError::NoPlaceForFiles) };
         }
         if policy.files.scratch == Scratch::None {
             self.steps.directories(BOX)?;

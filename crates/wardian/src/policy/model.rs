@@ -224,6 +224,13 @@ pub struct Files {
     pub mounts: Vec<Mount>,
 }
 
+impl Files {
+    /// Whether there is scratch space: files are copied into it, and collected from it.
+    pub fn has_scratch(&self) -> bool {
+        self.root == RootKind::Program && self.scratch != Scratch::None
+    }
+}
+
 fn yes() -> bool {
     true
 }
