@@ -171,6 +171,9 @@ fn scripts_that_are_none() {
         (&["--wal", "5", "ok.py"], &["there is no option `--wal`", "hint: `wardian run --help`"]),
         (&["--timeout", "5", "ok.py"], &["there is no option `--timeout`", "hint: here it is `--wall`"]),
         (&["--mem=64M", "ok.py"], &["there is no option `--mem=64M`", "hint: here it is `--memory`"]),
+        (&["--time", "5", "ok.py"], &["hint: here it is `--cpu-time`; time on the clock is `--wall`"]),
+        (&["--share-net", "ok.py"], &["hint: it is not there: docs/judging.md"]),
+        (&["--unshare-all", "ok.py"], &["hint: it is always so here"]),
         (&["--exec"], &["no program to run"]),
         (&["--file", "missing", "ok.py"], &["`--file missing`", "there is no file"]),
         (&["--file", "ok.py:../x", "ok.py"], &["`--file ok.py:../x`", "`..`"]),
@@ -182,6 +185,19 @@ fn scripts_that_are_none() {
         let _ = writeln!(std::io::stderr(), "SKIP an unreadable script: root may read everything");
     } else {
         place.refused(place.command(&["unreadable.py"]), &["cannot open `unreadable.py`: Permission denied"]);
+    }
+}
+
+#[test]
+fn options_of_nsjails_after_its_config() {
+    let place = Place::new();
+    std::fs::write(place.path("sandbox.cfg"), "mode: ONCE\n").unwrap();
+    for (option, hint) in
+        [("--cgroup_mem_max", "`--memory`"), ("--bindmount", "`--mount src=HOST,dst=GUEST`")]
+    {
+        let command = place.command(&["--nsjail-config", "sandbox.cfg", option, "1", "--", "/bin/true"]);
+        let words = [format!("there is no option `{option}`"), format!("hint: here it is {hint}")];
+        place.ends(255, "sandbox_error", command, &[&words[0], &words[1]]);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod connections;
 mod early;
+mod elsewhere;
 mod nsjail;
 mod options;
 mod report_file;

@@ -3,7 +3,7 @@
 mod log;
 
 use super::report_file::ReportFile;
-use super::{Failure, connections, deliver, explain, options, summary, write_error};
+use super::{Failure, connections, deliver, elsewhere, explain, options, summary, write_error};
 use crate::cli::RunOptions;
 use crate::{cap, say};
 use log::LogSink;
@@ -112,6 +112,7 @@ fn read(file: &Path) -> std::io::Result<String> {
 }
 
 fn run(options: &RunOptions, config: &NsjailConfig, import: Import) -> Result<Done, Failure> {
+    options.program.first().map_or(Ok(()), |first| elsewhere::unless_option(first))?;
     let mut policy = options::lay_over(import.policy, options)?;
     let host = Host::detect_with(cap::from_environment().map_err(|error| Failure::new(error, None))?);
     if options.best_effort && host.cgroups().version().is_none() && !policy.require.is_empty() {

@@ -1,6 +1,7 @@
 //! From options to a request: the program, its files, and the policy with the command line laid over it.
 
 use super::Failure;
+use super::elsewhere::unless_option;
 use crate::cli::RunOptions;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -117,34 +118,6 @@ fn entry(name: &str, inputs: &[Input]) -> Result<Program, Failure> {
         let hint = format!("bring it in with `--file HOST:{name}`");
         Failure::of_usage(format!("`--entry {name}`: no `--file` has that name inside"), Some(hint))
     })
-}
-
-/// A program's arguments may look like options, so the first word may too: a misspelt one is not taken for a script.
-fn unless_option(first: &OsStr) -> Result<(), Failure> {
-    let bytes = first.as_bytes();
-    if bytes.first() != Some(&b'-') || bytes == b"-" || Path::new(first).exists() {
-        return Ok(());
-    }
-    let hint = match elsewhere(first) {
-        Some(ours) => format!("here it is `{ours}`"),
-        None => "`wardian run --help` lists the options; they stand before the program".into(),
-    };
-    Err(Failure::of_usage(format!("there is no option `{}`", first.display()), Some(hint)))
-}
-
-/// What an option is called elsewhere (isolate, nsjail, bubblewrap, docker), and here.
-fn elsewhere(option: &OsStr) -> Option<&'static str> {
-    const NAMES: [(&[&str], &str); 7] = [
-        (&["--timeout", "--time", "--time-limit", "--time_limit", "--wall-time"], "--wall"),
-        (&["--mem", "--memory-limit", "--cg-mem"], "--memory"),
-        (&["--procs", "--pids-limit", "--nproc"], "--processes"),
-        (&["--net", "--share-net"], "--network"),
-        (&["--bind", "--ro-bind", "--bindmount", "--bindmount_ro", "--volume", "--dir"], "--mount"),
-        (&["--setenv", "--full-env"], "--env"),
-        (&["--chdir"], "--cwd"),
-    ];
-    let name = option.to_str()?.split('=').next()?;
-    NAMES.into_iter().find(|(theirs, _)| theirs.contains(&name)).map(|(_, ours)| ours)
 }
 
 /// A program for `--exec` in a root of mounts alone, which give it another path than the host's.
