@@ -257,8 +257,8 @@ pub(crate) struct RunOptions {
     /// Write collected files here; without it they are in the report (--json, --report)
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, requires = "collect", help_heading = "Files and environment")]
     pub(crate) out: Option<PathBuf>,
-    /// Show a host directory or file inside: src=HOST,dst=GUEST[,rw] or HOST:GUEST[:ro|rw]; with rw
-    /// the program has its owner's rights there (as root: unless owner or group is root)
+    /// Show a host directory or file inside: src=HOST,dst=GUEST[,rw[,as_owner]] or HOST:GUEST[:ro|rw];
+    /// with rw the program has its owner's rights there (as root: unless owner or group is root and `as_owner` is not said)
     #[arg(long = "mount", value_name = "MOUNT", help_heading = "Files and environment")]
     pub(crate) mounts: Vec<String>,
     /// Set a variable

@@ -472,3 +472,23 @@ fn java_is_compiled_and_runs() {
     answers(&mut java(&compiler, &["javac", "A.java"]), 0, "");
     answers(&mut java(&["--file", "A.class"], &["java", "A"]), 0, "42\n");
 }
+
+#[test]
+fn a_mount_that_only_root_may_write_is_told_of() {
+    if skip("a_mount_that_only_root_may_write_is_told_of") || !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let directory = directory();
+    let write = "import tempfile; tempfile.NamedTemporaryFile(dir='/data').close()";
+    let mount = |more: &str| {
+        let mount = format!("src={},dst=/data,rw{more}", directory.path().display());
+        let output = wardian().args(["--mount", &mount, "-c", write]).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = mount("");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.starts_with("wardian: note: the program cannot write in `/data` itself: "), "{said}");
+    assert_eq!(mount(",as_owner"), (Some(0), String::new()));
+    std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    assert_eq!(mount(""), (Some(0), String::new()));
+}

@@ -116,6 +116,9 @@ fn run(options: &RunOptions, early: Option<Early>) -> Result<Option<Report>, Fai
         say::put(&plan.explain())?;
         return Ok(None);
     }
+    for note in plan.notes().iter().filter(|_| !options.json) {
+        say::note(&format!("note: {note}"));
+    }
     let connections = connections::connect(options, prepared.program_from_stdin)?;
     let has_terminal = matches!(connections.streams, Streams::Terminal(_));
     let failed = |error: SandboxError| Failure::new(&error, error.hint());

@@ -152,6 +152,12 @@ impl Plan {
         files.scratch != Scratch::None && self.in_place.is_none() && !files.mounts.iter().any(shares_size)
     }
 
+    /// What its author may not have meant: words for a person, before the program runs.
+    pub fn notes(&self) -> Vec<String> {
+        let mounts = self.policy.files.mounts.iter().filter(|_| self.root.own_ids);
+        mounts.filter_map(host_tree::unwritable).collect()
+    }
+
     /// Decides everything.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use std::str::FromStr;
 #[non_exhaustive]
 pub enum MountError {
     /// A part that means nothing.
-    #[error("`{0}` is none of src=, dst=, ro, rw")]
+    #[error("`{0}` is none of src=, dst=, ro, rw, as_owner")]
     Part(String),
     /// A part that every mount has.
     #[error("{0} is missing")]
@@ -25,17 +25,18 @@ pub enum MountError {
 impl MountError {
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
-        "write src=HOST,dst=GUEST[,rw], or HOST:GUEST[:ro|rw] where no path has a colon"
+        "write src=HOST,dst=GUEST[,rw[,as_owner]], or HOST:GUEST[:ro|rw] where no path has a colon"
     }
 }
 
 impl FromStr for Mount {
     type Err = MountError;
 
-    /// `src=HOST,dst=GUEST[,rw]` or `HOST:GUEST[:ro|rw]`; read-only unless it says `rw`. A relative host path is
+    /// `src=HOST,dst=GUEST[,rw[,as_owner]]` or `HOST:GUEST[:ro|rw]`; read-only unless it says `rw`. A relative host path is
     /// taken from the working directory; whether it is there is found out when the plan is made.
     fn from_str(text: &str) -> Result<Mount, MountError> {
-        let (src, dst, writable) = if text.contains('=') { long(text) } else { short(text) }?;
+        let Words { src, dst, writable, as_owner } =
+            if text.contains('=') { long(text) } else { short(text) }?;
         let absolute = std::path::absolute(Path::new(src)).map_err(|_| MountError::Source(src.into()))?;
         let absolute = absolute.into_os_string().into_string();
         Ok(Mount {
@@ -47,33 +48,43 @@ impl FromStr for Mount {
             size: None,
             content: None,
             optional: false,
-            as_owner: None,
+            as_owner: as_owner.then_some(true),
         })
     }
 }
 
-fn long(text: &str) -> Result<(&str, &str, bool), MountError> {
-    let (mut src, mut dst, mut writable) = (None, None, false);
+#[derive(Default)]
+struct Words<'a> {
+    src: &'a str,
+    dst: &'a str,
+    writable: bool,
+    as_owner: bool,
+}
+
+fn long(text: &str) -> Result<Words<'_>, MountError> {
+    let (mut src, mut dst, mut words) = (None, None, Words::default());
     for part in text.split(',') {
         match part.split_once('=') {
             Some(("src" | "source", value)) => src = Some(value),
             Some(("dst" | "target", value)) => dst = Some(value),
-            None if part == "rw" => writable = true,
-            None if part == "ro" => writable = false,
+            None if part == "rw" => words.writable = true,
+            None if part == "ro" => words.writable = false,
+            None if part == "as_owner" => words.as_owner = true,
             _ => return Err(MountError::Part(part.into())),
         }
     }
     let src = src.ok_or(MountError::Missing("src="))?;
-    Ok((src, dst.ok_or(MountError::Missing("dst="))?, writable))
+    Ok(Words { src, dst: dst.ok_or(MountError::Missing("dst="))?, ..words })
 }
 
-fn short(text: &str) -> Result<(&str, &str, bool), MountError> {
+fn short(text: &str) -> Result<Words<'_>, MountError> {
     let parts: Vec<&str> = text.split(':').collect();
-    match parts.as_slice() {
-        [src, dst] | [src, dst, "ro"] => Ok((src, dst, false)),
-        [src, dst, "rw"] => Ok((src, dst, true)),
-        _ => Err(MountError::Form),
-    }
+    let (src, dst, writable) = match parts.as_slice() {
+        [src, dst] | [src, dst, "ro"] => (src, dst, false),
+        [src, dst, "rw"] => (src, dst, true),
+        _ => return Err(MountError::Form),
+    };
+    Ok(Words { src, dst, writable, as_owner: false })
 }
 
 #[cfg(test)]
@@ -93,6 +104,8 @@ mod tests {
         assert_eq!(read("src=/data,dst=/in"), expected(false));
         assert_eq!(read("/data:/in:rw"), expected(true));
         assert_eq!(read("src=/data,dst=/in,rw"), expected(true));
+        let owned: Mount = "src=/data,dst=/in,rw,as_owner".parse().unwrap();
+        assert_eq!((owned.writable, owned.as_owner), (true, Some(true)));
     }
 
     #[test]
@@ -102,7 +115,7 @@ mod tests {
             ("/a:/b:/c", "is not HOST:GUEST[:ro|rw]"),
             ("src=/a", "dst= is missing"),
             ("dst=/b", "src= is missing"),
-            ("src=/a,dst=/b,x", "`x` is none of src=, dst=, ro, rw"),
+            ("src=/a,dst=/b,x", "`x` is none of src=, dst=, ro, rw, as_owner"),
             (":/b", "the host path `` cannot be made absolute"),
         ] {
             assert_eq!(read(text).unwrap_err().to_string(), error, "{text}");
