@@ -492,3 +492,28 @@ fn a_mount_that_only_root_may_write_is_told_of() {
     std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o777)).unwrap();
     assert_eq!(mount(""), (Some(0), String::new()));
 }
+
+/// What agents' programs fail of most is told as what it is.
+#[test]
+fn a_name_that_is_looked_up_without_network_is_a_refusal() {
+    if skip("a_name_that_is_looked_up_without_network_is_a_refusal") {
+        return;
+    }
+    let told = |network: &str, look_up: &str| {
+        let code = format!(
+            "import socket, time\nstart = time.monotonic()\ntry: socket.{look_up}; print('found', end=' ')\n\
+             except OSError: print('failed', end=' ')\nprint(time.monotonic() - start < 1)"
+        );
+        let output = wardian().args(["--explain", "--network", network, "-c", &code]).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        (String::from_utf8(output.stdout).unwrap(), stderr.contains("AF_INET"))
+    };
+    for own in ["getaddrinfo('localhost', 80)", "gethostbyname(socket.gethostname())", "getfqdn()"] {
+        for network in ["none", "loopback"] {
+            assert_eq!(told(network, own).0, "found True\n", "{network} {own}");
+        }
+    }
+    let others = "getaddrinfo('example.com', 80)";
+    assert_eq!(told("none", others), ("failed True\n".into(), true));
+    assert_eq!(told("loopback", others), ("failed True\n".into(), false));
+}

@@ -2,7 +2,7 @@
 
 use super::PlanError;
 use super::steps::Steps;
-use crate::policy::Policy;
+use crate::policy::{Network, Policy};
 
 /// The few files that programs look for.
 pub(super) fn add(policy: &Policy, steps: &mut Steps) -> Result<(), PlanError> {
@@ -22,13 +22,16 @@ pub(super) fn add(policy: &Policy, steps: &mut Steps) -> Result<(), PlanError> {
         _ => format!("root:x:0:\nguest:x:{gid}:\nnogroup:x:65534:\n"),
     };
     let hosts = format!("127.0.0.1 localhost {hostname}\n::1 localhost\n");
-    let nsswitch = "passwd: files\ngroup: files\nshadow: files\nhosts: files\n";
+    // Without network asking for a name is to fail of the socket: that is what refusals then tell of. On a loopback of
+    // its own the program would ask itself.
+    let hosts_from = if policy.network == Network::None { "files dns" } else { "files" };
+    let nsswitch = format!("passwd: files\ngroup: files\nshadow: files\nhosts: {hosts_from}\n");
     for (path, content) in [
         ("/etc/passwd", passwd.as_str()),
         ("/etc/group", group.as_str()),
         ("/etc/hosts", hosts.as_str()),
         ("/etc/hostname", &format!("{hostname}\n")),
-        ("/etc/nsswitch.conf", nsswitch),
+        ("/etc/nsswitch.conf", nsswitch.as_str()),
         ("/etc/host.conf", "multi on\n"),
     ] {
         steps.file(path, 0o644, content.as_bytes())?;
