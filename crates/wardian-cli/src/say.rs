@@ -6,6 +6,7 @@ use crate::run::Failure;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use wardian::files::shown;
 
 /// Wardian could not do what was asked.
 pub(crate) const FAILURE: u8 = 125;
@@ -39,15 +40,15 @@ pub(crate) fn data(text: &str) -> ExitCode {
 
 /// A word to the caller, on standard error.
 pub(crate) fn note(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "wardian: {text}");
+    let _ = writeln!(io::stderr().lock(), "wardian: {}", shown(text));
 }
 
 /// An error and what to do about it.
 pub(crate) fn error(text: &str, hint: Option<&str>) {
     let mut err = io::stderr().lock();
-    let _ = writeln!(err, "wardian: error: {text}");
+    let _ = writeln!(err, "wardian: error: {}", shown(text));
     if let Some(hint) = hint {
-        let _ = writeln!(err, "\nhint: {hint}");
+        let _ = writeln!(err, "\nhint: {}", shown(hint));
     }
 }
 

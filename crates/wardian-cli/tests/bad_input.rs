@@ -201,6 +201,15 @@ fn options_of_nsjails_after_its_config() {
     }
 }
 
+/// Names may be a student's.
+#[test]
+fn names_that_a_terminal_would_obey() {
+    let place = Place::new();
+    let output = place.run(&["no\x1b[31m\u{202e}such\u{9b}"]).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains(r"`no\u{1b}[31m\u{202e}such\u{9b}`"), "{stderr:?}");
+}
+
 #[test]
 fn policies_that_are_none() {
     let place = Place::new();

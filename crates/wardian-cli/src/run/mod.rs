@@ -3,6 +3,7 @@
 mod connections;
 mod early;
 mod elsewhere;
+mod json;
 mod nsjail;
 mod options;
 mod report_file;
@@ -219,7 +220,7 @@ fn deliver(report: &Report, file: Option<&mut ReportFile>, json: bool) -> Option
 /// One line of JSON, never whole in memory: as JSON a byte of output may take six.
 fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let mut out = BufWriter::with_capacity(64 << 10, out);
-    serde_json::to_writer(&mut out, report)?;
+    json::write(report, &mut out)?;
     out.write_all(b"\n")?;
     out.flush()
 }

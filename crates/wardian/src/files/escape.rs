@@ -40,7 +40,8 @@ pub fn unescape(text: &str) -> Vec<u8> {
 }
 
 /// Whether a terminal shows the character as itself and leaves its neighbours where they are.
-pub(super) fn printable(character: char) -> bool {
+#[must_use]
+pub fn printable(character: char) -> bool {
     !character.is_control()
         && !matches!(
             character,
@@ -54,6 +55,20 @@ pub(super) fn printable(character: char) -> bool {
                 | '\u{fff9}'..='\u{fffb}'
                 | '\u{e0000}'..='\u{e007f}'
         )
+}
+
+/// Text for a terminal: what is not printable is written `\u{...}`, but for line ends and tabs.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if printable(character) || matches!(character, '\n' | '\t') {
+            shown.push(character);
+        } else {
+            shown.extend(character.escape_unicode());
+        }
+    }
+    shown
 }
 
 fn hex(text: &mut String, bytes: &[u8]) {

@@ -21,7 +21,7 @@ mod report_sink;
 mod walk;
 
 pub use collect::{CollectLimits, Collected, Found, Sink, SinkError, collect, too_deep};
-pub use escape::unescape;
+pub use escape::{printable as is_printable, shown, unescape};
 pub use globs::{GlobError, Globs};
 pub use input::{Input, InputError};
 pub use input_set::{InputSet, InputSetError};

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::SystemTime;
 use wardian::compat::nsjail::{self, Ending, Log, LogLevel};
+use wardian::files::shown;
 use wardian::report::{Reason, Report};
 
 /// An open log.
@@ -56,7 +57,7 @@ impl LogSink {
     /// A failure; standard error has been told already.
     pub(super) fn failed(&mut self, message: &str) {
         if self.file.is_some() && self.level <= LogLevel::Error {
-            self.line(&nsjail::error_line(SystemTime::now(), std::process::id(), message));
+            self.line(&nsjail::error_line(SystemTime::now(), std::process::id(), &shown(message)));
         }
     }
 
