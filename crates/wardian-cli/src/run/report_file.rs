@@ -6,6 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Where the report will be.
@@ -54,6 +55,7 @@ impl ReportFile {
 /// A file beside the one that it will replace. The directory may be one that the program may write to: its names prove
 /// nothing, only our descriptors do.
 struct Beside {
+    target: PathBuf,
     directory: OwnedFd,
     name: OsString,
     temporary: OsString,
@@ -66,31 +68,45 @@ impl Beside {
         let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty());
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::open(directory.unwrap_or(Path::new(".")), flags, Mode::empty())?;
-        Beside::create_in(directory, name)
+        Beside::create_in(target, directory, name)
     }
 
-    fn create_in(directory: OwnedFd, name: &OsStr) -> io::Result<Beside> {
+    fn create_in(target: &Path, directory: OwnedFd, name: &OsStr) -> io::Result<Beside> {
         let mut random = [0u8; 8];
         rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
         let temporary = format!(".{}.{:016x}", name.to_string_lossy(), u64::from_ne_bytes(random));
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&directory, &temporary, flags, Mode::from_raw_mode(0o666))?;
-        Ok(Beside { directory, name: name.into(), temporary: temporary.into(), file: file.into() })
+        Ok(Beside {
+            target: target.into(),
+            directory,
+            name: name.into(),
+            temporary: temporary.into(),
+            file: file.into(),
+        })
     }
 
     /// Once: afterwards the file has its own name.
     fn write(&mut self, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
         if !self.is_ours(&self.temporary) {
-            *self = Beside::create_in(self.directory.try_clone()?, &self.name)?;
+            *self = Beside::create_in(&self.target, self.directory.try_clone()?, &self.name)?;
         }
         fill(&mut self.file)?;
         let (from, to) = (&self.temporary, &self.name);
         rustix::fs::renameat_with(&self.directory, from, &self.directory, to, RenameFlags::empty())?;
-        match self.is_ours(&self.name) {
+        match self.is_ours(&self.name) && self.is_where_it_was_asked_for() {
             true => Ok(()),
             false => {
                 Err(io::Error::other("another program writes to its directory, and put something else there"))
             }
+        }
+    }
+
+    /// Its directory may be elsewhere by now, and another in its place.
+    fn is_where_it_was_asked_for(&self) -> bool {
+        match (std::fs::metadata(&self.target), self.file.metadata()) {
+            (Ok(there), Ok(ours)) => (there.dev(), there.ino()) == (ours.dev(), ours.ino()),
+            _ => false,
         }
     }
 
@@ -164,10 +180,11 @@ mod tests {
         let moved = directory.path().with_extension("moved");
         std::fs::remove_file(&temporary).unwrap();
         std::fs::write(&temporary, "forged").unwrap();
-        // Nor is a directory that is put in the place of its own.
+        // Nor is a directory that is put in the place of its own: the report is not where it was asked for.
         std::fs::rename(directory.path(), &moved).unwrap();
         std::fs::create_dir(directory.path()).unwrap();
-        report.write(|out| out.write_all(b"report")).ok().unwrap();
+        let failure = report.write(|out| out.write_all(b"report")).unwrap_err();
+        assert!(failure.text.contains("put something else there"), "{}", failure.text);
         drop(report);
         assert_eq!(std::fs::read_to_string(moved.join("report")).unwrap(), "report");
         assert_eq!(std::fs::read_to_string(moved.join(temporary.file_name().unwrap())).unwrap(), "forged");
