@@ -200,7 +200,7 @@ pub(crate) struct RunOptions {
     /// What is outside: not there (ENOENT), or there and refusing (EACCES)
     #[arg(long, value_parser = outside, value_name = "absent|denied", help_heading = "Policy")]
     pub(crate) outside: Option<Outside>,
-    /// Refuse to run unless these are enforced by the kernel: memory, cpu, processes, landlock, denials, proc
+    /// Refuse to run unless these are enforced by the kernel: memory, cpu, cpus, processes, landlock, denials, proc
     #[arg(long, value_parser = layer, value_delimiter = ',', value_name = "LAYER,...", help_heading = "Policy")]
     pub(crate) require: Vec<Layer>,
     /// How strongly to contain; landlock is weaker, for containers that forbid user namespaces: no namespaces, files stay
@@ -317,7 +317,9 @@ fn cores(text: &str) -> Result<f64, String> {
 }
 
 fn network(text: &str) -> Result<Network, String> {
-    named(text)
+    named(text).map_err(|error| {
+        format!("{error}; programs never reach the host's network or the internet: fetch outside, and give them files")
+    })
 }
 
 fn outside(text: &str) -> Result<Outside, String> {
@@ -340,6 +342,18 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_layer_is_in_the_help() {
+        let error = layer("").unwrap_err();
+        let (_, layers) = error.split_once("expected one of ").unwrap();
+        let cli = Cli::command();
+        let require =
+            cli.find_subcommand("run").unwrap().get_arguments().find(|arg| arg.get_id() == "require");
+        let help = require.unwrap().get_help().unwrap().to_string();
+        let (_, named) = help.split_once(": ").unwrap();
+        assert_eq!(layers.replace('`', ""), named);
     }
 
     #[test]

@@ -63,11 +63,40 @@ fn script_for_subcommand(error: &clap::Error) -> Option<&str> {
     }
 }
 
+/// What to write instead of options that cannot stand together, or alone.
+fn advice(error: &clap::Error, problem: &str) -> Option<&'static str> {
+    use clap::error::ErrorKind;
+    let together = |one: &str, other: &str| problem.contains(one) && problem.contains(other);
+    match error.kind() {
+        ErrorKind::ArgumentConflict if together("--nsjail-config", "--file") => {
+            Some("the config's mounts are all there is: show a file with `--mount src=HOST,dst=GUEST`")
+        }
+        ErrorKind::ArgumentConflict if together("--nsjail-config", "--collect") => {
+            Some("mount a directory that the program may write: `--mount src=DIR,dst=/out,rw`")
+        }
+        ErrorKind::ArgumentConflict if problem.contains("--nsjail-config") => {
+            Some("the config says it; the program follows after `--`")
+        }
+        ErrorKind::ArgumentConflict => Some("leave one of them out"),
+        ErrorKind::MissingRequiredArgument if problem.contains("--collect") => {
+            Some("`--collect GLOB` says which files, `--out DIR` where they go")
+        }
+        _ => None,
+    }
+}
+
 /// Help and version to standard output; a wrong command line is an error like any other.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     if error.use_stderr() {
         let text = error.to_string();
-        note(text.trim_end());
+        let problem = text.split("\n\nUsage:").next().unwrap_or(&text);
+        let advice = advice(error, problem);
+        // What options may stand together is not what the lines about usage tell.
+        let told = if advice.is_some() { problem } else { &text };
+        note(told.trim_end());
+        if let Some(advice) = advice {
+            let _ = writeln!(io::stderr().lock(), "\nhint: {advice}");
+        }
         if let Some(script) = script_for_subcommand(error) {
             let _ = writeln!(io::stderr().lock(), "\nhint: to run a program: `wardian run {script}`");
         }

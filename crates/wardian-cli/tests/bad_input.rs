@@ -35,6 +35,7 @@ impl Place {
                 "twice.toml",
                 "[[files.mounts]]\ntype = \"tmpfs\"\ndst = \"/a\"\n[[files.mounts]]\ntype = \"tmpfs\"\ndst = \"/a\"\n",
             ),
+            ("rw.toml", "[[files.mounts]]\nsrc = \"/usr\"\ndst = \"/u\"\nrw = true\n"),
             ("empty.toml", "[files]\nroot = \"empty\"\nscratch = \"exec\"\n"),
             ("script", "#!/bin/sh\nexit 3\n"),
         ] {
@@ -199,6 +200,11 @@ fn options_of_nsjails_after_its_config() {
         let words = [format!("there is no option `{option}`"), format!("hint: here it is {hint}")];
         place.ends(255, "sandbox_error", command, &[&words[0], &words[1]]);
     }
+    let output =
+        place.run(&["--nsjail-config", "sandbox.cfg", "--file", "ok.py", "--", "x"]).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(255));
+    assert!(stderr.contains("hint: the config's mounts") && !stderr.contains("Usage"), "{stderr}");
 }
 
 /// Names may be a student's.
@@ -347,11 +353,14 @@ fn places_that_are_not_there() {
         ),
         (&["--collect", "[", "ok.py"], &["pattern `[` is wrong"]),
         (&["--collect", "../*", "ok.py"], &["pattern `../*` is not a path below"]),
-        (&["--out", "directory", "ok.py"], &["--collect"]),
+        (&["--out", "directory", "ok.py"], &["--collect", "hint: `--collect GLOB` says which"]),
+        (&["--summary", "--explain-plan", "ok.py"], &["cannot be used with", "hint: leave one of them out"]),
+        (&["--memory", "64", "ok.py"], &["`--memory`: 64 is less than 1M; a plain number is bytes"]),
+        (&["--policy", "rw.toml", "ok.py"], &["unknown field `rw`", "hint: here it is `writable = true`"]),
         (&["--lifeline", "ok.py", "ok.py"], &["--lifeline ok.py", "is no pipe"]),
         (&["--env", "A", "ok.py"], &["`--env A` has no `=`", "hint: write --env NAME=VALUE"]),
         (&["--env", "=x", "ok.py"], &["`--env`"]),
-        (&["--network", "all", "ok.py"], &["--network", "`none` or `loopback`"]),
+        (&["--network", "all", "ok.py"], &["--network", "`none` or `loopback`", "fetch outside"]),
         (&["--require", "magic", "ok.py"], &["--require", "`memory`"]),
     ] {
         place.refused(place.command(args), words);

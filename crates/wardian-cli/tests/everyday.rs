@@ -506,7 +506,9 @@ fn a_name_that_is_looked_up_without_network_is_a_refusal() {
         );
         let output = wardian().args(["--explain", "--network", network, "-c", &code]).output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
-        (String::from_utf8(output.stdout).unwrap(), stderr.contains("AF_INET"))
+        let is_told = stderr.contains("AF_INET");
+        assert_eq!(stderr.contains("`--network loopback` allows"), is_told, "{stderr}");
+        (String::from_utf8(output.stdout).unwrap(), is_told)
     };
     for own in ["getaddrinfo('localhost', 80)", "gethostbyname(socket.gethostname())", "getfqdn()"] {
         for network in ["none", "loopback"] {

@@ -96,10 +96,13 @@ pub(crate) fn main(options: RunOptions, early: Option<Early>) -> ExitCode {
 }
 
 fn run(options: &RunOptions, early: Option<Early>) -> Result<Option<Report>, Failure> {
-    if options.warm
-        && let Some(report) = warm::run(options)?
-    {
-        return Ok(Some(report));
+    if options.warm {
+        if let Some(report) = warm::run(options)? {
+            return Ok(Some(report));
+        }
+        if options.summary {
+            say::note("note: no service took this run: it starts cold");
+        }
     }
     let (host, mut head_start) = match early {
         Some(Early { host, head_start }) => (host, Some(head_start)),
@@ -193,6 +196,16 @@ pub(crate) fn write_error(report: &Report) -> Option<String> {
     failed.next().map(|(name, error)| format!("cannot write the program's {name}: {error}"))
 }
 
+/// A hint in the command line's words, where there is an option for a policy's key.
+fn in_options(hint: &str) -> String {
+    const OPTIONS: [(&str, &str); 3] = [
+        ("`network = \"loopback\"`", "`--network loopback`"),
+        ("`limits.processes`", "`--processes`"),
+        ("`limits.disk`", "`--disk`"),
+    ];
+    OPTIONS.iter().fold(hint.to_owned(), |hint, (key, option)| hint.replace(key, option))
+}
+
 /// What was refused, when asked to explain.
 fn explain(report: &Report, options: &RunOptions) {
     if options.explain {
@@ -200,7 +213,7 @@ fn explain(report: &Report, options: &RunOptions) {
             let detail =
                 if denial.detail.is_empty() { String::new() } else { format!(" ({})", denial.detail) };
             say::note(&format!("refused {}×: {}{detail}: {}", denial.count, denial.syscall, denial.errno));
-            say::note(&format!("  hint: {}", denial.hint));
+            say::note(&format!("  hint: {}", in_options(&denial.hint)));
         }
         if let Some(why) = &report.denials_unavailable {
             say::note(&format!("refusals could not be observed: {why}"));

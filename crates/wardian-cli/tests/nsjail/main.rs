@@ -67,6 +67,7 @@ fn exit_codes_are_nsjails() {
     assert!(text(&crash.stderr).contains("terminated with signal: SIGSEGV (11)"));
     let big = run(&machine, "b = [bytearray(1 << 20) for _ in range(200)]\nprint('alive')", &[]);
     expect(&big, 137, "");
+    assert!(text(&big.stderr).contains("memory"), "{}", text(&big.stderr));
 }
 
 #[test]

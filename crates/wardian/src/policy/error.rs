@@ -64,6 +64,9 @@ impl PolicyError {
                 "the presets are {}; a file's name must contain `/` or end in `.toml`",
                 PRESETS.map(|preset| preset.name).join(", ")
             )),
+            PolicyError::Syntax { source, .. } if source.message().contains("unknown field `rw`") => {
+                Some("here it is `writable = true`".into())
+            }
             PolicyError::Syntax { .. } => {
                 Some("`wardian policy show python` prints every key with its value".into())
             }

@@ -208,7 +208,11 @@ pub fn check(policy: &Policy, origin: &str) -> Result<(), PolicyError> {
             "limits.cpus",
             "must be between 0.01 and 4096 cores".into(),
         ),
-        (limits.memory.0 < 1 << 20, "limits.memory", format!("{} is less than 1M", limits.memory)),
+        (
+            limits.memory.0 < 1 << 20,
+            "limits.memory",
+            format!("{} is less than 1M; a plain number is bytes: write `64M`", limits.memory),
+        ),
         (limits.processes == 0, "limits.processes", "must be at least 1: the program itself".into()),
         (
             limits.processes > 1 << 20,

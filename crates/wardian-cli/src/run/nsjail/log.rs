@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::time::SystemTime;
 use wardian::compat::nsjail::{self, Ending, Log, LogLevel};
 use wardian::files::shown;
-use wardian::report::{Reason, Report};
+use wardian::report::{Reason, Report, Verdict};
 
 /// An open log.
 pub(super) struct LogSink {
@@ -46,6 +46,10 @@ impl LogSink {
         if report.reason == Reason::WallTime {
             let (ran, limit) = (report.usage.wall_us / SECOND, report.limits.wall_us / SECOND);
             self.line(&nsjail::log_line(now, &nsjail::time_limit_message(pid, ran.max(limit), limit)));
+        }
+        // nsjail does not tell this end from any other SIGKILL.
+        if report.verdict == Verdict::MemoryLimit || report.reason == Reason::CpuTime {
+            self.line(&nsjail::log_line(now, &format!("pid={pid} {}", report.message)));
         }
         if let Some(message) = nsjail::ended_message(pid, ending) {
             self.line(&nsjail::log_line(now, &message));
