@@ -186,7 +186,7 @@ def test_what_this_host_has_not_is_no_wrong_argument(arguments, match):
 
 
 def test_an_unknown_option_is_named_with_the_nearest():
-    near = {"wal": "wall", "cpu": "cpu_time", "mem": "memory", "memry": "memory", "time": "wall", "timeout": "wall"}
+    near = {"wal": "wall", "mem": "memory", "memry": "memory", "time": "wall", "timeout": "wall"}
     for name, meant in near.items():
         with pytest.raises(TypeError, match=f"no option '{name}'; did you mean '{meant}'"):
             wardian.run("1", **{name: 3})
@@ -337,3 +337,25 @@ def _comes(condition):
             return True
         time.sleep(0.05)
     return False
+
+
+def test_a_stream_equals_what_the_program_wrote():
+    stdout = wardian.run("print('é')").stdout
+    assert stdout == "é\n" and stdout == "é\n".encode() and stdout != "é" and stdout in {"é\n"}
+    assert stdout == wardian.run("print('é')").stdout and stdout != 1
+    cut = wardian.run("print('x' * 100)", output=10).stdout
+    assert cut != "x" * 10 and cut != b"x" * 10
+
+
+def test_cpu_is_cpu_time():
+    assert wardian.run("while True: pass", cpu="300ms").verdict == "time_limit"
+    with wardian.Sandbox(cpu=3) as box:
+        assert box.run("print(1)").limits.cpu_us == 3_000_000
+        assert box.run("print(1)", cpu_time=2).limits.cpu_us == 2_000_000
+    with pytest.raises(TypeError, match="are the same"):
+        wardian.run("1", cpu=1, cpu_time=1)
+
+
+def test_a_live_run_says_how_it_is_iterated():
+    with pytest.raises(TypeError, match="async for"):
+        list(wardian.stream("print(1)"))

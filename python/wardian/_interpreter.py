@@ -6,7 +6,7 @@ import os
 import sys
 import typing
 
-from ._options import Options
+from ._options import Options, named
 
 #: What names an interpreter; either one says it all.
 NAMES = ("python", "venv")
@@ -24,6 +24,7 @@ def laid_over(
     options: typing.Mapping[str, object], own: typing.Mapping[str, object]
 ) -> typing.Dict[str, typing.Any]:
     """Options of a sandbox, and of one of its runs over them: one interpreter takes the place of the other."""
+    own = named(typing.cast(Options, own))
     renamed = any(own.get(name) is not None for name in NAMES)
     kept = {name: value for name, value in options.items() if not (renamed and name in NAMES)}
     return {**kept, **own}

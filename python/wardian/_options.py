@@ -53,11 +53,20 @@ _COUNTS = ("processes", "open_files")
 _WORDS = ("network", "outside", "level", "cwd")
 _PATHS = ("python", "venv")
 NAMES = frozenset(Options.__annotations__)
-#: What others call them: the spelling alone would suggest `cpus` for a time.
-_MEANT = {"cpu": "cpu_time", "mem": "memory", "ram": "memory", "time": "wall", "timeout": "wall"}
+#: What others call them.
+_MEANT = {"mem": "memory", "ram": "memory", "time": "wall", "timeout": "wall"}
 
 #: Longer code does not go on the command line (the kernel allows 128 KiB for one argument).
 LONGEST_CODE = 64 << 10
+
+
+def named(options: Options) -> Options:
+    """The options by their names: `cpu`, as a server calls it, is `cpu_time`."""
+    if "cpu" not in options:
+        return options
+    if "cpu_time" in options:
+        raise TypeError("`cpu` and `cpu_time` are the same: give one of them")
+    return typing.cast(Options, {("cpu_time" if name == "cpu" else name): value for name, value in options.items()})
 
 
 def check_names(options: typing.Mapping[str, object]) -> None:
@@ -178,6 +187,7 @@ class Command:
 
     def apply(self, options: Options) -> None:
         """Adds what the keyword arguments say."""
+        options = named(options)
         check_names(options)
         values: typing.Mapping[str, typing.Any] = {
             name: value for name, value in options.items() if value is not None

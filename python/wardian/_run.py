@@ -13,7 +13,7 @@ import weakref
 
 from . import _binary
 from ._interpreter import chosen
-from ._options import Command, Files, Options, Stdin, check_names, listed, strings
+from ._options import Command, Files, Options, Stdin, check_names, listed, named, strings
 from ._process import FIRST, Process
 from ._version import __version__
 from .errors import SandboxError, UsageError
@@ -66,6 +66,7 @@ class Job:
     ready_code: typing.Optional[str] = None
 
     def __post_init__(self) -> None:
+        self.options = named(self.options)
         check_names(self.options)
         # They are looked at more than once.
         self.args = strings("args", self.args)
@@ -116,7 +117,10 @@ def run(
 
     Exactly one of ``code``, ``path`` (a file of the host), ``module`` and ``entry`` (one of ``files``) says what.
     ``files`` are copied in: ``{name: bytes | str | Path}``, or a list of paths. ``collect`` names files to get
-    back, as globs. All other arguments are :class:`Options`: the policy, and what is laid over it. Without ``python``
+    back, as globs. All other arguments are :class:`Options`, the policy and what is laid over it: ``policy``; the limits
+    ``wall``, ``cpu_time`` (or ``cpu``), ``cpus``, ``memory``, ``processes``, ``disk``, ``output``, ``open_files``,
+    ``file_size``, ``stack``; ``network``, ``outside``, ``level``, ``require``, ``python``, ``venv``, ``env``, ``mounts``,
+    ``cwd``. Without ``python``
     and ``venv`` the interpreter of this process runs inside, with its packages.
 
     Whatever the program does is in the report. Raises :class:`SandboxError` if wardian could not run it,
@@ -337,6 +341,10 @@ class Live:
 
     def __aiter__(self) -> Live:
         return self
+
+    def __iter__(self) -> typing.NoReturn:
+        """Not without an event loop."""
+        raise TypeError("write `async for chunk in wardian.stream(...)`; for a plain `for` there is `Client.stream`")
 
     async def __anext__(self) -> Chunk:
         if self._chunks is None:

@@ -354,10 +354,13 @@ def _check_text(name: str, value: str) -> None:
 
 
 def _limits(limits: typing.Mapping[str, typing.Any]) -> typing.Dict[str, typing.Any]:
+    if limits.keys() >= {"cpu", "cpu_time"}:
+        raise TypeError("`cpu` and `cpu_time` are the same: give one of them")
     named = {("cpu" if name == "cpu_time" else name): value for name, value in limits.items() if value is not None}
     for name, value in named.items():
         if name not in _LIMITS:
-            raise TypeError(f"there is no limit {name!r} of a server; there are {', '.join(_LIMITS)}")
+            also = "; send the file with `files`, and name it with `entry`" if name == "path" else ""
+            raise TypeError(f"there is no limit {name!r} of a server{also}; there are {', '.join(_LIMITS)}")
         if name in ("wall", "cpu"):
             checked = seconds(name, value)
             named[name] = checked if isinstance(value, datetime.timedelta) else value

@@ -87,6 +87,20 @@ class Stream:
             return base64.b64decode(self.text)
         return self.text.encode("utf-8", "surrogatepass")
 
+    def __eq__(self, other: object) -> bool:
+        """Text and bytes are compared with what the program wrote: what was cut short equals none."""
+        if isinstance(other, str):
+            return str(self) == other
+        if isinstance(other, _Bytes):
+            return not self.truncated and self.content == other
+        if isinstance(other, Stream):
+            return dataclasses.astuple(self) == dataclasses.astuple(other)
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        """As its text's, which it equals."""
+        return hash(str(self))
+
     def __str__(self) -> str:
         """The text, with a mark where bytes are no UTF-8 or are missing."""
         text = bytes_of(self).decode("utf-8", "replace")

@@ -16,7 +16,7 @@ from ._exec import (
     prepare_exec,
 )
 from ._interpreter import laid_over
-from ._options import Files, Options, Stdin, check_names, listed, several
+from ._options import Files, Options, Stdin, check_names, listed, named, several
 from ._run import Job, Live, Path, stream
 from .report import Report
 
@@ -52,6 +52,7 @@ class Sandbox:
         ready: typing.Optional[int] = None,
         **options: Unpack[Options],
     ) -> None:
+        options = named(options)
         check_names(options)
         preload = several("preload", preload)
         self._options = options
