@@ -167,6 +167,7 @@ examples!(
     "judge.sh",
     "plot.py",
     "policies/contest.toml",
+    "policies/gcc.toml",
     "policies/git.toml",
     "policies/loopback.toml",
     "sandbox.cfg",
