@@ -18,17 +18,21 @@ impl Networks {
     /// Enters one in which nothing is, and answers what keeps it: a process that is cloned now is in it, too. `proc` is
     /// a proc of this process's pid namespace.
     pub(crate) fn enter(&mut self, proc: Fd) -> Result<Fd> {
-        while let Some(left) = self.count.checked_sub(1) {
-            self.count = left;
-            let Some(network) = self.free.get(left).copied() else { break };
-            process::setns(network, process::NEWNET)?;
-            if is_empty(proc)? {
+        while let Some(network) = self.take() {
+            let is_empty = process::setns(network, process::NEWNET).and_then(|()| is_empty(proc));
+            if is_empty == Ok(true) {
                 return Ok(network);
             }
             file::close(network)?;
+            is_empty?;
         }
         process::unshare(process::NEWNET)?;
         Ok(file::openat(proc, c"self/ns/net", file::O_RDONLY | file::O_CLOEXEC, 0)?.fd())
+    }
+
+    fn take(&mut self) -> Option<Fd> {
+        self.count = self.count.checked_sub(1)?;
+        self.free.get(self.count).copied()
     }
 
     /// Its slot is gone, with every process that was in it.

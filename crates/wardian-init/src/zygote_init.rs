@@ -36,9 +36,8 @@ pub(crate) fn run(
         context,
         proc,
         zygote,
-        networks: Networks::NONE,
         tenants: [const { None }; MOST_SLOTS],
-        stacks: [const { None }; MOST_SLOTS],
+        spare: Spare { networks: Networks::NONE, stacks: [const { None }; MOST_SLOTS] },
     };
     keeper.serve(control).map_err(at(STEP_SLOT))
 }
@@ -63,11 +62,34 @@ struct Keeper {
     context: &'static slot::Context,
     proc: Fd,
     zygote: i32,
-    networks: Networks,
     /// Each with its network namespace, if that is used again.
     tenants: [Option<(Tenant, Option<Fd>)>; MOST_SLOTS],
-    /// Of slots that are gone.
+    spare: Spare,
+}
+
+/// What slots that are gone, or were not to be, have left for the next ones.
+struct Spare {
+    networks: Networks,
     stacks: [Option<&'static mut [u8]>; MOST_SLOTS],
+}
+
+impl Spare {
+    fn stack(&mut self) -> Result<&'static mut [u8]> {
+        match self.stacks.iter_mut().find_map(Option::take) {
+            Some(stack) => Ok(stack),
+            None => memory::allocate_pages(STACK_BYTES),
+        }
+    }
+
+    fn take_stack_back(&mut self, stack: &'static mut [u8]) {
+        if let Some(free) = self.stacks.iter_mut().find(|free| free.is_none()) {
+            *free = Some(stack);
+        }
+    }
+
+    fn take_network_back(&mut self, network: Option<Fd>) -> Result<()> {
+        network.map_or(Ok(()), |network| self.networks.give_back(network))
+    }
 }
 
 impl Keeper {
@@ -113,28 +135,36 @@ impl Keeper {
             return Err(Errno::PROTO);
         };
         if let Err(errno) = self.new_slot(guest, slots_control) {
-            Message::Failed { step: STEP_SLOT, errno: errno.0 }.send(slots_control, None)?;
+            // Nobody may want to know any more.
+            let _ = Message::Failed { step: STEP_SLOT, errno: errno.0 }.send(slots_control, None);
         }
         file::close(slots_control)?;
         Ok(true)
     }
 
     fn new_slot(&mut self, guest: u32, control: Fd) -> Result<()> {
-        let place = self.tenants.iter_mut().find(|tenant| tenant.is_none()).ok_or(Errno::AGAIN)?;
-        let stack = match self.stacks.iter_mut().find_map(Option::take) {
-            Some(stack) => stack,
-            None => memory::allocate_pages(STACK_BYTES)?,
-        };
-        let (mut flags, mut network) = (self.context.slots.namespaces, None);
-        if self.context.slots.reuses_networks {
-            network = Some(self.networks.enter(self.proc)?);
+        let Keeper { context, proc, tenants, spare, .. } = self;
+        let place = tenants.iter_mut().find(|tenant| tenant.is_none()).ok_or(Errno::AGAIN)?;
+        let (mut flags, mut network) = (context.slots.namespaces, None);
+        if context.slots.reuses_networks {
+            network = Some(spare.networks.enter(*proc)?);
             flags &= !clone::NEWNET;
         }
-        let started = clone::start_in(flags, stack, SIGCHLD, slot::main, self.context, control.number());
-        let (tenant, pidfd) = started.map_err(|(errno, _)| errno)?;
+        let started = spare.stack().and_then(|stack| {
+            clone::start_in(flags, stack, SIGCHLD, slot::main, context, control.number()).map_err(
+                |(errno, stack)| {
+                    spare.take_stack_back(stack);
+                    errno
+                },
+            )
+        });
+        let (tenant, pidfd) = match started {
+            Ok(started) => started,
+            Err(errno) => return spare.take_network_back(network).and(Err(errno)),
+        };
         let pid = tenant.pid();
         *place = Some((tenant, network));
-        let told = map_ids(self.proc, pid, guest, &self.context.slots)
+        let told = map_ids(*proc, pid, guest, &context.slots)
             .and_then(|()| Message::Init { pid }.send(control, Some(pidfd.fd())));
         file::close(pidfd.fd())?;
         told
@@ -145,10 +175,8 @@ impl Keeper {
         for place in &mut self.tenants {
             match place.take().map(|(tenant, network)| (tenant.leave(reaped), network)) {
                 Some((Ok(stack), network)) => {
-                    if let Some(free) = self.stacks.iter_mut().find(|free| free.is_none()) {
-                        *free = Some(stack);
-                    }
-                    return network.map_or(Ok(()), |network| self.networks.give_back(network));
+                    self.spare.take_stack_back(stack);
+                    return self.spare.take_network_back(network);
                 }
                 Some((Err(tenant), network)) => *place = Some((tenant, network)),
                 None => {}

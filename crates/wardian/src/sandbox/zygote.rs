@@ -343,3 +343,63 @@ fn encode(plan: &WarmPlan, own: GuestSlots) -> Vec<u8> {
     };
     wardian_init::encode(&own, &zygote.guest.init_filter, false, Some(&slots))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Host;
+    use crate::sandbox::ReadySlot;
+    use crate::warm::harness;
+    use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+    use std::sync::Arc;
+
+    /// None where it cannot be looked into.
+    fn zygote() -> Option<Arc<Zygote>> {
+        if !rustix::process::geteuid().is_root() {
+            println!("SKIP: only root may look into a zygote's init");
+            return None;
+        }
+        let python = crate::python::Request::Path("/usr/bin/python3".into());
+        let files = harness::FILES.map(|(name, content)| (name.to_owned(), content.to_vec())).to_vec();
+        let policy = crate::policy::preset("python").unwrap();
+        let plan = WarmPlan::build(policy, python, files, &Host::detect()).unwrap();
+        Some(Arc::new(Zygote::start(plan, &[], 4).unwrap()))
+    }
+
+    #[test]
+    fn a_slot_that_nobody_waits_for_any_more_is_the_end_of_nothing_else() {
+        let Some(zygote) = zygote() else { return };
+        for _ in 0..3 {
+            let (ours, inits) = packet_pair().unwrap();
+            let order = Message::NewSlot { guest: FIRST_GUEST }.encode();
+            drop(ours);
+            pass(&zygote.control, &order, &[inits.as_fd()]).unwrap();
+        }
+        ReadySlot::make(&zygote, false).unwrap();
+        assert!(zygote.is_alive());
+    }
+
+    #[test]
+    fn slots_that_cannot_be_made_leave_nothing_behind() {
+        let Some(zygote) = zygote() else { return };
+        let init = Pid::from_raw(zygote.init.pid());
+        let limit = Rlimit { current: Some(0), ..getrlimit(Resource::Nproc) };
+        let before = prlimit(init, Resource::Nproc, limit).unwrap();
+        let fail = || drop(ReadySlot::make(&zygote, false).err().expect("the limit holds"));
+        fail();
+        let held = || {
+            let of = |file: &str| format!("/proc/{}/{file}", zygote.init.pid());
+            let status = fs::read_to_string(of("status")).unwrap();
+            let size = status.lines().find(|line| line.starts_with("VmSize:")).unwrap().to_owned();
+            (fs::read_dir(of("fd")).unwrap().count(), size)
+        };
+        let (files, size) = held();
+        (0..10).for_each(|_| fail());
+        let (files_now, size_now) = held();
+        assert_eq!(size_now, size);
+        // The last one's own socket may still be there.
+        assert!(files_now <= files + 1, "{files}, now {files_now}");
+        prlimit(init, Resource::Nproc, before).unwrap();
+        ReadySlot::make(&zygote, false).unwrap();
+    }
+}

@@ -4,7 +4,7 @@
 //! some sandboxes that were forked from it, are confined, have rehearsed, and wait. Each is used once.
 
 mod error;
-mod harness;
+pub(crate) mod harness;
 mod job;
 mod line;
 mod options;

@@ -4,7 +4,7 @@
 const NATIVE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/shared/libwardian_zygote.so"));
 
 /// Each by its name.
-pub(super) const FILES: [(&str, &[u8]); 7] = [
+pub(crate) const FILES: [(&str, &[u8]); 7] = [
     ("sitecustomize.py", include_bytes!("sitecustomize.py")),
     ("wardian_end.py", include_bytes!("wardian_end.py")),
     ("wardian_open_files.py", include_bytes!("wardian_open_files.py")),
