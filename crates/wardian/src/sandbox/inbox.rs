@@ -1,7 +1,8 @@
 //! What init says: one message at a time, with a descriptor or without.
 
 use super::SandboxError;
-use rustix::event::{PollFd, PollFlags, poll};
+use super::poll::poll_now;
+use rustix::event::{PollFd, PollFlags};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -37,5 +38,5 @@ pub(super) fn receive(socket: &OwnedFd) -> Result<Option<(Message, Option<OwnedF
 /// Whether there is one, or the end.
 pub(super) fn is_readable(socket: &OwnedFd) -> bool {
     let mut set = [PollFd::new(socket, PollFlags::IN)];
-    matches!(poll(&mut set, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1))
+    poll_now(&mut set) == Ok(1)
 }

@@ -1,7 +1,8 @@
 //! A live init: whoever drops it ends it, and everything inside.
 
 use super::SandboxError;
-use rustix::event::{PollFd, PollFlags, poll};
+use super::poll::poll_until;
+use rustix::event::{PollFd, PollFlags};
 use rustix::net::{Shutdown, shutdown};
 use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -63,7 +64,7 @@ impl Live {
         let code = |status: WaitIdStatus| status.exit_status().or(status.terminating_signal());
         if !self.is_child {
             let mut set = [PollFd::from_borrowed_fd(self.pidfd(), PollFlags::IN)];
-            while poll(&mut set, None) == Err(rustix::io::Errno::INTR) {}
+            let _ = poll_until(&mut set, None);
             self.status = Some(0);
             return 0;
         }

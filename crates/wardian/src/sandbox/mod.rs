@@ -25,6 +25,7 @@ mod outcome;
 mod output;
 mod owner;
 mod pass;
+mod poll;
 mod private;
 mod refusals;
 mod remains;

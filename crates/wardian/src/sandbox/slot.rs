@@ -8,6 +8,7 @@ use super::inbox::receive;
 use super::launch::{Held, Running};
 use super::live::{Live, pid_of};
 use super::outcome::Facts;
+use super::poll::poll_now;
 use super::remains::Mounts;
 use super::streams::{Ends, Feeder, Taker, guest_pipe};
 use super::supervise::{Parts, Supervision};
@@ -15,7 +16,7 @@ use super::zygote::{GuestId, Zygote, hear, ready, write};
 use crate::files::Input;
 use crate::limits::cgroup::Cgroup;
 use crate::plan::{BOX, Plan};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::net::RecvFlags;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use std::collections::BTreeSet;
@@ -168,7 +169,7 @@ impl ReadySlot {
             PollFd::from_borrowed_fd(self.init.pidfd(), PollFlags::IN),
             PollFd::new(&self.channel, PollFlags::IN),
         ];
-        matches!(poll(&mut set, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0))
+        poll_now(&mut set) == Ok(0)
     }
 
     /// What a run in it is planned to be.
@@ -269,7 +270,7 @@ impl ReadySlot {
     /// it had not read everything (unix(7) `ECONNRESET`).
     fn wait_until_begun(&self) -> Result<(), SandboxError> {
         let deadline = Instant::now() + MAKE_LIMIT;
-        while !ready([&self.channel].into_iter(), deadline)?.contains(&true) {}
+        ready([&self.channel].into_iter(), deadline)?;
         rustix::net::recv(&self.channel, &mut [0u8; 1], RecvFlags::empty())
             .map(drop)
             .map_err(SandboxError::at("see the program begin"))

@@ -7,13 +7,14 @@ use super::ids::{self, IdLease};
 use super::inbox::receive;
 use super::launch::GuestSlots;
 use super::live::Live;
+use super::poll::{poll_now, poll_until};
 use super::shared_memory;
 use super::slot::pass;
 use super::streams::guest_pipe;
 use crate::limits::cgroup::{Cgroup, CgroupLimits, Counts};
 use crate::plan::{GuestPlan, Plan, WarmPlan};
 use crate::policy::{Identity, Network};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags};
 use std::collections::VecDeque;
 use std::fs;
 use std::io;
@@ -214,7 +215,7 @@ impl Zygote {
             PollFd::from_borrowed_fd(self.init.pidfd(), PollFlags::IN),
             PollFd::new(&self.control, PollFlags::IN),
         ];
-        matches!(poll(&mut set, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0))
+        poll_now(&mut set) == Ok(0)
     }
 
     /// Memory of the zygote itself, without what children touched.
@@ -238,12 +239,10 @@ pub(super) fn ready<'a>(
     deadline: Instant,
 ) -> Result<Vec<bool>, SandboxError> {
     let mut set: Vec<PollFd<'_>> = fds.map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
-    let left = deadline.saturating_duration_since(Instant::now());
-    let timeout = rustix::event::Timespec::try_from(left).ok();
     let late = || io::Error::from(io::ErrorKind::TimedOut);
-    match poll(&mut set, timeout.as_ref()) {
+    match poll_until(&mut set, Some(deadline)) {
         Ok(0) => Err(SandboxError::at("wait for the zygote")(late())),
-        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(set.iter().map(|fd| !fd.revents().is_empty()).collect()),
+        Ok(_) => Ok(set.iter().map(|fd| !fd.revents().is_empty()).collect()),
         Err(error) => Err(SandboxError::at("wait for the zygote (poll)")(error)),
     }
 }
