@@ -10,7 +10,7 @@ use rustix::fs::{
     AtFlags, CWD, Dir, FileType, FlockOperation, Gid, Mode, OFlags, Uid, flock, fstat, mkdirat, openat,
     renameat, statat, unlinkat,
 };
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
@@ -82,14 +82,15 @@ fn make_locked(path: &Path, is_root: bool) -> io::Result<OwnedFd> {
     let mode = if is_root { Mode::from_raw_mode(0o711) } else { Mode::RWXU };
     for _ in 0..ATTEMPTS {
         mkdirat(CWD, path, Mode::RWXU)?;
-        let top = openat(CWD, path, DIRECTORY, Mode::empty())?;
-        match flock(&top, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) if fstat(&top)?.st_nlink > 0 => {
-                rustix::fs::fchmod(&top, mode)?;
-                return Ok(top);
-            }
-            Ok(()) | Err(Errno::WOULDBLOCK) => {}
-            Err(error) => return Err(error.into()),
+        let top = match openat(CWD, path, DIRECTORY, Mode::empty()) {
+            Err(Errno::NOENT) => continue,
+            top => top?,
+        };
+        // A sweep that has the lock lets go of it when the directory is gone: only then can there be a new one.
+        retry_on_intr(|| flock(&top, FlockOperation::LockExclusive))?;
+        if fstat(&top)?.st_nlink > 0 {
+            rustix::fs::fchmod(&top, mode)?;
+            return Ok(top);
         }
     }
     Err(io::ErrorKind::ResourceBusy.into())
@@ -321,6 +322,30 @@ mod tests {
         assert_eq!(count, before + 2);
         assert!((1 << 20..2 << 20).contains(&bytes), "{bytes}");
         assert_eq!(measure(private.top.as_fd(), 2), None);
+    }
+
+    #[test]
+    fn a_sweep_that_comes_in_between_is_waited_for() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path().join(format!("{PREFIX}test"));
+        let sweep_once = || {
+            while !path.exists() {}
+            let Ok(top) = openat(CWD, &path, DIRECTORY, Mode::empty()) else { return };
+            if flock(&top, FlockOperation::NonBlockingLockExclusive).is_ok() {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+                let _ = remove(&path, &top);
+            }
+        };
+        for _ in 0..200 {
+            std::thread::scope(|scope| {
+                scope.spawn(sweep_once);
+                let top = make_locked(&path, false).unwrap();
+                remove(&path, &top).unwrap();
+                // Whoever has not seen it yet sees this one.
+                let _ = mkdirat(CWD, &path, Mode::RWXU);
+            });
+            let _ = std::fs::remove_dir(&path);
+        }
     }
 
     #[test]
