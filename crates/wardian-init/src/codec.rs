@@ -4,6 +4,7 @@
 //! embeds: there are no versions, and a plan that does not decode is a defect, answered by `EPROTO`.
 
 use core::ffi::CStr;
+use core::marker::PhantomData;
 
 /// Takes values off the front of encoded bytes; `None` when they end too early or are not of the shape.
 #[derive(Clone)]
@@ -56,45 +57,65 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A counted list in encoded form: decoded again each time it is walked, so nothing has to be stored.
-#[derive(Clone)]
-pub struct List<'a> {
-    count: u32,
-    reader: Reader<'a>,
+/// What a list can be made of.
+pub(crate) trait Decode<'a>: Sized {
+    /// Takes one off the front.
+    fn decode(reader: &mut Reader<'a>) -> Option<Self>;
 }
 
-impl<'a> List<'a> {
-    /// A list is its encoded size, its count, then the items.
-    pub(crate) fn read(reader: &mut Reader<'a>) -> Option<List<'a>> {
+impl Decode<'_> for u64 {
+    fn decode(reader: &mut Reader<'_>) -> Option<u64> {
+        reader.u64()
+    }
+}
+
+impl<'a> Decode<'a> for &'a CStr {
+    fn decode(reader: &mut Reader<'a>) -> Option<&'a CStr> {
+        reader.string()
+    }
+}
+
+/// A counted list in encoded form: decoded again each time it is walked, so nothing has to be stored.
+#[derive(Clone)]
+pub struct List<'a, T> {
+    count: u32,
+    reader: Reader<'a>,
+    items: PhantomData<T>,
+}
+
+#[allow(private_bounds, reason = "what a list is made of is decided here")]
+impl<'a, T: Decode<'a>> List<'a, T> {
+    /// A list is its encoded size, its count, then the items; `None` unless it is all there: one that ended early where an item
+    /// does not decode would be a plan without what follows.
+    pub(crate) fn read(reader: &mut Reader<'a>) -> Option<List<'a, T>> {
         let mut inner = Reader::new(reader.bytes()?);
-        let count = inner.u32()?;
-        Some(List { count, reader: inner })
+        let list = List { count: inner.u32()?, reader: inner.clone(), items: PhantomData };
+        for _ in 0..list.count {
+            T::decode(&mut inner)?;
+        }
+        inner.is_empty().then_some(list)
     }
 
     /// `count` items that are encoded already.
     #[cfg(feature = "supervisor")]
-    pub(crate) fn of(count: u32, items: &'a [u8]) -> List<'a> {
-        List { count, reader: Reader::new(items) }
+    pub(crate) fn of(count: u32, items: &'a [u8]) -> List<'a, T> {
+        List { count, reader: Reader::new(items), items: PhantomData }
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// How many there are.
+    pub fn len(&self) -> usize {
         usize::try_from(self.count).unwrap_or(usize::MAX)
     }
 
-    /// Decodes item after item; stops early at one that does not decode.
-    pub(crate) fn iter<T, F>(&self, decode: F) -> impl Iterator<Item = T> + use<'a, T, F>
-    where
-        F: Fn(&mut Reader<'a>) -> Option<T>,
-    {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Each item, in order.
+    pub fn iter(&self) -> impl Iterator<Item = T> + use<'a, T> {
         let mut reader = self.reader.clone();
-        let mut left = self.count;
-        core::iter::from_fn(move || {
-            if left == 0 || reader.is_empty() {
-                return None;
-            }
-            left -= 1;
-            decode(&mut reader)
-        })
+        (0..self.count).map_while(move |_| T::decode(&mut reader))
     }
 }
 
@@ -160,5 +181,29 @@ pub(crate) mod write {
             self.u32(len).u32(count).bytes.extend_from_slice(items);
             self
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn a_list_is_read_whole_or_not_at_all() {
+        let encoded = |count: u32, items: &[u64], more: &[u8]| {
+            let items: Vec<u8> = items.iter().flat_map(|item| item.to_le_bytes()).collect();
+            let inner = [&count.to_le_bytes()[..], &items, more].concat();
+            [&u32::try_from(inner.len()).unwrap().to_le_bytes()[..], &inner].concat()
+        };
+        let read = |bytes: &[u8]| {
+            List::<u64>::read(&mut Reader::new(bytes)).map(|list| list.iter().collect::<Vec<_>>())
+        };
+        assert_eq!(read(&encoded(2, &[7, 8], b"")), Some(vec![7, 8]));
+        assert_eq!(read(&encoded(0, &[], b"")), Some(vec![]));
+        assert_eq!(read(&encoded(3, &[7, 8], b"")), None, "one is missing");
+        assert_eq!(read(&encoded(3, &[7, 8], b"half")), None, "one is cut short");
+        assert_eq!(read(&encoded(1, &[7, 8], b"")), None, "one is left over");
     }
 }

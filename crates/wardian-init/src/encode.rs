@@ -64,7 +64,7 @@ impl EncodedSteps {
 
     /// The steps, in their order.
     pub fn iter(&self) -> impl Iterator<Item = Step<'_>> {
-        List::of(self.count, &self.bytes).iter(Step::decode)
+        List::of(self.count, &self.bytes).iter()
     }
 }
 

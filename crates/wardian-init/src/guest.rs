@@ -4,9 +4,11 @@
 //! guest has run before the exec, and after it no memory is shared.
 
 use crate::STEPS;
+use crate::codec::List;
 use crate::message::Message;
 use crate::plan::{Exec, Guest, Slot};
 use crate::stage::Stage;
+use core::ffi::CStr;
 use wardian_sys::process::StringList;
 use wardian_sys::signal::{SIGCHLD, SignalSet};
 use wardian_sys::{Errno, Fd, Result, caps, file, landlock, memory, process, seccomp, signal};
@@ -31,8 +33,8 @@ pub(crate) fn start(guest: &Guest<'static>, in_place: bool) -> Result<i32> {
     signal::set_blocked(SignalSet::ALL)?;
     let prepared = Prepared {
         guest: guest.clone(),
-        args: string_list(guest.args.len(), Guest::strings(&guest.args))?,
-        env: string_list(guest.env.len(), Guest::strings(&guest.env))?,
+        args: string_list(&guest.args)?,
+        env: string_list(&guest.env)?,
         parent: in_place.then(process::getpid),
     };
     let stack = memory::allocate_pages(STACK_BYTES)?;
@@ -43,9 +45,9 @@ pub(crate) fn start(guest: &Guest<'static>, in_place: bool) -> Result<i32> {
     Ok(child.pid)
 }
 
-fn string_list(len: usize, strings: impl Iterator<Item = &'static core::ffi::CStr>) -> Result<StringList> {
-    let space = memory::as_words(memory::allocate_pages((len + 1) * size_of::<usize>())?);
-    StringList::new(strings, space).ok_or(Errno::PROTO)
+fn string_list(strings: &List<'static, &'static CStr>) -> Result<StringList> {
+    let space = memory::as_words(memory::allocate_pages((strings.len() + 1) * size_of::<usize>())?);
+    StringList::new(strings.iter(), space).ok_or(Errno::PROTO)
 }
 
 /// Where the guest's channel is moved: the steps have been executed. The number that one program is executed by is at
@@ -135,7 +137,7 @@ pub(crate) fn restrict(
 
 /// cgroup v1: a single-threaded process that writes 0 moves itself, without the grace period a pid costs.
 fn join_cgroups(guest: &Guest<'static>) -> Result<()> {
-    Guest::slots(&guest.joins).try_for_each(|tasks| {
+    guest.joins.iter().try_for_each(|tasks| {
         file::write_all(tasks.fd(), b"0")?;
         file::close(tasks.fd())
     })
@@ -162,7 +164,7 @@ fn leave_cgroup_namespace(guest: &Guest<'static>) -> Result<()> {
     }
     match process::unshare(process::NEWCGROUP) {
         // A kernel without, or with none left: the group, which is not the guest's own, would only show its name.
-        Err(Errno::INVAL | Errno::NOSPC) if guest.joins.len() == 0 => Ok(()),
+        Err(Errno::INVAL | Errno::NOSPC) if guest.joins.is_empty() => Ok(()),
         answer => answer,
     }
 }
@@ -174,7 +176,7 @@ fn schedule(guest: &Guest<'static>) -> Result<()> {
     }
     let mut mask = [0u64; MOST_WORDS];
     let words = guest.affinity.len().min(MOST_WORDS);
-    for (word, value) in mask.iter_mut().zip(Guest::words(&guest.affinity)) {
+    for (word, value) in mask.iter_mut().zip(guest.affinity.iter()) {
         *word = value;
     }
     match mask.get(..words) {
@@ -184,7 +186,7 @@ fn schedule(guest: &Guest<'static>) -> Result<()> {
 }
 
 fn limit(guest: &Guest<'static>) -> Result<()> {
-    Guest::limits(&guest.rlimits).try_for_each(|l| process::set_rlimit(l.resource, l.soft, l.hard))
+    guest.rlimits.iter().try_for_each(|l| process::set_rlimit(l.resource, l.soft, l.hard))
 }
 
 fn landlock_ruleset(guest: &Guest<'static>) -> Result<Option<Fd>> {
@@ -192,7 +194,7 @@ fn landlock_ruleset(guest: &Guest<'static>) -> Result<Option<Fd>> {
         return Ok(None);
     }
     let ruleset = landlock::create_ruleset(guest.landlock)?.fd();
-    for rule in Guest::rules(&guest.landlock_rules) {
+    for rule in guest.landlock_rules.iter() {
         match file::openat(Fd::CWD, rule.path, file::O_PATH | file::O_CLOEXEC, 0) {
             Ok(beneath) => {
                 landlock::allow_beneath(ruleset, beneath.fd(), rule.allowed)?;
@@ -215,7 +217,7 @@ fn open_program(guest: &Guest<'static>) -> Result<Fd> {
 }
 
 /// An empty string at the address that only init and the filter know.
-fn empty_path(guest: &Guest<'static>) -> Result<&'static core::ffi::CStr> {
+fn empty_path(guest: &Guest<'static>) -> Result<&'static CStr> {
     match guest.exec {
         Exec::Once { address, .. } => memory::empty_string_at(address),
         Exec::Path(_) => Ok(c""),

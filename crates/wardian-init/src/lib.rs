@@ -16,7 +16,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-#[cfg(feature = "supervisor")]
+#[cfg(any(test, feature = "supervisor"))]
 extern crate alloc;
 
 mod codec;

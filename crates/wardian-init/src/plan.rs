@@ -1,6 +1,6 @@
 //! The plan as init sees it: what to do, in order, and what to start.
 
-use crate::codec::{List, Reader};
+use crate::codec::{Decode, List, Reader};
 use core::ffi::CStr;
 use wardian_sys::Fd;
 use wardian_sys::landlock::Handled;
@@ -197,7 +197,7 @@ pub struct Guest<'a> {
     /// Its private channel to the supervisor until exec.
     pub channel: Slot,
     /// cgroup v1 `tasks` files to write `0` to.
-    pub joins: List<'a>,
+    pub joins: List<'a, Slot>,
     /// Standard input, output, error.
     pub stdio: [Slot; 3],
     /// Becomes descriptor 3, if granted.
@@ -209,9 +209,9 @@ pub struct Guest<'a> {
     /// Nice value.
     pub nice: Option<i32>,
     /// CPU mask words; empty for no change.
-    pub affinity: List<'a>,
+    pub affinity: List<'a, u64>,
     /// Resource limits, applied in order; the number of open files last of all.
-    pub rlimits: List<'a>,
+    pub rlimits: List<'a, Rlimit>,
     /// Most open files; 0 leaves the limit alone.
     pub open_files: u64,
     /// Working directory.
@@ -219,7 +219,7 @@ pub struct Guest<'a> {
     /// Landlock: what is handled (all zero: none).
     pub landlock: Handled,
     /// Landlock: what is granted.
-    pub landlock_rules: List<'a>,
+    pub landlock_rules: List<'a, LandlockRule<'a>>,
     /// The id to take inside.
     pub uid: u32,
     /// The group id to take inside.
@@ -239,9 +239,9 @@ pub struct Guest<'a> {
     /// What to execute.
     pub exec: Exec<'a>,
     /// Arguments, the program's own name first.
-    pub args: List<'a>,
+    pub args: List<'a, &'a CStr>,
     /// Environment, `NAME=value`.
-    pub env: List<'a>,
+    pub env: List<'a, &'a CStr>,
 }
 
 /// The plan's second half, decoded; its lists are decoded as they are walked.
@@ -265,7 +265,7 @@ pub struct Slots<'a> {
     /// Whether it may have the network namespace of a slot that is gone.
     pub reuses_networks: bool,
     /// What a slot's init does, in its copy of the zygote's root.
-    pub steps: List<'a>,
+    pub steps: List<'a, Step<'a>>,
     /// The one that is forked from the zygote; it executes nothing.
     pub guest: Guest<'a>,
     /// What is made read-only once the inputs are there; empty for nothing.
@@ -283,25 +283,33 @@ impl<'a> Plan<'a> {
             in_place: r.flag()?,
             slots: if r.flag()? { Some(Slots::decode(r)?) } else { None },
         };
-        let all = plan.slots.as_ref().is_none_or(|slots| are_whole(&slots.steps));
-        (reader.is_empty() && all).then_some(plan)
+        reader.is_empty().then_some(plan)
     }
 }
 
 /// The steps that `bytes` encode, the plan's first half; `None` if they are none, in whole or in part.
-pub fn decode_steps(bytes: &[u8]) -> Option<List<'_>> {
+pub fn decode_steps(bytes: &[u8]) -> Option<List<'_, Step<'_>>> {
     let mut reader = Reader::new(bytes);
     let steps = List::read(&mut reader)?;
-    (reader.is_empty() && are_whole(&steps)).then_some(steps)
+    reader.is_empty().then_some(steps)
 }
 
-/// A step that does not decode would end the list early: every one must be there before the first is done.
-fn are_whole(steps: &List<'_>) -> bool {
-    steps.iter(Step::decode).count() == steps.len()
+impl Decode<'_> for Slot {
+    fn decode(r: &mut Reader<'_>) -> Option<Slot> {
+        r.u32().map(Slot)
+    }
 }
 
-fn slot(r: &mut Reader<'_>) -> Option<Slot> {
-    r.u32().map(Slot)
+impl Decode<'_> for Rlimit {
+    fn decode(r: &mut Reader<'_>) -> Option<Rlimit> {
+        Some(Rlimit { resource: r.u32()?, soft: r.u64()?, hard: r.u64()? })
+    }
+}
+
+impl<'a> Decode<'a> for LandlockRule<'a> {
+    fn decode(r: &mut Reader<'a>) -> Option<LandlockRule<'a>> {
+        Some(LandlockRule { path: r.string()?, allowed: r.u64()? })
+    }
 }
 
 fn optional<T>(r: &mut Reader<'_>, value: T) -> Option<Option<T>> {
@@ -323,10 +331,10 @@ impl<'a> Slots<'a> {
 impl<'a> Guest<'a> {
     pub(crate) fn decode(r: &mut Reader<'a>) -> Option<Guest<'a>> {
         Some(Guest {
-            channel: slot(r)?,
+            channel: Slot::decode(r)?,
             joins: List::read(r)?,
-            stdio: [slot(r)?, slot(r)?, slot(r)?],
-            result: slot(r).and_then(|value| optional(r, value))?,
+            stdio: [Slot::decode(r)?, Slot::decode(r)?, Slot::decode(r)?],
+            result: Slot::decode(r).and_then(|value| optional(r, value))?,
             terminal: r.flag()?,
             new_cgroup_root: r.flag()?,
             nice: r.i32().and_then(|value| optional(r, value))?,
@@ -349,31 +357,6 @@ impl<'a> Guest<'a> {
             env: List::read(r)?,
         })
     }
-
-    /// Walks a list of slots.
-    pub fn slots(list: &List<'a>) -> impl Iterator<Item = Slot> + use<'a> {
-        list.iter(slot)
-    }
-
-    /// Walks a list of words.
-    pub fn words(list: &List<'a>) -> impl Iterator<Item = u64> + use<'a> {
-        list.iter(Reader::u64)
-    }
-
-    /// Walks a list of strings.
-    pub fn strings(list: &List<'a>) -> impl Iterator<Item = &'a CStr> + use<'a> {
-        list.iter(Reader::string)
-    }
-
-    /// Walks a list of resource limits.
-    pub fn limits(list: &List<'a>) -> impl Iterator<Item = Rlimit> + use<'a> {
-        list.iter(|r| Some(Rlimit { resource: r.u32()?, soft: r.u64()?, hard: r.u64()? }))
-    }
-
-    /// Walks a list of Landlock rules.
-    pub fn rules(list: &List<'a>) -> impl Iterator<Item = LandlockRule<'a>> + use<'a> {
-        list.iter(|r| Some(LandlockRule { path: r.string()?, allowed: r.u64()? }))
-    }
 }
 
 impl<'a> Exec<'a> {
@@ -387,8 +370,8 @@ impl<'a> Exec<'a> {
     }
 }
 
-impl<'a> Step<'a> {
-    pub(crate) fn decode(r: &mut Reader<'a>) -> Option<Step<'a>> {
+impl<'a> Decode<'a> for Step<'a> {
+    fn decode(r: &mut Reader<'a>) -> Option<Step<'a>> {
         Some(match r.u8()? {
             0 => Step::Identity { uid: r.u32()?, gid: r.u32()?, clear_groups: r.flag()? },
             1 => Step::Hostname { name: r.string()? },
@@ -399,10 +382,10 @@ impl<'a> Step<'a> {
             6 => Step::Root { size: r.string()?, inodes: r.string()?, mode: r.string()? },
             7 => Step::Directory { path: r.string()?, mode: r.u32()? },
             8 => Step::File { path: r.string()?, mode: r.u32()?, content: r.bytes()? },
-            9 => Step::Copy { slot: slot(r)?, path: r.string()?, mode: r.u32()? },
+            9 => Step::Copy { slot: Slot::decode(r)?, path: r.string()?, mode: r.u32()? },
             10 => Step::Symlink { path: r.string()?, target: r.string()? },
             11 => Step::Owner { path: r.string()?, uid: r.u32()?, gid: r.u32()? },
-            12 => Step::Attach { slot: slot(r)?, path: r.string()? },
+            12 => Step::Attach { slot: Slot::decode(r)?, path: r.string()? },
             13 => Step::Bind {
                 source: r.string()?,
                 path: r.string()?,

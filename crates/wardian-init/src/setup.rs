@@ -9,9 +9,13 @@ use wardian_sys::mount::{self, MNT_DETACH};
 use wardian_sys::{Errno, Fd, NewFd, Result, file, process, socket};
 
 /// Does every step in order; the first that fails ends the sandbox. `own` is a slot for what init keeps.
-pub(crate) fn execute(steps: &List<'_>, control: Fd, own: Slot) -> core::result::Result<(), Failure> {
+pub(crate) fn execute(
+    steps: &List<'_, Step<'_>>,
+    control: Fd,
+    own: Slot,
+) -> core::result::Result<(), Failure> {
     let mut setup = Setup { root: None, control, own };
-    for (index, step) in (0u32..).zip(steps.iter(Step::decode)) {
+    for (index, step) in (0u32..).zip(steps.iter()) {
         match setup.step(step) {
             Ok(()) => {}
             Err(errno) if is_optional(step) => {
