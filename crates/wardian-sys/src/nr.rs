@@ -36,9 +36,11 @@ mod table {
     pub const PIVOT_ROOT: usize = 155;
     pub const UMOUNT2: usize = 166;
     pub const SETHOSTNAME: usize = 170;
+    pub const FUTEX: usize = 202;
     pub const SCHED_SETAFFINITY: usize = 203;
     pub const SCHED_GETAFFINITY: usize = 204;
     pub const EXIT_GROUP: usize = 231;
+    pub const WAITID: usize = 247;
     pub const OPENAT: usize = 257;
     pub const MKDIRAT: usize = 258;
     pub const MKNODAT: usize = 259;
@@ -83,7 +85,9 @@ mod table {
     pub const SIGNALFD4: usize = 74;
     pub const CAPSET: usize = 91;
     pub const EXIT_GROUP: usize = 94;
+    pub const WAITID: usize = 95;
     pub const UNSHARE: usize = 97;
+    pub const FUTEX: usize = 98;
     pub const SCHED_SETAFFINITY: usize = 122;
     pub const SCHED_GETAFFINITY: usize = 123;
     pub const SCHED_YIELD: usize = 124;
@@ -147,7 +151,7 @@ mod tests {
         same!(
             READ SYS_read, WRITE SYS_write, CLOSE SYS_close, MMAP SYS_mmap, MADVISE SYS_madvise, KCMP SYS_kcmp, RT_SIGACTION SYS_rt_sigaction,
             RT_SIGPROCMASK SYS_rt_sigprocmask, IOCTL SYS_ioctl, GETPID SYS_getpid, GETPPID SYS_getppid, PREAD64 SYS_pread64, SENDFILE SYS_sendfile,
-            SOCKET SYS_socket, SENDMSG SYS_sendmsg, RECVMSG SYS_recvmsg, WAIT4 SYS_wait4, KILL SYS_kill, FCNTL SYS_fcntl,
+            SOCKET SYS_socket, SENDMSG SYS_sendmsg, RECVMSG SYS_recvmsg, WAIT4 SYS_wait4, WAITID SYS_waitid, FUTEX SYS_futex, KILL SYS_kill, FCNTL SYS_fcntl,
             FCHDIR SYS_fchdir, CHDIR SYS_chdir, UMASK SYS_umask, SETSID SYS_setsid, SETGROUPS SYS_setgroups,
             SETRESUID SYS_setresuid, SETRESGID SYS_setresgid, CAPSET SYS_capset, SETPRIORITY SYS_setpriority,
             PRCTL SYS_prctl, PIVOT_ROOT SYS_pivot_root, UMOUNT2 SYS_umount2, SETHOSTNAME SYS_sethostname,

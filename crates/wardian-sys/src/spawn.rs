@@ -3,10 +3,11 @@
 //! Between `clone3` and `execveat` the child keeps its capabilities, puts its descriptors in place, and
 //! nothing else. All memory it uses was prepared by the parent, which goes on meanwhile and leaves that memory alone.
 
+use crate::arch::syscall;
 use crate::clone::{self, Child, Request};
 use crate::process::StringList;
 use crate::signal::SignalSet;
-use crate::{Errno, Fd, NewFd, Result, caps, file, process, signal};
+use crate::{Errno, Fd, NewFd, Result, caps, file, nr, process, signal};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -45,7 +46,18 @@ pub struct InitSpec<'a> {
     pub control: BorrowedFd<'a>,
 }
 
-/// A started init.
+/// How init has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InitEnd {
+    /// By itself, with this code.
+    Exited(u8),
+    /// By this signal.
+    Killed(i32),
+    /// Nobody can say any more, or not to us.
+    Unknown,
+}
+
+/// A started init, a child of ours.
 #[derive(Debug)]
 pub struct StartedInit {
     /// Its pid in our namespace.
@@ -56,11 +68,6 @@ pub struct StartedInit {
 }
 
 impl StartedInit {
-    /// One that somebody else has started, and that has been executed.
-    pub fn of_another(pid: i32, pidfd: OwnedFd) -> StartedInit {
-        StartedInit { pid, pidfd, nest: None }
-    }
-
     /// Waits until init has been executed, or killed before.
     ///
     /// # Errors
@@ -68,21 +75,52 @@ impl StartedInit {
     pub fn wait_until_executed(&mut self) -> core::result::Result<(), StartError> {
         let Some(nest) = self.nest.take() else { return Ok(()) };
         nest.wait();
-        nest.shared.failure.told().inspect_err(|_| self.reap())
+        let told = nest.shared.failure.told();
+        if told.is_err() {
+            self.reap();
+        }
+        told
     }
 
-    /// Waits for its end. One that has been reaped is gone.
-    pub fn reap(&self) {
-        let pidfd = Fd::from(&self.pidfd).number().cast_unsigned();
-        let again = || {
-            // SAFETY: a null siginfo is allowed; `__WALL` because the child's exit signal is 0.
-            let answer = unsafe {
-                libc::waitid(libc::P_PIDFD, pidfd, core::ptr::null_mut(), libc::WEXITED | libc::__WALL)
-            };
-            answer == -1 && std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted
-        };
-        while again() {}
+    /// Waits for its end, and has the kernel forget it: of one that has been reaped nothing is known.
+    pub fn reap(&mut self) -> InitEnd {
+        loop {
+            match wait_for((&self.pidfd).into()) {
+                Err(Errno::INTR) => {}
+                end => return end.unwrap_or(InitEnd::Unknown),
+            }
+        }
     }
+}
+
+/// `waitid`, for the child that a pidfd refers to.
+fn wait_for(pidfd: Fd) -> Result<InitEnd> {
+    const P_PIDFD: usize = 3;
+    const WEXITED: usize = 4;
+    /// Its end sends us no signal, which wait calls must be told (`__WALL`).
+    const ALL_CHILDREN: usize = 0x4000_0000;
+    const CLD_EXITED: i32 = 1;
+    /// `siginfo_t` of 64-bit machines, as it is for a child's end.
+    #[repr(C, align(8))]
+    #[derive(Default)]
+    struct Info {
+        signal: i32,
+        errno: i32,
+        code: i32,
+        _padding: i32,
+        pid: i32,
+        uid: u32,
+        status: i32,
+        _rest: [i32; 25],
+    }
+    let mut info = Info::default();
+    let options = WEXITED | ALL_CHILDREN;
+    // SAFETY: the kernel writes into a live `siginfo_t` of 128 bytes; what the child used is not asked for.
+    unsafe { syscall!(nr::WAITID, P_PIDFD, pidfd.number(), &raw mut info, options, 0usize) }?;
+    Ok(match info.code {
+        CLD_EXITED => InitEnd::Exited(u8::try_from(info.status).unwrap_or(u8::MAX)),
+        _ => InitEnd::Killed(info.status),
+    })
 }
 
 /// Why init did not start.
@@ -157,21 +195,15 @@ struct Nest {
 impl Nest {
     /// Waits until the child has left (set_tid_address(2), "clear_child_tid").
     fn wait(&self) {
+        const FUTEX_WAIT: usize = 0;
         if process::getpid() != self.of {
             return;
         }
         let inside = &self.shared.inside;
         while let still @ 1.. = inside.load(Ordering::Acquire) {
-            // SAFETY: `inside` is a live, aligned futex word; not private, as the kernel wakes its waiters so.
-            unsafe {
-                libc::syscall(
-                    libc::SYS_futex,
-                    inside.as_ptr(),
-                    libc::FUTEX_WAIT,
-                    still,
-                    core::ptr::null::<libc::timespec>(),
-                )
-            };
+            // SAFETY: `inside` is a live, aligned futex word; not private, as the kernel wakes its waiters so. Whatever it
+            // answers, the word is looked at again.
+            let _ = unsafe { syscall!(nr::FUTEX, inside.as_ptr(), FUTEX_WAIT, still, 0usize) };
         }
     }
 }
@@ -266,14 +298,25 @@ mod tests {
     use std::os::fd::AsFd;
 
     fn start(executable: &File) -> StartedInit {
-        let spec = InitSpec {
-            executable: executable.as_fd(),
-            namespaces: 0,
-            cgroup: None,
-            capabilities: &[],
-            control: executable.as_fd(),
-        };
-        start_init(&spec).unwrap()
+        start_with(executable, executable.as_fd())
+    }
+
+    fn start_with(executable: &File, control: BorrowedFd<'_>) -> StartedInit {
+        let executable = executable.as_fd();
+        start_init(&InitSpec { executable, namespaces: 0, cgroup: None, capabilities: &[], control }).unwrap()
+    }
+
+    #[test]
+    fn an_exit_is_told_from_a_signal() {
+        assert_eq!(start(&File::open("/bin/true").unwrap()).reap(), InitEnd::Exited(0));
+        assert_eq!(start(&File::open("/bin/false").unwrap()).reap(), InitEnd::Exited(1));
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        // Reads from what nobody writes to.
+        let mut init = start_with(&File::open("/bin/cat").unwrap(), theirs.as_fd());
+        process::kill_child(init.pid).unwrap();
+        assert_eq!(init.reap(), InitEnd::Killed(9));
+        assert_eq!(init.reap(), InitEnd::Unknown);
+        drop(ours);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::host;
 use crate::plan::Plan;
 use wardian_init::{STEP_NAMESPACES, Stage};
 use wardian_sys::Errno;
-use wardian_sys::spawn::StartError;
+use wardian_sys::spawn::{InitEnd, StartError};
 
 /// A failure of ours or of the host: never the program's.
 #[derive(Debug, thiserror::Error)]
@@ -44,12 +44,12 @@ pub enum SandboxError {
         errno: Errno,
     },
     /// Init ended without a word.
-    #[error("wardian-init ended unexpectedly while it was to {during} (wait status {status:#x})")]
+    #[error("wardian-init ended unexpectedly while it was to {during} ({})", how(*end))]
     InitDied {
         /// What it was doing.
         during: &'static str,
-        /// Its raw wait status.
-        status: i32,
+        /// How it ended.
+        end: InitEnd,
     },
     /// A zygote, or what it was to load, failed.
     #[error("{}", if reason.is_empty() { "the zygote ended unexpectedly" } else { reason })]
@@ -162,6 +162,14 @@ impl SandboxError {
             SandboxError::InitDied { .. } | SandboxError::Zygote { .. } => return None,
         };
         Some(hint.into())
+    }
+}
+
+fn how(end: InitEnd) -> String {
+    match end {
+        InitEnd::Exited(code) => format!("exit code {code}"),
+        InitEnd::Killed(signal) => format!("killed by {}", message::signal_name(signal)),
+        InitEnd::Unknown => "how is not known".into(),
     }
 }
 

@@ -4,78 +4,85 @@ use super::SandboxError;
 use super::poll::poll_until;
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::{Shutdown, shutdown};
-use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid};
+use rustix::process::{Signal, pidfd_send_signal};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use wardian_sys::spawn::StartedInit;
+use wardian_sys::spawn::{InitEnd, StartedInit};
 
-/// Init from its start to its reaping.
+/// Init from its start to its end.
 pub(super) struct Live {
-    init: StartedInit,
-    /// Our end of its control socket, where it is no pid 1: its death alone would not be everybody's.
-    lifeline: Option<OwnedFd>,
-    status: Option<i32>,
-    /// Whether it is ours to reap.
-    is_child: bool,
+    who: Who,
+    ended: Option<InitEnd>,
+}
+
+enum Who {
+    /// A child of ours.
+    Child {
+        init: StartedInit,
+        /// Our end of its control socket, where it is no pid 1: its death alone would not be everybody's.
+        lifeline: Option<OwnedFd>,
+    },
+    /// A zygote's init started it, and reaps it.
+    Another { pid: i32, pidfd: OwnedFd },
 }
 
 impl Live {
     pub(super) fn new(init: StartedInit, lifeline: Option<OwnedFd>) -> Live {
-        Live { init, lifeline, status: None, is_child: true }
+        Live { who: Who::Child { init, lifeline }, ended: None }
     }
 
     /// One that a zygote's init started, and reaps.
     pub(super) fn of_another(pidfd: OwnedFd) -> Result<Live, SandboxError> {
-        let pid = pid_of(&pidfd)?;
-        Ok(Live { init: StartedInit::of_another(pid, pidfd), lifeline: None, status: None, is_child: false })
+        Ok(Live { who: Who::Another { pid: pid_of(&pidfd)?, pidfd }, ended: None })
     }
 
     /// Waits until it has been executed.
     pub(super) fn wait_until_executed(&mut self) -> Result<(), SandboxError> {
-        Ok(self.init.wait_until_executed()?)
+        match &mut self.who {
+            Who::Child { init, .. } => Ok(init.wait_until_executed()?),
+            Who::Another { .. } => Ok(()),
+        }
     }
 
     /// Its pid in our namespace; a number nobody else has until it is reaped.
     pub(super) fn pid(&self) -> i32 {
-        self.init.pid
+        match &self.who {
+            Who::Child { init, .. } => init.pid,
+            Who::Another { pid, .. } => *pid,
+        }
     }
 
     /// Readable when it is gone, and with it everything inside.
     pub(super) fn pidfd(&self) -> BorrowedFd<'_> {
-        self.init.pidfd.as_fd()
+        match &self.who {
+            Who::Child { init, .. } => init.pidfd.as_fd(),
+            Who::Another { pidfd, .. } => pidfd.as_fd(),
+        }
     }
 
     /// Ends it and everything inside: its death takes a pid namespace with it; without one it does what it does when we
     /// are gone. It may be dead already.
     pub(super) fn kill(&self) {
         // What fails here has ended.
-        match &self.lifeline {
-            Some(lifeline) => drop(shutdown(lifeline, Shutdown::Both)),
-            None => drop(pidfd_send_signal(&self.init.pidfd, Signal::KILL)),
+        match &self.who {
+            Who::Child { lifeline: Some(lifeline), .. } => drop(shutdown(lifeline, Shutdown::Both)),
+            _ => drop(pidfd_send_signal(self.pidfd(), Signal::KILL)),
         }
     }
 
-    /// Waits until everything inside is gone; its exit code, or the signal that ended it.
-    pub(super) fn reap(&mut self) -> i32 {
-        /// `__WALL`: init's end sends us no signal, which wait calls must be told.
-        const ALL_CHILDREN: WaitIdOptions = WaitIdOptions::from_bits_retain(0x4000_0000);
-        if let Some(status) = self.status {
-            return status;
+    /// Waits until everything inside is gone.
+    pub(super) fn reap(&mut self) -> InitEnd {
+        if let Some(end) = self.ended {
+            return end;
         }
-        let code = |status: WaitIdStatus| status.exit_status().or(status.terminating_signal());
-        if !self.is_child {
-            let mut set = [PollFd::from_borrowed_fd(self.pidfd(), PollFlags::IN)];
-            let _ = poll_until(&mut set, None);
-            self.status = Some(0);
-            return 0;
-        }
-        let status = loop {
-            match waitid(WaitId::PidFd(self.pidfd()), WaitIdOptions::EXITED | ALL_CHILDREN) {
-                Err(rustix::io::Errno::INTR) => {}
-                answer => break answer.ok().flatten().and_then(code).unwrap_or(-1),
+        let end = match &mut self.who {
+            Who::Child { init, .. } => init.reap(),
+            Who::Another { pidfd, .. } => {
+                let _ = poll_until(&mut [PollFd::new(pidfd, PollFlags::IN)], None);
+                InitEnd::Unknown
             }
         };
-        self.status = Some(status);
-        status
+        self.ended = Some(end);
+        end
     }
 }
 
@@ -90,7 +97,7 @@ pub(super) fn pid_of(pidfd: &OwnedFd) -> Result<i32, SandboxError> {
 
 impl Drop for Live {
     fn drop(&mut self) {
-        if self.status.is_none() {
+        if self.ended.is_none() {
             self.kill();
             self.reap();
         }

@@ -21,6 +21,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 use wardian_init::Stage;
 use wardian_sys::Errno;
+use wardian_sys::spawn::InitEnd;
 
 const SIGKILL: i32 = 9;
 
@@ -90,9 +91,12 @@ impl Facts {
     }
 
     /// Out of memory, the kernel may kill a whole group, init with it; whoever sees that end first has no news of the cause.
-    pub(super) fn note_kill_of_the_group(&mut self, oom_kills: u64, init_status: i32) {
-        let init_was_killed = init_status & 0x7f == SIGKILL;
-        if init_was_killed && oom_kills > 0 && self.killed.is_none() && self.exited.is_none() {
+    pub(super) fn note_kill_of_the_group(&mut self, oom_kills: u64, init_end: InitEnd) {
+        if init_end == InitEnd::Killed(SIGKILL)
+            && oom_kills > 0
+            && self.killed.is_none()
+            && self.exited.is_none()
+        {
             self.killed = Some(Killed::Oom);
             self.ended = self.gone;
         }
@@ -148,7 +152,7 @@ impl Ending {
 }
 
 /// Tells causes of death apart: what we did comes first, then what the kernel says, never what the guest says.
-fn ending(facts: &Facts, oom_kills: u64, init_status: i32) -> Result<Ending, SandboxError> {
+fn ending(facts: &Facts, oom_kills: u64, init_end: InitEnd) -> Result<Ending, SandboxError> {
     if let Some(killed) = facts.killed {
         return match killed {
             Killed::Wall => Ok(Ending::of(Verdict::TimeLimit, Reason::WallTime)),
@@ -162,14 +166,14 @@ fn ending(facts: &Facts, oom_kills: u64, init_status: i32) -> Result<Ending, San
                 Ok(Ending { signal, ..Ending::of(Verdict::Cancelled, Reason::Cancelled) })
             }
             Killed::SetUpTimeout => {
-                Err(SandboxError::InitDied { during: "set the sandbox up", status: SIGKILL })
+                Err(SandboxError::InitDied { during: "set the sandbox up", end: InitEnd::Killed(SIGKILL) })
             }
         };
     }
     // A guest that dies before its program closes its channel, too.
     let during = if facts.started.is_some() { STARTING } else { "set the sandbox up" };
     let Some((status, _)) = facts.exited else {
-        return Err(SandboxError::InitDied { during, status: init_status });
+        return Err(SandboxError::InitDied { during, end: init_end });
     };
     let signal = status & 0x7f;
     if signal == 0 {
@@ -185,15 +189,15 @@ fn ending(facts: &Facts, oom_kills: u64, init_status: i32) -> Result<Ending, San
 }
 
 /// A guest that never became the program: its own fault only if there is no such program.
-fn not_started(facts: &Facts, init_status: i32) -> Option<Result<Ending, SandboxError>> {
+fn not_started(facts: &Facts, init_end: InitEnd) -> Option<Result<Ending, SandboxError>> {
     const EXEC: u32 = Stage::Exec as u32;
     const OPEN_PROGRAM: u32 = Stage::OpenProgram as u32;
     let (stage, errno) = facts.not_started?;
-    let init_was_killed = init_status & 0x7f != 0;
+    let init_has_failed = matches!(init_end, InitEnd::Killed(_) | InitEnd::Exited(1..));
     Some(match (stage, Errno(errno)) {
         // The guest only noticed.
-        (_, Errno::SRCH) if init_was_killed => {
-            Err(SandboxError::InitDied { during: STARTING, status: init_status })
+        (_, Errno::SRCH) if init_has_failed => {
+            Err(SandboxError::InitDied { during: STARTING, end: init_end })
         }
         (EXEC | OPEN_PROGRAM, Errno::NOENT) => Ok(Ending::of(Verdict::NotExecutable, Reason::NotFound)),
         (EXEC | OPEN_PROGRAM, _) => Ok(Ending::of(Verdict::NotExecutable, Reason::NotExecutable)),
@@ -214,7 +218,7 @@ pub(super) fn report(
     facts: Facts,
     accounting: &Accounting,
     counts: &Counts,
-    init_status: i32,
+    init_end: InitEnd,
     taken: Taken,
     denials: Vec<Denial>,
 ) -> Result<Report, SandboxError> {
@@ -224,10 +228,10 @@ pub(super) fn report(
     let scratch = scratch_statistics(&facts, &held);
     let refusals = Refusals::seen(counts, scratch.as_ref());
     let mut usage = usage(&facts);
-    let ending = match not_started(&facts, init_status) {
+    let ending = match not_started(&facts, init_end) {
         Some(ending) => ending?,
         None => {
-            let ending = ending(&facts, counts.oom_kills.unwrap_or(0), init_status)?;
+            let ending = ending(&facts, counts.oom_kills.unwrap_or(0), init_end)?;
             let cpu_time_is_spent = cpu_time_is_spent(&usage, &held.plan.policy);
             ending.blamed_on(refusals, limits_file_size(&held.plan.policy), cpu_time_is_spent)
         }
@@ -389,28 +393,35 @@ mod tests {
     use crate::policy;
 
     const XFSZ: i32 = 25;
+    const KILLED: InitEnd = InitEnd::Killed(SIGKILL);
 
     fn ended(status: i32, oom_kills: u64, killed: Option<Killed>) -> Ending {
         let now = Instant::now();
         let mut facts = Facts::new(now, now);
         facts.exited = Some((status, wardian_init::Usage::default()));
         facts.killed = killed;
-        ending(&facts, oom_kills, 0).unwrap()
+        ending(&facts, oom_kills, InitEnd::Unknown).unwrap()
     }
 
     #[test]
     fn a_group_that_was_killed_for_want_of_memory_takes_init_along() {
         let now = Instant::now();
-        let after = |oom_kills, init_status, exited: Option<i32>| {
+        let after = |oom_kills, init_end, exited: Option<i32>| {
             let mut facts = Facts::new(now, now);
             facts.gone = Some(now);
             facts.exited = exited.map(|status| (status, wardian_init::Usage::default()));
-            facts.note_kill_of_the_group(oom_kills, init_status);
+            facts.note_kill_of_the_group(oom_kills, init_end);
             (facts.killed, facts.ended)
         };
-        assert_eq!(after(2, SIGKILL, None), (Some(Killed::Oom), Some(now)));
-        for (oom_kills, init_status, exited) in [(0, SIGKILL, None), (2, 0, None), (2, SIGKILL, Some(0))] {
-            assert_eq!(after(oom_kills, init_status, exited), (None, None));
+        assert_eq!(after(2, KILLED, None), (Some(Killed::Oom), Some(now)));
+        for (oom_kills, init_end, exited) in [
+            (0, KILLED, None),
+            (2, InitEnd::Exited(0), None),
+            // The code's number is no signal.
+            (2, InitEnd::Exited(9), None),
+            (2, KILLED, Some(0)),
+        ] {
+            assert_eq!(after(oom_kills, init_end, exited), (None, None));
         }
     }
 

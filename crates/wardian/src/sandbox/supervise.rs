@@ -22,6 +22,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 use wardian_init::Message;
+use wardian_sys::spawn::InitEnd;
 
 /// Set-up takes about a millisecond; longer than this, the host hangs.
 const SET_UP_LIMIT: Duration = Duration::from_secs(30);
@@ -153,7 +154,7 @@ impl Supervision {
                 Some(private.work().map_err(SandboxError::at("keep its private directory"))?);
         }
         let mut init_is_alive = true;
-        let mut init_status = 0;
+        let mut init_end = InitEnd::Unknown;
         while init_is_alive || !self.streams_are_done() || self.status_is_to_come() {
             let deadline = self.deadline(init_is_alive);
             let events = self.wait(init_is_alive, deadline)?;
@@ -162,7 +163,7 @@ impl Supervision {
                 match role {
                     Role::Init => {
                         init_is_alive = false;
-                        init_status = self.init.reap();
+                        init_end = self.init.reap();
                         self.facts.gone = Some(Instant::now());
                     }
                     _ => self.handle(role, flags)?,
@@ -190,14 +191,14 @@ impl Supervision {
         let counts = self.accounting.counts();
         let kills_all = self.held.plan.policy.limits.on_oom == OnOom::End && self.accounting.holds_init();
         if kills_all {
-            self.facts.note_kill_of_the_group(counts.oom_kills.unwrap_or(0), init_status);
+            self.facts.note_kill_of_the_group(counts.oom_kills.unwrap_or(0), init_end);
         }
         let report = outcome::report(
             self.held,
             self.facts,
             &self.accounting,
             &counts,
-            init_status,
+            init_end,
             outcome::Taken { stdout: self.streams.stdout, stderr: self.streams.stderr, result: self.result },
             denials,
         )?;
