@@ -75,8 +75,8 @@ fn become_guest(prepared: &Prepared, guest: &Guest<'static>) -> (Stage, Errno) {
             let above = CHANNEL.next().fd().number().unsigned_abs();
             file::close_range(above, u32::MAX).map_err(|errno| (Stage::Streams, errno))?;
             let ruleset = ruleset(guest)?;
-            let opened = open_program(guest).and_then(|fd| Ok((fd, empty_path(guest)?)));
-            let (program, empty_path) = opened.map_err(|errno| (Stage::OpenProgram, errno))?;
+            let program = open_program(guest).map_err(|errno| (Stage::OpenProgram, errno))?;
+            let empty_path = empty_path(guest).map_err(|errno| (Stage::EmptyPath, errno))?;
             restrict(guest, ruleset)?;
             prepared.parent.map_or(Ok(()), end_with).map_err(|errno| (Stage::Identity, errno))?;
             close_doors().map_err(|errno| (Stage::Limits, errno))?;
@@ -210,8 +210,8 @@ fn landlock_ruleset(guest: &Guest<'static>) -> Result<Option<Fd>> {
 /// For "exec once": the executable's descriptor, at the number that the filter will compare with.
 fn open_program(guest: &Guest<'static>) -> Result<Fd> {
     let Exec::Once { path, fd, .. } = guest.exec else { return Ok(Fd::NONE) };
-    let opened = file::openat(Fd::CWD, path, file::O_PATH | file::O_CLOEXEC, 0)?;
     let number = i32::try_from(fd).map_err(|_| Errno::PROTO)?;
+    let opened = file::openat(Fd::CWD, path, file::O_PATH | file::O_CLOEXEC, 0)?;
     file::dup_onto(opened.fd(), Fd::from_number(number))?;
     Ok(Fd::from_number(number))
 }

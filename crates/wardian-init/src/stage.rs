@@ -24,6 +24,8 @@ pub enum Stage {
     NoNewPrivs,
     /// Opening the executable.
     OpenProgram,
+    /// Putting an empty path where the filter allows one.
+    EmptyPath,
     /// The seccomp filter.
     Seccomp,
     /// Handing the seccomp listener over.
@@ -36,7 +38,7 @@ pub enum Stage {
 
 impl Stage {
     /// All stages, in order.
-    pub const ALL: [Stage; 14] = [
+    pub const ALL: [Stage; 15] = [
         Stage::Join,
         Stage::Streams,
         Stage::CgroupNamespace,
@@ -47,6 +49,7 @@ impl Stage {
         Stage::Identity,
         Stage::NoNewPrivs,
         Stage::OpenProgram,
+        Stage::EmptyPath,
         Stage::Seccomp,
         Stage::Listener,
         Stage::Exec,

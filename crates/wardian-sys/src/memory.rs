@@ -45,7 +45,8 @@ pub fn allocate_pages(len: usize) -> Result<&'static mut [u8]> {
 /// An empty C string at exactly `address`; an error if something is there already.
 pub fn empty_string_at(address: u64) -> Result<&'static core::ffi::CStr> {
     const MAP_FIXED_NOREPLACE: usize = 0x10_0000;
-    const PAGE: u64 = 4096;
+    /// The largest page there is: where a smaller one is used, this is a whole number of them.
+    const PAGE: u64 = 64 << 10;
     const NO_FILE: isize = -1;
     let page = address & !(PAGE - 1);
     let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
@@ -56,7 +57,7 @@ pub fn empty_string_at(address: u64) -> Result<&'static core::ffi::CStr> {
         return Err(crate::Errno::EXIST);
     }
     let at = at + usize::try_from(address - page).map_err(|_| crate::Errno::INVAL)?;
-    // SAFETY: the page is mapped, readable, zeroed and never changes; `at` lies within it.
+    // SAFETY: those pages are mapped, readable, zeroed and never change; `at` lies within them.
     Ok(unsafe { core::ffi::CStr::from_ptr(core::ptr::with_exposed_provenance(at)) })
 }
 

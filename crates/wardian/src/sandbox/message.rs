@@ -145,6 +145,7 @@ pub(super) fn stage(stage: Stage) -> &'static str {
         Stage::Identity => "change its ids and drop its capabilities",
         Stage::NoNewPrivs => "set no_new_privs",
         Stage::OpenProgram => "open the program",
+        Stage::EmptyPath => "keep a place in its memory for the one exec that is allowed",
         Stage::Seccomp => "install its seccomp filter",
         Stage::Listener => "hand its seccomp listener over",
         Stage::Exec => "execute the program",

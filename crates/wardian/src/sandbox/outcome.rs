@@ -188,7 +188,29 @@ fn ending(facts: &Facts, oom_kills: u64, init_end: InitEnd) -> Result<Ending, Sa
     Ok(Ending { signal: Some(signal), ..Ending::of(Verdict::Signaled, Reason::Signal) })
 }
 
-/// A guest that never became the program: its own fault only if there is no such program.
+/// What a file, its path or its arguments can be at fault for when they are opened or executed. All else is ours, or the
+/// host's.
+fn is_of_the_program(errno: Errno) -> bool {
+    const ENOEXEC: i32 = 8;
+    const E2BIG: i32 = 7;
+    const ENXIO: i32 = 6;
+    const ENOTDIR: i32 = 20;
+    const EISDIR: i32 = 21;
+    const ETXTBSY: i32 = 26;
+    const ENAMETOOLONG: i32 = 36;
+    const ELOOP: i32 = 40;
+    const ELIBBAD: i32 = 80;
+    matches!(
+        errno,
+        Errno::NOENT
+            | Errno::ACCES
+            | Errno::PERM
+            | Errno::INVAL
+            | Errno(ENOEXEC | E2BIG | ENXIO | ENOTDIR | EISDIR | ETXTBSY | ENAMETOOLONG | ELOOP | ELIBBAD)
+    )
+}
+
+/// A guest that never became the program: its own fault only if there is no such program, or it is none.
 fn not_started(facts: &Facts, init_end: InitEnd) -> Option<Result<Ending, SandboxError>> {
     const EXEC: u32 = Stage::Exec as u32;
     const OPEN_PROGRAM: u32 = Stage::OpenProgram as u32;
@@ -200,7 +222,9 @@ fn not_started(facts: &Facts, init_end: InitEnd) -> Option<Result<Ending, Sandbo
             Err(SandboxError::InitDied { during: STARTING, end: init_end })
         }
         (EXEC | OPEN_PROGRAM, Errno::NOENT) => Ok(Ending::of(Verdict::NotExecutable, Reason::NotFound)),
-        (EXEC | OPEN_PROGRAM, _) => Ok(Ending::of(Verdict::NotExecutable, Reason::NotExecutable)),
+        (EXEC | OPEN_PROGRAM, errno) if is_of_the_program(errno) => {
+            Ok(Ending::of(Verdict::NotExecutable, Reason::NotExecutable))
+        }
         (stage, errno) => Err(SandboxError::guest(stage, errno.0)),
     })
 }
@@ -423,6 +447,23 @@ mod tests {
         ] {
             assert_eq!(after(oom_kills, init_end, exited), (None, None));
         }
+    }
+
+    #[test]
+    fn a_program_is_at_fault_for_what_a_file_can_cause_alone() {
+        const NOEXEC: i32 = 8;
+        const MFILE: i32 = 24;
+        let now = Instant::now();
+        let of = |stage: Stage, errno: i32| {
+            let facts = Facts { not_started: Some((stage as u32, errno)), ..Facts::new(now, now) };
+            not_started(&facts, InitEnd::Exited(0)).unwrap().map(|ending| ending.reason)
+        };
+        for stage in [Stage::OpenProgram, Stage::Exec] {
+            assert_eq!(of(stage, Errno::NOENT.0).unwrap(), Reason::NotFound);
+            assert_eq!(of(stage, NOEXEC).unwrap(), Reason::NotExecutable);
+            assert!(of(stage, MFILE).is_err());
+        }
+        assert!(of(Stage::EmptyPath, Errno::INVAL.0).is_err());
     }
 
     #[track_caller]
