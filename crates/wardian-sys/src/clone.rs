@@ -78,19 +78,19 @@ pub struct Child {
 pub unsafe fn start(request: Request, entry: extern "C" fn(usize) -> !, arg: usize) -> Result<Child> {
     let tells = !request.inside.is_null();
     let mut pidfd = -1i32;
-    let bottom = request.stack.cast::<u8>().addr();
+    let bottom = request.stack.cast::<u8>().expose_provenance();
     let top = (bottom + request.stack.len()) & !15;
     let args = CloneArgs {
         flags: request.flags | CLONE_VM | CLONE_PIDFD | if tells { CLONE_CHILD_CLEARTID } else { 0 },
-        pidfd: (&raw mut pidfd).addr() as u64,
-        child_tid: request.inside.addr() as u64,
+        pidfd: (&raw mut pidfd).expose_provenance() as u64,
+        child_tid: request.inside.expose_provenance() as u64,
         exit_signal: u64::from(request.exit_signal),
         stack: bottom as u64,
         stack_size: (top - bottom) as u64,
         cgroup: if request.flags & INTO_CGROUP == 0 { 0 } else { u64::from(request.cgroup.cast_unsigned()) },
         ..CloneArgs::default()
     };
-    let new = [(&raw const args).addr(), size_of::<CloneArgs>(), 0, 0];
+    let new = [(&raw const args).expose_provenance(), size_of::<CloneArgs>(), 0, 0];
     // SAFETY: `args` is the kernel's `struct clone_args`; the stack ends 16-byte aligned; the rest is the
     // caller's contract.
     let answer = unsafe { clone_on_stack(nr::CLONE3, new, entry, arg) };
@@ -99,7 +99,7 @@ pub unsafe fn start(request: Request, entry: extern "C" fn(usize) -> !, arg: usi
     let pid = match (crate::errno::check(answer), usize::try_from(old)) {
         // Containers' filters cannot look into a structure, and answer so.
         (Err(Errno::NOSYS), Ok(flags)) if args.flags & INTO_CGROUP == 0 => {
-            let old = [flags, top, (&raw mut pidfd).addr(), 0];
+            let old = [flags, top, (&raw mut pidfd).expose_provenance(), 0];
             // SAFETY: as above; with `CLONE_PIDFD` the third argument is where the pidfd goes.
             let pid = crate::errno::check(unsafe { clone_on_stack(nr::CLONE, old, entry, arg) })?;
             if tells {
@@ -123,7 +123,7 @@ struct Shared<T: 'static> {
 #[cfg(not(feature = "std"))]
 extern "C" fn enter<T: Sync + 'static>(shared: usize) -> ! {
     // SAFETY: `start_sharing` passes the address of a `Shared<T>` that is kept for ever.
-    let shared = unsafe { &*(shared as *const Shared<T>) };
+    let shared = unsafe { &*core::ptr::with_exposed_provenance::<Shared<T>>(shared) };
     (shared.entry)(shared.arg)
 }
 
@@ -142,7 +142,7 @@ pub fn start_sharing<T: Sync>(
     let request = Request { flags: 0, exit_signal, cgroup: -1, stack, inside: core::ptr::null() };
     // SAFETY: `enter` and `entry` never return; `shared` and the stack are static; without `std` this crate
     // has no allocator, lock or thread-local storage to misuse.
-    unsafe { start(request, enter::<T>, (&raw const *shared).addr()) }
+    unsafe { start(request, enter::<T>, (&raw const *shared).expose_provenance()) }
 }
 
 /// A child on a stack that is used again when the child is gone.
@@ -175,7 +175,8 @@ struct Move<T: 'static> {
 #[cfg(not(feature = "std"))]
 extern "C" fn enter_with<T: Sync + 'static>(address: usize) -> ! {
     // SAFETY: `start_in` passes the address of a `Move<T>` at the far end of the child's own stack.
-    let Move { entry, arg, number } = unsafe { core::ptr::read(address as *const Move<T>) };
+    let Move { entry, arg, number } =
+        unsafe { core::ptr::with_exposed_provenance::<Move<T>>(address).read() };
     entry(arg, number)
 }
 
@@ -192,10 +193,10 @@ pub fn start_in<T: Sync>(
     arg: &'static T,
     number: i32,
 ) -> core::result::Result<(Tenant, NewFd), (Errno, &'static mut [u8])> {
-    if stack.len() < size_of::<Move<T>>() || !stack.as_ptr().addr().is_multiple_of(align_of::<Move<T>>()) {
+    let place = stack.as_mut_ptr().cast::<Move<T>>();
+    if stack.len() < size_of::<Move<T>>() || !place.is_aligned() {
         return Err((Errno::INVAL, stack));
     }
-    let place = stack.as_mut_ptr().cast::<Move<T>>();
     // SAFETY: large enough and aligned, as just checked; the stack grows from its other end, and is ours alone.
     unsafe { place.write(Move { entry, arg, number }) };
     let address = place.expose_provenance();

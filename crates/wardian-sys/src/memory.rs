@@ -2,6 +2,7 @@
 
 use crate::arch::syscall;
 use crate::{Fd, Result, nr};
+use core::ptr::{with_exposed_provenance, with_exposed_provenance_mut};
 
 const PROT_READ: usize = 1;
 const PROT_WRITE: usize = 2;
@@ -19,7 +20,7 @@ pub fn map_sealed(fd: Fd, len: usize) -> Result<&'static [u8]> {
     // SAFETY: a new private mapping at an address of the kernel's choice overlaps nothing.
     let at = unsafe { syscall!(nr::MMAP, 0usize, len, PROT_READ, MAP_PRIVATE, fd.number(), 0usize) }?;
     // SAFETY: the mapping is `len` readable bytes, never unmapped, and never changes by the precondition.
-    Ok(unsafe { core::slice::from_raw_parts(at as *const u8, len) })
+    Ok(unsafe { core::slice::from_raw_parts(with_exposed_provenance(at), len) })
 }
 
 /// New zeroed memory of `len` bytes (rounded up to pages), page-aligned, for as long as the process lives.
@@ -39,7 +40,7 @@ pub fn allocate_pages(len: usize) -> Result<&'static mut [u8]> {
         )
     }?;
     // SAFETY: the mapping is `len` writable zeroed bytes that nobody else knows of.
-    Ok(unsafe { core::slice::from_raw_parts_mut(at as *mut u8, len) })
+    Ok(unsafe { core::slice::from_raw_parts_mut(with_exposed_provenance_mut(at), len) })
 }
 
 /// An empty C string at exactly `address`; an error if something is there already.
@@ -58,7 +59,7 @@ pub fn empty_string_at(address: u64) -> Result<&'static core::ffi::CStr> {
     }
     let at = at + usize::try_from(address - page).map_err(|_| crate::Errno::INVAL)?;
     // SAFETY: those pages are mapped, readable, zeroed and never change; `at` lies within them.
-    Ok(unsafe { core::ffi::CStr::from_ptr(core::ptr::with_exposed_provenance(at)) })
+    Ok(unsafe { core::ffi::CStr::from_ptr(with_exposed_provenance(at)) })
 }
 
 /// What [`gather`] works on: 2 MiB.

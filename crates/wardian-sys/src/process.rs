@@ -225,7 +225,7 @@ impl StringList {
     ) -> Option<StringList> {
         let mut used = 0;
         for string in strings {
-            *space.get_mut(used)? = string.as_ptr().addr();
+            *space.get_mut(used)? = string.as_ptr().expose_provenance();
             used += 1;
         }
         *space.get_mut(used)? = 0;

@@ -16,7 +16,7 @@ struct Program {
 
 fn install(bytes: &[u8], flags: usize) -> Result<usize> {
     let len = u16::try_from(bytes.len() / INSTRUCTION_BYTES).map_err(|_| Errno::INVAL)?;
-    let program = Program { len, filter: bytes.as_ptr().addr() };
+    let program = Program { len, filter: bytes.as_ptr().expose_provenance() };
     // SAFETY: `program` is the kernel's `struct sock_fprog`; the kernel copies `len` instructions of 8 bytes,
     // which are within `bytes`, byte by byte (no alignment needed).
     unsafe { syscall!(nr::SECCOMP, SET_MODE_FILTER, flags, &raw const program) }

@@ -35,14 +35,14 @@ struct ControlFd {
 /// Sends one message with a copy of `passed`; an absent reader is an error, not a signal.
 pub fn send_with_fd(socket: Fd, bytes: &[u8], passed: Fd) -> Result<()> {
     const CONTROL_LEN: usize = 20; // header of 16 bytes and one int, without the trailing padding
-    let iov = IoVec { base: bytes.as_ptr().addr(), len: bytes.len() };
+    let iov = IoVec { base: bytes.as_ptr().expose_provenance(), len: bytes.len() };
     let control = ControlFd { len: CONTROL_LEN, level: SOL_SOCKET, kind: SCM_RIGHTS, fd: passed.number() };
     let message = MsgHdr {
         name: 0,
         name_len: 0,
-        iov: (&raw const iov).addr(),
+        iov: (&raw const iov).expose_provenance(),
         iov_len: 1,
-        control: (&raw const control).addr(),
+        control: (&raw const control).expose_provenance(),
         control_len: size_of::<ControlFd>(),
         flags: 0,
     };
