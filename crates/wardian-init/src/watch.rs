@@ -69,8 +69,8 @@ struct Watch {
 impl Watch {
     fn take(&mut self, reaped: &Reaped) {
         add(&mut self.usage, reaped);
-        if Some(reaped.pid) == self.guest {
-            self.status = Some(reaped.status);
+        if Some(reaped.pid()) == self.guest {
+            self.status = Some(reaped.status());
         }
     }
 
@@ -162,7 +162,7 @@ pub(crate) fn drain(children: Fd) -> Result<()> {
 pub(crate) fn add(usage: &mut Usage, reaped: &Reaped) {
     let count = |n: i64| u64::try_from(n).unwrap_or(0);
     let micros = |[seconds, micros]: [i64; 2]| count(seconds) * 1_000_000 + count(micros);
-    let of = &reaped.usage;
+    let of = reaped.usage();
     usage.cpu_user_us += micros(of.user);
     usage.cpu_system_us += micros(of.system);
     usage.max_rss_bytes = usage.max_rss_bytes.max(count(of.max_rss_kib) * 1024);

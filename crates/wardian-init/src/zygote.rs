@@ -108,9 +108,9 @@ fn wait() -> Result<Option<bool>> {
     while let Some(reaped) = watch::reap()? {
         let mut usage = Usage::default();
         watch::add(&mut usage, &reaped);
-        if let Some(control) = forget(reaped.pid) {
+        if let Some(control) = forget(reaped.pid()) {
             // Nobody may want to know any more.
-            let _ = Message::Exited { status: reaped.status, usage }.send(control, None);
+            let _ = Message::Exited { status: reaped.status(), usage }.send(control, None);
             file::close(control)?;
         }
     }

@@ -98,8 +98,8 @@ impl Keeper {
         let children = signalfd(SignalSet::only(SIGCHLD))?.fd();
         loop {
             while let Some(reaped) = watch::reap()? {
-                if reaped.pid == self.zygote {
-                    return Message::Exited { status: reaped.status, usage: Default::default() }
+                if reaped.pid() == self.zygote {
+                    return Message::Exited { status: reaped.status(), usage: Default::default() }
                         .send(control, None);
                 }
                 self.forget(&reaped)?;
@@ -173,13 +173,13 @@ impl Keeper {
     /// Takes back what a slot had: its init's stack, its network namespace.
     fn forget(&mut self, reaped: &Reaped) -> Result<()> {
         for place in &mut self.tenants {
-            match place.take().map(|(tenant, network)| (tenant.leave(reaped), network)) {
-                Some((Ok(stack), network)) => {
+            let Some((tenant, network)) = place.take() else { continue };
+            match tenant.leave(reaped) {
+                Ok(stack) => {
                     self.spare.take_stack_back(stack);
                     return self.spare.take_network_back(network);
                 }
-                Some((Err(tenant), network)) => *place = Some((tenant, network)),
-                None => {}
+                Err(tenant) => *place = Some((tenant, network)),
             }
         }
         Ok(())

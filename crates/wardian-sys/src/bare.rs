@@ -107,11 +107,14 @@ macro_rules! entry {
 macro_rules! library {
     ($init:ident, $module:literal, $($name:ident => $function:path),* $(,)?) => {
         $(
-            extern "C" fn $name(
+            /// # Safety
+            /// As [`Function`]($crate::extension::Function).
+            unsafe extern "C" fn $name(
                 _: *mut $crate::extension::Object,
                 argument: *mut $crate::extension::Object,
             ) -> *mut $crate::extension::Object {
-                $crate::extension::call($function, argument)
+                // SAFETY: forwarded.
+                unsafe { $crate::extension::call($function, argument) }
             }
         )*
 

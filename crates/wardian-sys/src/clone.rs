@@ -5,6 +5,8 @@
 //! none of which allocates, locks, or uses thread-local storage.
 
 use crate::arch::clone_on_stack;
+#[cfg(not(feature = "std"))]
+use crate::process::Reaped;
 use crate::{Errno, NewFd, Result, nr};
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -159,9 +161,12 @@ impl Tenant {
         self.pid
     }
 
-    /// The stack, once the child has been reaped; else the tenant.
-    pub fn leave(self, reaped: &crate::process::Reaped) -> core::result::Result<&'static mut [u8], Tenant> {
-        if reaped.pid == self.pid { Ok(self.stack) } else { Err(self) }
+    /// The stack, for the child's end. Preconditions: that is told before another child is started, which may get its pid.
+    ///
+    /// # Errors
+    /// It is another's end.
+    pub fn leave(self, reaped: &Reaped) -> core::result::Result<&'static mut [u8], Tenant> {
+        if reaped.pid() == self.pid { Ok(self.stack) } else { Err(self) }
     }
 }
 

@@ -19,7 +19,10 @@ pub struct Object {
 }
 
 /// How CPython calls a function: with its module, and its argument or a tuple of them.
-pub type Function = extern "C" fn(*mut Object, *mut Object) -> *mut Object;
+///
+/// # Safety
+/// It is called so, by CPython, with its lock held.
+pub type Function = unsafe extern "C" fn(*mut Object, *mut Object) -> *mut Object;
 
 /// `PyCompilerFlags`: flags, and the minor version of the syntax.
 type CompilerFlags = [c_int; 2];
@@ -191,7 +194,10 @@ fn too_large(argument: *mut Object) {
 }
 
 /// Calls a function of one number that answers a number.
-pub fn call(function: impl Fn(i32) -> i32, argument: *mut Object) -> *mut Object {
+///
+/// # Safety
+/// As [`Function`]; the argument is that one's.
+pub unsafe fn call(function: impl Fn(i32) -> i32, argument: *mut Object) -> *mut Object {
     to_number(argument).map_or(null_mut(), |argument| number(function(argument)))
 }
 
@@ -211,8 +217,10 @@ fn text(argument: *mut Object) -> Option<*const c_char> {
 }
 
 /// Holds an object for ever.
-#[allow(clippy::not_unsafe_ptr_arg_deref, reason = "CPython calls it, with an object")]
-pub extern "C" fn hold(_: *mut Object, object: *mut Object) -> *mut Object {
+///
+/// # Safety
+/// As [`Function`].
+pub unsafe extern "C" fn hold(_: *mut Object, object: *mut Object) -> *mut Object {
     // SAFETY: an argument is an object.
     unsafe { Py_IncRef(object) };
     number(0)
@@ -236,7 +244,10 @@ fn call_object(function: *mut Object, argument: *mut Object) -> *mut Object {
 
 /// Calls its last argument while nobody traces or profiles; before it come functions that get and set the tracer, and the
 /// same for the profiler.
-pub extern "C" fn quietly(_: *mut Object, arguments: *mut Object) -> *mut Object {
+///
+/// # Safety
+/// As [`Function`].
+pub unsafe extern "C" fn quietly(_: *mut Object, arguments: *mut Object) -> *mut Object {
     let [get_trace, set_trace, get_profile, set_profile, function] =
         [0, 1, 2, 3, 4].map(|at| item(arguments, at));
     if function.is_null() {
@@ -266,8 +277,10 @@ pub extern "C" fn quietly(_: *mut Object, arguments: *mut Object) -> *mut Object
 
 /// Has a stream flushed once nothing of Python's runs any more: when the interpreter lets go of what extension modules
 /// keep with it, after all modules and threads (`PyInterpreterState_GetDict`).
-#[allow(clippy::not_unsafe_ptr_arg_deref, reason = "CPython calls it, with an object")]
-pub extern "C" fn flush_last(_: *mut Object, stream: *mut Object) -> *mut Object {
+///
+/// # Safety
+/// As [`Function`].
+pub unsafe extern "C" fn flush_last(_: *mut Object, stream: *mut Object) -> *mut Object {
     extern "C" fn flush(capsule: *mut Object) {
         // SAFETY: a capsule of ours, which holds a stream.
         let stream: *mut Object = unsafe { PyCapsule_GetPointer(capsule, null()) }.cast();
@@ -293,7 +306,10 @@ pub extern "C" fn flush_last(_: *mut Object, stream: *mut Object) -> *mut Object
 }
 
 /// `fopen(path, "rb")`, as a number.
-pub extern "C" fn open(_: *mut Object, path: *mut Object) -> *mut Object {
+///
+/// # Safety
+/// As [`Function`].
+pub unsafe extern "C" fn open(_: *mut Object, path: *mut Object) -> *mut Object {
     let Some(path) = text(path) else { return null_mut() };
     // SAFETY: two texts that end with NUL.
     let file = unsafe { fopen(path, c"rb".as_ptr()) };
@@ -307,19 +323,28 @@ pub extern "C" fn open(_: *mut Object, path: *mut Object) -> *mut Object {
 }
 
 /// The C library's standard input, as a number.
-pub extern "C" fn input(_: *mut Object, _: *mut Object) -> *mut Object {
+///
+/// # Safety
+/// As [`Function`].
+pub unsafe extern "C" fn input(_: *mut Object, _: *mut Object) -> *mut Object {
     // SAFETY: the C library sets it before anything of Python's runs.
     PyLong_FromVoidPtr(unsafe { stdin })
 }
 
 /// Writes out what the C library has buffered.
-pub extern "C" fn flush(_: *mut Object, _: *mut Object) -> *mut Object {
+///
+/// # Safety
+/// As [`Function`].
+pub unsafe extern "C" fn flush(_: *mut Object, _: *mut Object) -> *mut Object {
     // SAFETY: NULL stands for every file.
     number(unsafe { fflush(null_mut()) })
 }
 
 /// Gives freed memory back, where the C library can.
-pub extern "C" fn trim(_: *mut Object, _: *mut Object) -> *mut Object {
+///
+/// # Safety
+/// As [`Function`].
+pub unsafe extern "C" fn trim(_: *mut Object, _: *mut Object) -> *mut Object {
     let Some(trim) = optional(c"malloc_trim") else { return number(0) };
     // SAFETY: malloc_trim(3).
     let trim: extern "C" fn(usize) -> c_int = unsafe { core::mem::transmute(trim) };
@@ -330,7 +355,10 @@ pub extern "C" fn trim(_: *mut Object, _: *mut Object) -> *mut Object {
 static ENDED_WELL: AtomicBool = AtomicBool::new(false);
 
 /// Whether a program has ended well since it was last asked.
-pub extern "C" fn ended_well(_: *mut Object, _: *mut Object) -> *mut Object {
+///
+/// # Safety
+/// As [`Function`].
+pub unsafe extern "C" fn ended_well(_: *mut Object, _: *mut Object) -> *mut Object {
     number(i32::from(ENDED_WELL.swap(false, Ordering::Relaxed)))
 }
 
@@ -348,7 +376,10 @@ fn end(failed: c_int) -> *mut Object {
 }
 
 /// Runs a file of [`open`], or [`input`], by its name; then whether it is closed. More arguments are passed over.
-pub extern "C" fn run_file(_: *mut Object, arguments: *mut Object) -> *mut Object {
+///
+/// # Safety
+/// As [`Function`].
+pub unsafe extern "C" fn run_file(_: *mut Object, arguments: *mut Object) -> *mut Object {
     let Some(name) = text(item(arguments, 1)) else { return null_mut() };
     let Some(close) = to_number(item(arguments, 2)) else { return null_mut() };
     // SAFETY: the tuple has a second item, and so a first.
@@ -363,7 +394,10 @@ pub extern "C" fn run_file(_: *mut Object, arguments: *mut Object) -> *mut Objec
 
 /// Runs source, with two numbers: the flags of its compilation, and the minor version of its syntax. More arguments are
 /// passed over.
-pub extern "C" fn run_code(_: *mut Object, arguments: *mut Object) -> *mut Object {
+///
+/// # Safety
+/// As [`Function`].
+pub unsafe extern "C" fn run_code(_: *mut Object, arguments: *mut Object) -> *mut Object {
     let Some(code) = text(item(arguments, 0)) else { return null_mut() };
     let Some(cookie) = to_number(item(arguments, 1)) else { return null_mut() };
     let Some(minor) = to_number(item(arguments, 2)) else { return null_mut() };
@@ -385,14 +419,20 @@ fn state(index: *mut Object) -> Option<*mut c_int> {
 }
 
 /// A number of the thread's state.
-pub extern "C" fn state_at(_: *mut Object, index: *mut Object) -> *mut Object {
+///
+/// # Safety
+/// As [`Function`].
+pub unsafe extern "C" fn state_at(_: *mut Object, index: *mut Object) -> *mut Object {
     let Some(place) = state(index) else { return null_mut() };
     // SAFETY: the state is longer than this in every version that is asked (up to 3.11); the thread is this one.
     number(unsafe { place.read() })
 }
 
 /// Adds to a number of the thread's state: index and summand.
-pub extern "C" fn add_to_state(_: *mut Object, arguments: *mut Object) -> *mut Object {
+///
+/// # Safety
+/// As [`Function`].
+pub unsafe extern "C" fn add_to_state(_: *mut Object, arguments: *mut Object) -> *mut Object {
     let Some(place) = state(item(arguments, 0)) else { return null_mut() };
     let Some(summand) = to_number(item(arguments, 1)) else { return null_mut() };
     // SAFETY: as above.

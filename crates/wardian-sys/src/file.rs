@@ -31,6 +31,7 @@ pub const O_PATH: u32 = 0o10000000;
 
 const F_DUPFD_CLOEXEC: usize = 1030;
 const F_SETFD: usize = 2;
+#[cfg(not(feature = "std"))]
 const FD_CLOEXEC: usize = 1;
 const AT_SYMLINK_NOFOLLOW: usize = 0x100;
 const CLOSE_RANGE_CLOEXEC: usize = 4;
@@ -51,6 +52,14 @@ pub fn read(fd: Fd, buffer: &mut [u8]) -> Result<usize> {
 pub fn pread(fd: Fd, buffer: &mut [u8], offset: usize) -> Result<usize> {
     // SAFETY: the kernel writes at most `len` bytes into the exclusively borrowed buffer.
     unsafe { syscall!(nr::PREAD64, fd.number(), buffer.as_mut_ptr(), buffer.len(), offset) }
+}
+
+/// Moves the offset to the end; answers where that is.
+#[cfg(not(feature = "std"))]
+pub fn seek_end(fd: Fd) -> Result<usize> {
+    const SEEK_END: usize = 2;
+    // SAFETY: no memory is passed.
+    unsafe { syscall!(nr::LSEEK, fd.number(), 0usize, SEEK_END) }
 }
 
 /// Writes at most `bytes.len()` bytes.
@@ -86,33 +95,52 @@ pub fn copy_whole(from: Fd, to: Fd) -> Result<()> {
     }
 }
 
-/// Closes `fd`; errors mean it was not open.
-pub fn close(fd: Fd) -> Result<()> {
-    // SAFETY: no memory is passed. Closing a number someone else owns is that owner's loss, not unsafety here:
-    // callers are `wardian-init` and the child before exec, whose descriptor tables are private.
-    unsafe { syscall!(nr::CLOSE, fd.number()) }.map(drop)
+/// What changes the table of descriptors by number: for `wardian-init` and a child before its exec, whose tables are all
+/// their own. In a program with a standard library a number may be somebody's, and only what this crate has made itself is
+/// closed.
+mod table {
+    use super::*;
+
+    /// Closes `fd`; errors mean it was not open.
+    pub fn close(fd: Fd) -> Result<()> {
+        // SAFETY: no memory is passed.
+        unsafe { syscall!(nr::CLOSE, fd.number()) }.map(drop)
+    }
+
+    /// Makes `to` a copy of `from` (dup2(2)); the copy survives exec.
+    pub fn dup_onto(from: Fd, to: Fd) -> Result<()> {
+        if from == to {
+            // SAFETY: no memory is passed.
+            return unsafe { syscall!(nr::FCNTL, from.number(), F_SETFD, 0usize) }.map(drop);
+        }
+        // SAFETY: no memory is passed.
+        unsafe { syscall!(nr::DUP3, from.number(), to.number(), 0usize) }.map(drop)
+    }
+
+    /// Makes `to` what `from` is, which is no more; the next exec closes it.
+    #[cfg(not(feature = "std"))]
+    pub fn move_onto(from: Fd, to: Fd) -> Result<()> {
+        if from == to {
+            // SAFETY: no memory is passed.
+            return unsafe { syscall!(nr::FCNTL, from.number(), F_SETFD, FD_CLOEXEC) }.map(drop);
+        }
+        // SAFETY: no memory is passed.
+        unsafe { syscall!(nr::DUP3, from.number(), to.number(), O_CLOEXEC) }?;
+        close(from)
+    }
+
+    /// Closes every descriptor from `first` to `last`.
+    #[cfg(not(feature = "std"))]
+    pub fn close_range(first: u32, last: u32) -> Result<()> {
+        // SAFETY: no memory is passed.
+        unsafe { syscall!(nr::CLOSE_RANGE, first, last, 0usize) }.map(drop)
+    }
 }
 
-/// Makes `to` a copy of `from` (dup2(2)); the copy survives exec.
-pub fn dup_onto(from: Fd, to: Fd) -> Result<()> {
-    if from == to {
-        // SAFETY: no memory is passed.
-        return unsafe { syscall!(nr::FCNTL, from.number(), F_SETFD, 0usize) }.map(drop);
-    }
-    // SAFETY: no memory is passed.
-    unsafe { syscall!(nr::DUP3, from.number(), to.number(), 0usize) }.map(drop)
-}
-
-/// Makes `to` what `from` is, which is no more; the next exec closes it.
-pub fn move_onto(from: Fd, to: Fd) -> Result<()> {
-    if from == to {
-        // SAFETY: no memory is passed.
-        return unsafe { syscall!(nr::FCNTL, from.number(), F_SETFD, FD_CLOEXEC) }.map(drop);
-    }
-    // SAFETY: no memory is passed.
-    unsafe { syscall!(nr::DUP3, from.number(), to.number(), O_CLOEXEC) }?;
-    close(from)
-}
+#[cfg(not(feature = "std"))]
+pub use table::{close, close_range, dup_onto, move_onto};
+#[cfg(feature = "std")]
+pub(crate) use table::{close, dup_onto};
 
 /// Copies `fd` to the lowest free number not below `at_least`, close-on-exec.
 pub fn dup_at_least(fd: Fd, at_least: i32) -> Result<NewFd> {
@@ -124,12 +152,6 @@ pub fn dup_at_least(fd: Fd, at_least: i32) -> Result<NewFd> {
 pub fn cloexec_from(first: u32) -> Result<()> {
     // SAFETY: no memory is passed.
     unsafe { syscall!(nr::CLOSE_RANGE, first, u32::MAX, CLOSE_RANGE_CLOEXEC) }.map(drop)
-}
-
-/// Closes every descriptor from `first` to `last`.
-pub fn close_range(first: u32, last: u32) -> Result<()> {
-    // SAFETY: no memory is passed; the caller's descriptor table is private (see `close`).
-    unsafe { syscall!(nr::CLOSE_RANGE, first, last, 0usize) }.map(drop)
 }
 
 /// Makes a directory.

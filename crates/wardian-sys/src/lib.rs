@@ -20,6 +20,7 @@ pub mod extension;
 mod fd;
 pub mod file;
 pub mod landlock;
+#[cfg(not(feature = "std"))]
 pub mod memory;
 pub mod mount;
 pub mod nr;

@@ -1,7 +1,7 @@
 //! Memory without an allocator.
 
 use crate::arch::syscall;
-use crate::{Fd, Result, nr};
+use crate::{Errno, Fd, Result, file, nr};
 use core::ptr::{with_exposed_provenance, with_exposed_provenance_mut};
 
 const PROT_READ: usize = 1;
@@ -9,18 +9,27 @@ const PROT_WRITE: usize = 2;
 const MAP_PRIVATE: usize = 2;
 const MAP_ANONYMOUS: usize = 0x20;
 
-/// Maps the first `len` bytes of a **sealed** file for as long as the process lives.
-///
-/// Preconditions: the file is sealed against writing and shrinking (memfd `F_SEAL_WRITE | F_SEAL_SHRINK`) and
-/// at least `len` bytes long, so the bytes never change; the supervisor seals the plan before it starts init.
+/// Maps the first `len` bytes of a memfd for as long as the process lives; an error unless it has so many, and is sealed
+/// against writing and shrinking, so that they never change.
 pub fn map_sealed(fd: Fd, len: usize) -> Result<&'static [u8]> {
     if len == 0 {
         return Ok(&[]);
     }
+    if !is_sealed(fd)? || file::seek_end(fd)? < len {
+        return Err(Errno::PROTO);
+    }
     // SAFETY: a new private mapping at an address of the kernel's choice overlaps nothing.
     let at = unsafe { syscall!(nr::MMAP, 0usize, len, PROT_READ, MAP_PRIVATE, fd.number(), 0usize) }?;
-    // SAFETY: the mapping is `len` readable bytes, never unmapped, and never changes by the precondition.
+    // SAFETY: the mapping is `len` readable bytes, never unmapped, and never changes, as just checked.
     Ok(unsafe { core::slice::from_raw_parts(with_exposed_provenance(at), len) })
+}
+
+fn is_sealed(fd: Fd) -> Result<bool> {
+    const F_GET_SEALS: usize = 1034;
+    const SHRINK_AND_WRITE: usize = 0x2 | 0x8;
+    // SAFETY: no memory is passed.
+    let seals = unsafe { syscall!(nr::FCNTL, fd.number(), F_GET_SEALS, 0usize) }?;
+    Ok(seals & SHRINK_AND_WRITE == SHRINK_AND_WRITE)
 }
 
 /// New zeroed memory of `len` bytes (rounded up to pages), page-aligned, for as long as the process lives.
@@ -55,9 +64,9 @@ pub fn empty_string_at(address: u64) -> Result<&'static core::ffi::CStr> {
     let at = unsafe { syscall!(nr::MMAP, page, PAGE, PROT_READ, flags, NO_FILE, 0usize) }?;
     if at as u64 != page {
         // A kernel before 4.17 takes the address for a wish.
-        return Err(crate::Errno::EXIST);
+        return Err(Errno::EXIST);
     }
-    let at = at + usize::try_from(address - page).map_err(|_| crate::Errno::INVAL)?;
+    let at = at + usize::try_from(address - page).map_err(|_| Errno::INVAL)?;
     // SAFETY: those pages are mapped, readable, zeroed and never change; `at` lies within them.
     Ok(unsafe { core::ffi::CStr::from_ptr(with_exposed_provenance(at)) })
 }

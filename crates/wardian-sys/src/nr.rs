@@ -6,6 +6,7 @@ mod table {
     pub const READ: usize = 0;
     pub const WRITE: usize = 1;
     pub const CLOSE: usize = 3;
+    pub const LSEEK: usize = 8;
     pub const MMAP: usize = 9;
     pub const RT_SIGACTION: usize = 13;
     pub const RT_SIGPROCMASK: usize = 14;
@@ -77,6 +78,7 @@ mod table {
     pub const FCHOWNAT: usize = 54;
     pub const OPENAT: usize = 56;
     pub const CLOSE: usize = 57;
+    pub const LSEEK: usize = 62;
     pub const READ: usize = 63;
     pub const WRITE: usize = 64;
     pub const PREAD64: usize = 67;
@@ -149,7 +151,7 @@ mod tests {
             )*};
         }
         same!(
-            READ SYS_read, WRITE SYS_write, CLOSE SYS_close, MMAP SYS_mmap, MADVISE SYS_madvise, KCMP SYS_kcmp, RT_SIGACTION SYS_rt_sigaction,
+            READ SYS_read, WRITE SYS_write, CLOSE SYS_close, LSEEK SYS_lseek, MMAP SYS_mmap, MADVISE SYS_madvise, KCMP SYS_kcmp, RT_SIGACTION SYS_rt_sigaction,
             RT_SIGPROCMASK SYS_rt_sigprocmask, IOCTL SYS_ioctl, GETPID SYS_getpid, GETPPID SYS_getppid, PREAD64 SYS_pread64, SENDFILE SYS_sendfile,
             SOCKET SYS_socket, SENDMSG SYS_sendmsg, RECVMSG SYS_recvmsg, WAIT4 SYS_wait4, WAITID SYS_waitid, FUTEX SYS_futex, KILL SYS_kill, FCNTL SYS_fcntl,
             FCHDIR SYS_fchdir, CHDIR SYS_chdir, UMASK SYS_umask, SETSID SYS_setsid, SETGROUPS SYS_setgroups,

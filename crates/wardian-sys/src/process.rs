@@ -281,15 +281,30 @@ pub struct Rusage {
     pub involuntary_switches: i64,
 }
 
-/// A child that has ended: its pid, raw wait status, and what it and its own reaped children used.
-#[derive(Clone, Copy, Debug)]
+/// A child that has ended: its pid, raw wait status, and what it and its own reaped children used. Only reaping one makes
+/// one.
+#[derive(Debug)]
 pub struct Reaped {
+    pid: i32,
+    status: i32,
+    usage: Rusage,
+}
+
+impl Reaped {
     /// The child.
-    pub pid: i32,
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
     /// As wait4(2) gives it.
-    pub status: i32,
+    pub fn status(&self) -> i32 {
+        self.status
+    }
+
     /// Its use of resources.
-    pub usage: Rusage,
+    pub fn usage(&self) -> &Rusage {
+        &self.usage
+    }
 }
 
 /// Kills every process that we may kill in our pid namespace but ourselves, all at one moment (kill(2), -1).

@@ -94,6 +94,7 @@ pub fn receive<const N: usize>(socket: Fd, bytes: &mut [u8], fds: &mut [Fd; N]) 
 
 /// As [`receive`]; the descriptors get the numbers from `first` on, from which on none is in use. Returns the bytes
 /// received and the number of descriptors.
+#[cfg(not(feature = "std"))]
 pub fn receive_at(socket: Fd, bytes: &mut [u8], first: Fd) -> Result<(usize, usize)> {
     let mut fds = [Fd::NONE; MOST_DESCRIPTORS];
     let (received, count) = receive(socket, bytes, &mut fds)?;
