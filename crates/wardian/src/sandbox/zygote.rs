@@ -45,8 +45,6 @@ pub(crate) struct Zygote {
     guests: Mutex<Guests>,
     /// Of runs that have ended; as good as new.
     cgroups: Mutex<VecDeque<Cgroup>>,
-    /// Nobody reads them any more, but a library may write.
-    _streams: [OwnedFd; 2],
     _ids: Option<IdLease>,
 }
 
@@ -92,19 +90,10 @@ impl Zygote {
         let bytes = encode(&plan, slots);
         let half = half.send(&control, "wardian-zygote", &bytes)?;
         drop((guest_channel, zygote_orders, stdout.guests, stderr.guests, stdin));
-        let zygote = Zygote {
-            plan,
-            control,
-            orders,
-            init,
-            cgroup,
-            guests,
-            cgroups: Mutex::default(),
-            _streams: [stdout.ours, stderr.ours],
-            _ids: ids,
-        };
+        let zygote =
+            Zygote { plan, control, orders, init, cgroup, guests, cgroups: Mutex::default(), _ids: ids };
         zygote.tell(preload, &half, bytes.len()).map_err(|error| zygote.last_words().unwrap_or(error))?;
-        zygote.await_ready(&channel)?;
+        zygote.await_ready(&channel, &stdout.ours, &stderr.ours)?;
         Ok(zygote)
     }
 
@@ -126,21 +115,23 @@ impl Zygote {
         }
     }
 
-    /// Waits until everything is loaded.
-    fn await_ready(&self, channel: &OwnedFd) -> Result<(), SandboxError> {
+    /// Waits until everything is loaded. What is written meanwhile on standard error may say why it cannot be; from then on
+    /// nobody reads, and nobody writes.
+    fn await_ready(&self, channel: &OwnedFd, stdout: &OwnedFd, stderr: &OwnedFd) -> Result<(), SandboxError> {
         let deadline = Instant::now() + LOAD_LIMIT;
         let mut words = Vec::new();
         let mut started = false;
         let mut process = None;
         loop {
-            let [_, stderr] = &self._streams;
             // Its end is news once.
             let channels = Some(channel).filter(|_| !started);
-            let watched = [&self.orders, &self.control, stderr].into_iter().chain(channels);
+            let watched = [&self.orders, &self.control, stdout, stderr].into_iter().chain(channels);
             let ready = ready(watched, deadline)?;
-            let [orders, control, complaint, rest @ ..] = &ready[..] else { continue };
-            let (orders, control, complaint) = (*orders, *control, *complaint);
+            let &[orders, control, output, complaint, ref rest @ ..] = &ready[..] else { continue };
             let channel_ready = rest.first() == Some(&true);
+            if output {
+                hear(stdout, &mut Vec::new());
+            }
             if complaint {
                 hear(stderr, &mut words);
             }

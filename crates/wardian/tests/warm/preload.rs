@@ -42,6 +42,23 @@ fn a_mount_that_is_written_as_its_owner_is_for_cold_runs() {
     start("as_owner = false\n").unwrap();
 }
 
+/// As a library may warn.
+#[test]
+fn what_is_written_at_each_fork_is_nobody_s_and_stops_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("loud.py");
+    let text = "import os\ndef shout():\n    for stream in (1, 2): os.write(stream, b'x' * 32768)\nos.register_at_fork(before=shout)\nshout()\nshout()\nshout()\n";
+    std::fs::write(&file, text).unwrap();
+    let preload = vec![Preload::File(file)];
+    let options = PoolOptions { preload, ..options(&preset("python"), Path::new("/usr/bin/python3")) };
+    let pool = Pool::start(options, &Host::detect()).unwrap();
+    for _ in 0..6 {
+        let report = code("print('quiet')").warm(&pool);
+        assert_eq!(report.verdict, wardian::report::Verdict::Ok);
+        assert_eq!(report.stdout.text, "quiet\n");
+    }
+}
+
 #[test]
 fn files_of_the_host_are_modules_that_are_loaded() {
     let directory = tempfile::tempdir().unwrap();

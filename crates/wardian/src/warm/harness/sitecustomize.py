@@ -132,6 +132,7 @@ class Harness:
         """Returns in each child, which gives back as little as it can: that would be written to shared memory."""
         self.get_ready()
         os, native = self.os, self.native
+        self.fall_silent()
         native.ready(0)
         while True:
             rehearses = native.next(0)
@@ -145,6 +146,14 @@ class Harness:
             if child == 0:
                 return self.become(rehearses)
             native.forked(child)
+
+    def fall_silent(self):
+        """Nobody reads any more what is written at a fork, say: a pipe would be full in the end, and the zygote wait."""
+        os = self.os
+        null = os.open("/dev/null", os.O_WRONLY)
+        for stream in (1, 2):
+            os.dup2(null, stream)
+        os.close(null)
 
     def get_ready(self):
         os, before = self.os, set(sys.modules)
