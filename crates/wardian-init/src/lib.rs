@@ -22,6 +22,7 @@ extern crate alloc;
 mod codec;
 mod message;
 mod opening;
+mod part;
 mod plan;
 mod stage;
 
@@ -48,6 +49,7 @@ pub use codec::List;
 pub use life::main;
 pub use message::{MESSAGE_BYTES, Message, Usage};
 pub use opening::Opening;
+pub use part::Part;
 #[cfg(feature = "supervisor")]
 pub use plan::encode::{EncodedSteps, GuestSpec, SlotsSpec, encode};
 pub use plan::{Exec, Guest, LandlockRule, Plan, Rlimit, Slot, Slots, Step, decode_steps};
@@ -78,16 +80,3 @@ pub const MOST_SLOTS: usize = 1024;
 
 /// Most descriptors with an order.
 pub const MOST_PASSED: usize = 16;
-
-/// `step` of a failure that is none of the plan's steps: reading the plan.
-pub const STEP_PLAN: u32 = u32::MAX;
-/// `step` of a failure that is none of the plan's steps: entering new namespaces.
-pub const STEP_NAMESPACES: u32 = u32::MAX - 5;
-/// `step` of a failure that is none of the plan's steps: starting the guest.
-pub const STEP_GUEST: u32 = u32::MAX - 1;
-/// `step` of a failure that is none of the plan's steps: init's own confinement.
-pub const STEP_CONFINE: u32 = u32::MAX - 2;
-/// `step` of a failure that is none of the plan's steps: bringing an input in.
-pub const STEP_INPUT: u32 = u32::MAX - 3;
-/// `step` of a failure that is none of the plan's steps: making a slot.
-pub const STEP_SLOT: u32 = u32::MAX - 4;

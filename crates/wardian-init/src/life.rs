@@ -3,7 +3,7 @@
 use crate::message::Message;
 use crate::plan::{self, Plan, Slot};
 use crate::watch::Reach;
-use crate::{CONTROL, Opening, STEP_CONFINE, STEP_GUEST, STEP_NAMESPACES, STEP_PLAN, STEPS};
+use crate::{CONTROL, Opening, Part, STEPS};
 use crate::{guest, setup, watch, zygote_init};
 use wardian_sys::{Errno, Fd, caps, file, memory, process, signal, socket};
 
@@ -12,41 +12,52 @@ pub fn main() -> ! {
     let control = CONTROL.fd();
     match run(control) {
         Ok(()) => process::exit(0),
-        Err(Failure { step, errno }) => {
-            let _ = Message::Failed { step, errno: errno.0 }.send(control, None);
+        Err(failure) => {
+            let _ = failure.message().send(control, None);
             process::exit(1)
         }
     }
 }
 
-/// A step that failed; the steps of the plan count from 0, what is before and after them has own numbers.
+/// A step that failed; the steps of the plan count from 0, what is before and after them is a [`Part`].
 pub(crate) struct Failure {
     pub(crate) step: u32,
     pub(crate) errno: Errno,
 }
 
+impl Failure {
+    /// For `map_err`.
+    pub(crate) fn at(part: Part) -> impl Fn(Errno) -> Failure {
+        move |errno| Failure { step: part.step(), errno }
+    }
+
+    pub(crate) fn message(&self) -> Message {
+        Message::Failed { step: self.step, errno: self.errno.0 }
+    }
+}
+
 fn run(control: Fd) -> Result<(), Failure> {
-    let at = |step| move |errno| Failure { step, errno };
+    let at = Failure::at;
     // While the plan is still being made. Nobody listens yet, so a failure is told when there is one.
     let opened = open(control);
     signal::reset_all();
     let steps = receive_half(control, STEPS);
     // What failed first is why.
-    opened.map_err(at(STEP_NAMESPACES))?;
-    let steps = steps.map_err(at(STEP_PLAN))?;
-    let list = plan::decode_steps(steps.bytes).ok_or(Errno::PROTO).map_err(at(STEP_PLAN))?;
+    opened.map_err(at(Part::Namespaces))?;
+    let steps = steps.map_err(at(Part::Plan))?;
+    let list = plan::decode_steps(steps.bytes).ok_or(Errno::PROTO).map_err(at(Part::Plan))?;
     let own = steps.next;
     setup::execute(&list, control, own)?;
-    let guest = receive_half(control, own.next()).map_err(at(STEP_PLAN))?;
-    let plan = Plan::decode(guest.bytes).ok_or(Errno::PROTO).map_err(at(STEP_PLAN))?;
+    let guest = receive_half(control, own.next()).map_err(at(Part::Plan))?;
+    let plan = Plan::decode(guest.bytes).ok_or(Errno::PROTO).map_err(at(Part::Plan))?;
     if let Some(slots) = &plan.slots {
         return zygote_init::run(&plan, slots, own.fd(), control);
     }
-    let reach = reach(&plan).map_err(at(STEP_CONFINE))?;
-    let guest = guest::start(&plan.guest, plan.in_place).map_err(at(STEP_GUEST))?;
+    let reach = reach(&plan).map_err(at(Part::Confine))?;
+    let guest = guest::start(&plan.guest, plan.in_place).map_err(at(Part::Guest))?;
     make_way();
-    confine(&plan).map_err(at(STEP_CONFINE))?;
-    watch::until_the_end(Some(guest), reach, control).map_err(at(STEP_CONFINE))
+    confine(&plan).map_err(at(Part::Confine))?;
+    watch::until_the_end(Some(guest), reach, control).map_err(at(Part::Confine))
 }
 
 /// Whom init can kill, and how.

@@ -31,7 +31,7 @@ pub struct Usage {
 pub enum Message {
     /// A step could not be done; init ends.
     Failed {
-        /// Index of the plan's step, or one of the `STEP_*` words.
+        /// Index of the plan's step, or the number of a [`Part`](crate::Part).
         step: u32,
         /// The error number.
         errno: i32,
@@ -54,7 +54,7 @@ pub enum Message {
     },
     /// From the guest's child-side code: it could not execute the program, and ends.
     NotStarted {
-        /// `guest::Stage` as a number.
+        /// [`Stage`](crate::Stage) as a number.
         stage: u32,
         /// The error number.
         errno: i32,

@@ -7,8 +7,8 @@ use crate::life::{Failure, wait_for_go};
 use crate::message::Message;
 use crate::plan::Slots;
 use crate::{
-    CONTROL, MOST_PASSED, ORDER_ARM, ORDER_BYTES, ORDER_DIRECTORY, ORDER_FILE, ORDER_RESIZE, STEP_CONFINE,
-    STEP_INPUT, STEP_SLOT, setup, watch,
+    CONTROL, MOST_PASSED, ORDER_ARM, ORDER_BYTES, ORDER_DIRECTORY, ORDER_FILE, ORDER_RESIZE, Part, setup,
+    watch,
 };
 use core::ffi::CStr;
 use wardian_sys::socket::receive;
@@ -24,34 +24,34 @@ pub(crate) struct Context {
 pub(crate) fn main(context: &'static Context, control: i32) -> ! {
     match live(context, Fd::from_number(control)) {
         Ok(()) => process::exit(0),
-        Err(Failure { step, errno }) => {
-            let _ = Message::Failed { step, errno: errno.0 }.send(CONTROL.fd(), None);
+        Err(failure) => {
+            let _ = failure.message().send(CONTROL.fd(), None);
             process::exit(1)
         }
     }
 }
 
 fn live(context: &Context, control: Fd) -> core::result::Result<(), Failure> {
-    let at = |step| move |errno| Failure { step, errno };
+    let at = Failure::at;
     let own = CONTROL.fd();
-    file::dup_onto(control, own).map_err(at(STEP_SLOT))?;
+    file::dup_onto(control, own).map_err(at(Part::Slot))?;
     let number = own.number().unsigned_abs();
-    file::close_range(number + 1, u32::MAX).map_err(at(STEP_SLOT))?;
+    file::close_range(number + 1, u32::MAX).map_err(at(Part::Slot))?;
     // Copies of the zygote's init's own control socket.
-    file::close_range(0, number - 1).map_err(at(STEP_SLOT))?;
-    wait_for_go(own, CONTROL.next()).map_err(at(STEP_SLOT))?;
+    file::close_range(0, number - 1).map_err(at(Part::Slot))?;
+    wait_for_go(own, CONTROL.next()).map_err(at(Part::Slot))?;
     setup::execute(&context.slots.steps, own, CONTROL.next())?;
-    Message::Prepared.send(own, None).map_err(at(STEP_SLOT))?;
-    let seal = take_orders(context, own).map_err(at(STEP_INPUT))?;
+    Message::Prepared.send(own, None).map_err(at(Part::Slot))?;
+    let seal = take_orders(context, own).map_err(at(Part::Input))?;
     if seal {
-        mount::set_attributes_at(Fd::CWD, context.slots.seal, mount::ATTR_RDONLY).map_err(at(STEP_INPUT))?;
+        mount::set_attributes_at(Fd::CWD, context.slots.seal, mount::ATTR_RDONLY).map_err(at(Part::Input))?;
     }
-    Message::Armed.send(own, None).map_err(at(STEP_SLOT))?;
+    Message::Armed.send(own, None).map_err(at(Part::Slot))?;
     // Whoever waits for that may wait for this core as well, and what we do next takes its time.
     process::yield_now();
-    confine(context).map_err(at(STEP_CONFINE))?;
+    confine(context).map_err(at(Part::Confine))?;
     let reach = if context.slots.guest.change_ids { watch::Reach::Nobody } else { watch::Reach::Everybody };
-    watch::until_the_end(None, reach, own).map_err(at(STEP_CONFINE))
+    watch::until_the_end(None, reach, own).map_err(at(Part::Confine))
 }
 
 /// Brings the inputs in until there are no more; whether there is something to be made read-only then.

@@ -7,7 +7,7 @@ use crate::life::Failure;
 use crate::message::{MESSAGE_BYTES, Message};
 use crate::networks::Networks;
 use crate::plan::{Plan, Slots};
-use crate::{MOST_PASSED, MOST_SLOTS, STEP_GUEST, STEP_SLOT, guest, slot, watch};
+use crate::{MOST_PASSED, MOST_SLOTS, Part, guest, slot, watch};
 use core::fmt::Write;
 use wardian_sys::clone::{self, Tenant};
 use wardian_sys::file::{POLLIN, PollFd};
@@ -25,13 +25,13 @@ pub(crate) fn run(
     proc: Fd,
     control: Fd,
 ) -> core::result::Result<(), Failure> {
-    let at = |step| move |errno| Failure { step, errno };
-    process::set_dumpable(false).map_err(at(STEP_SLOT))?;
-    skip_a_pid().map_err(at(STEP_GUEST))?;
-    let zygote = guest::start(&plan.guest, false).map_err(at(STEP_GUEST))?;
-    introduce(zygote, control).map_err(at(STEP_GUEST))?;
+    let at = Failure::at;
+    process::set_dumpable(false).map_err(at(Part::Slot))?;
+    skip_a_pid().map_err(at(Part::Guest))?;
+    let zygote = guest::start(&plan.guest, false).map_err(at(Part::Guest))?;
+    introduce(zygote, control).map_err(at(Part::Guest))?;
     let context = slot::Context { slots: slots.clone(), init_filter: plan.init_filter };
-    let context = memory::keep(context).map_err(at(STEP_SLOT))?;
+    let context = memory::keep(context).map_err(at(Part::Slot))?;
     let mut keeper = Keeper {
         context,
         proc,
@@ -39,7 +39,7 @@ pub(crate) fn run(
         tenants: [const { None }; MOST_SLOTS],
         spare: Spare { networks: Networks::NONE, stacks: [const { None }; MOST_SLOTS] },
     };
-    keeper.serve(control).map_err(at(STEP_SLOT))
+    keeper.serve(control).map_err(at(Part::Slot))
 }
 
 /// Pid 2 of this namespace is nobody's: what the zygote's libraries remember of their pid is never that of a guest,
@@ -136,7 +136,7 @@ impl Keeper {
         };
         if let Err(errno) = self.new_slot(guest, slots_control) {
             // Nobody may want to know any more.
-            let _ = Message::Failed { step: STEP_SLOT, errno: errno.0 }.send(slots_control, None);
+            let _ = Failure::at(Part::Slot)(errno).message().send(slots_control, None);
         }
         file::close(slots_control)?;
         Ok(true)

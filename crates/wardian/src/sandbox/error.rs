@@ -3,7 +3,7 @@
 use super::message;
 use crate::host;
 use crate::plan::Plan;
-use wardian_init::{STEP_NAMESPACES, Stage};
+use wardian_init::{Part, Stage};
 use wardian_sys::Errno;
 use wardian_sys::spawn::{InitEnd, StartError};
 
@@ -96,14 +96,14 @@ impl SandboxError {
 
     /// A set-up step that failed, in the plan's words.
     pub(super) fn set_up(plan: &Plan, step: u32, errno: i32) -> SandboxError {
-        if step == STEP_NAMESPACES {
+        let part = Part::of(step);
+        if part == Some(Part::Namespaces) {
             return SandboxError::Start { step: NAMESPACES, errno: Errno(errno) };
         }
         let step = usize::try_from(step).ok().and_then(|step| plan.root.steps.iter().nth(step));
-        SandboxError::SetUp {
-            step: step.map_or_else(|| "start the program inside".into(), |step| step.to_string()),
-            errno: Errno(errno),
-        }
+        let step = step.map(|step| step.to_string());
+        let step = step.unwrap_or_else(|| part.map_or("do an unknown step", message::part).to_owned());
+        SandboxError::SetUp { step, errno: Errno(errno) }
     }
 
     /// A stage of the guest's start that failed.
@@ -180,7 +180,7 @@ pub(super) const OPEN_TREE: &str = "(open_tree)";
 pub(super) const CHDIR: &str = "change to its working directory";
 pub(super) const LIMITS: &str = "set its resource limits";
 
-const NAMESPACES: &str = "create the sandbox's namespaces (clone3, unshare)";
+pub(super) const NAMESPACES: &str = "create the sandbox's namespaces (clone3, unshare)";
 
 impl From<StartError> for SandboxError {
     fn from(error: StartError) -> Self {

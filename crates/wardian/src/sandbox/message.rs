@@ -6,7 +6,7 @@ use crate::plan::Plan;
 use crate::policy::{Bytes, Duration};
 use crate::report::{EffectiveLimits, Reason, Usage};
 use crate::signals;
-use wardian_init::Stage;
+use wardian_init::{Part, Stage};
 
 /// The report's `message`.
 pub(super) fn sentence(ending: &Ending, limits: &EffectiveLimits, usage: &Usage, plan: &Plan) -> String {
@@ -129,6 +129,18 @@ fn signal_meaning(number: i32) -> &'static str {
         13 => " (it wrote to a pipe that nobody reads)",
         31 => " (a system call that is never allowed, or its own doing)",
         _ => "",
+    }
+}
+
+/// What init was doing in a part of its work.
+pub(super) fn part(part: Part) -> &'static str {
+    match part {
+        Part::Namespaces => error::NAMESPACES,
+        Part::Plan => "read the plan inside",
+        Part::Guest => "start the program inside",
+        Part::Confine => "have wardian-init give up its rights, or watch over the program",
+        Part::Slot => "make a sandbox beside the zygote",
+        Part::Input => "bring the inputs in, or resize scratch space",
     }
 }
 

@@ -241,10 +241,8 @@ impl ReadySlot {
             ready([&self.control].into_iter(), deadline)?;
             match receive(&self.control)? {
                 Some((Message::Armed, _)) => return Ok(()),
-                Some((Message::Failed { errno, .. }, _)) => {
-                    return Err(SandboxError::at("bring the inputs in, or resize scratch space")(
-                        wardian_sys::Errno(errno),
-                    ));
+                Some((Message::Failed { step, errno }, _)) => {
+                    return Err(SandboxError::set_up(self.plan(), step, errno));
                 }
                 Some(_) => {}
                 None => return Err(broken()),

@@ -375,7 +375,10 @@ mod tests {
         let init = Pid::from_raw(zygote.init.pid());
         let limit = Rlimit { current: Some(0), ..getrlimit(Resource::Nproc) };
         let before = prlimit(init, Resource::Nproc, limit).unwrap();
-        let fail = || drop(ReadySlot::make(&zygote, false).err().expect("the limit holds"));
+        let fail = || {
+            let error = ReadySlot::make(&zygote, false).err().expect("the limit holds").to_string();
+            assert!(error.starts_with("cannot make a sandbox beside the zygote: "), "{error}");
+        };
         fail();
         let held = || {
             let of = |file: &str| format!("/proc/{}/{file}", zygote.init.pid());
