@@ -187,7 +187,7 @@ fn forget(child: i32) -> Option<Fd> {
     i32::try_from(low).ok().map(Fd::from_number)
 }
 
-/// In the child: becomes the guest, in every way but its program. Answers the channel's number, or a negative stage;
+/// In the child: becomes the guest, in every way but its program. Answers the channel's number, or a negative number;
 /// the supervisor has been told then.
 pub fn enter(_: i32) -> i32 {
     match become_guest() {

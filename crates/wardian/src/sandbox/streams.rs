@@ -181,7 +181,7 @@ impl Feeder {
         self.pipe.as_ref().filter(|_| !self.buffer.is_empty()).map(AsFd::as_fd)
     }
 
-    /// The guest's pipe as such: its error state says that nobody reads any more.
+    /// Takes what the source has.
     pub(super) fn read(&mut self) {
         let Source::File(file) = &mut self.source else { return };
         let mut chunk = vec![0; CHUNK];

@@ -310,7 +310,7 @@ fn encode(plan: &WarmPlan, own: GuestSlots) -> Vec<u8> {
         zygote: false,
         filter: guest.filter.clone(),
         listener: guest.listener,
-        // A slot is made ahead of any run: one that could not be observed is not made.
+        // Below another's listener a slot is made unobserved, as a cold run would be, unless denials are required.
         unobserved_filter: guest.unobserved_filter.clone().unwrap_or_default(),
         program: guest.program.clone(),
         exec_once: guest.exec_once,

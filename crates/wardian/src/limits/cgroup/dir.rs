@@ -6,7 +6,7 @@ use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-/// The most that is read of a file of counters; the longest, `memory.events` and `cpu.stat`, stay far below.
+/// The most that is read of a file of counters; the longest, `memory.stat`, stays below.
 const MAX_COUNTERS: usize = 4096;
 
 /// An open cgroup directory; its path is for error texts only.
@@ -131,7 +131,9 @@ impl Counters {
     pub(super) fn read(fd: &OwnedFd, path: impl FnOnce() -> PathBuf) -> Result<Counters, CgroupError> {
         let mut bytes = [0; MAX_COUNTERS];
         match rustix::io::pread(fd, &mut bytes[..], 0) {
-            Ok(len) => Ok(Counters { bytes, len }),
+            Ok(len) if len < MAX_COUNTERS => Ok(Counters { bytes, len }),
+            // What is cut off could be what is asked for.
+            Ok(_) => Err(CgroupError::Read { path: path(), source: std::io::ErrorKind::FileTooLarge.into() }),
             Err(error) => Err(CgroupError::Read { path: path(), source: error.into() }),
         }
     }

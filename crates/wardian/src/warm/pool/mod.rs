@@ -24,7 +24,7 @@ const ATTEMPTS: usize = 3;
 
 /// Warm sandboxes of one policy, interpreter and set of imports. Shared by threads; nothing forks from the caller.
 ///
-/// Dropping it ends every run.
+/// Dropping it ends its makers, its sandboxes and its zygote; a run borrows it, so there is none then.
 pub struct Pool {
     shared: Arc<Shared>,
     makers: Vec<JoinHandle<()>>,
