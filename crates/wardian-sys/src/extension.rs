@@ -297,9 +297,14 @@ pub unsafe extern "C" fn flush_last(_: *mut Object, stream: *mut Object) -> *mut
     unsafe { Py_IncRef(stream) };
     // SAFETY: an object, which the capsule's end is made for.
     let capsule = unsafe { PyCapsule_New(stream.cast(), null(), flush) };
-    if !dict.is_null() && !capsule.is_null() {
-        // SAFETY: three objects. Its key is itself: nobody asks for it.
-        unsafe { PyDict_SetItem(dict, capsule, capsule) };
+    if capsule.is_null() {
+        forget(stream);
+        return null_mut();
+    }
+    // SAFETY: three objects. Its key is itself: nobody asks for it.
+    if !dict.is_null() && unsafe { PyDict_SetItem(dict, capsule, capsule) } != 0 {
+        // No memory: then the stream is flushed now, which no exception may be waiting for.
+        PyErr_Clear();
     }
     forget(capsule);
     number(0)
