@@ -37,7 +37,7 @@ pub(crate) fn start(guest: &Guest<'static>, in_place: bool) -> Result<i32> {
         env: string_list(&guest.env)?,
         parent: in_place.then(process::getpid),
     };
-    let stack = memory::allocate_pages(STACK_BYTES)?;
+    let stack = memory::allocate_stack(STACK_BYTES)?;
     let child = wardian_sys::clone::start_sharing(stack, SIGCHLD, in_child, memory::keep(prepared)?)?;
     file::close(child.pidfd.fd())?;
     // The supervisor sees the guest's exec as the end of this channel: ours must not keep it open.

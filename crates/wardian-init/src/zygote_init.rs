@@ -46,7 +46,7 @@ pub(crate) fn run(
 /// which is pid 2 of its own, so that what looks for forks by pid sees every one.
 fn skip_a_pid() -> Result<()> {
     static NOTHING: () = ();
-    let stack = memory::allocate_pages(STACK_BYTES)?;
+    let stack = memory::allocate_stack(STACK_BYTES)?;
     let child = clone::start_sharing(stack, SIGCHLD, |()| process::exit(0), &NOTHING)?;
     file::close(child.pidfd.fd())
 }
@@ -77,7 +77,7 @@ impl Spare {
     fn stack(&mut self) -> Result<&'static mut [u8]> {
         match self.stacks.iter_mut().find_map(Option::take) {
             Some(stack) => Ok(stack),
-            None => memory::allocate_pages(STACK_BYTES),
+            None => memory::allocate_stack(STACK_BYTES),
         }
     }
 

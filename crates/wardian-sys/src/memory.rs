@@ -4,10 +4,13 @@ use crate::arch::syscall;
 use crate::{Errno, Fd, Result, file, nr};
 use core::ptr::{with_exposed_provenance, with_exposed_provenance_mut};
 
+const PROT_NONE: usize = 0;
 const PROT_READ: usize = 1;
 const PROT_WRITE: usize = 2;
 const MAP_PRIVATE: usize = 2;
 const MAP_ANONYMOUS: usize = 0x20;
+/// The largest page that a kernel may use: where it uses a smaller one, this is a whole number of them.
+const LARGEST_PAGE: usize = 64 << 10;
 
 /// Maps the first `len` bytes of a memfd for as long as the process lives; an error unless it has so many, and is sealed
 /// against writing and shrinking, so that they never change.
@@ -32,31 +35,34 @@ fn is_sealed(fd: Fd) -> Result<bool> {
     Ok(seals & SHRINK_AND_WRITE == SHRINK_AND_WRITE)
 }
 
-/// New zeroed memory of `len` bytes (rounded up to pages), page-aligned, for as long as the process lives.
-pub fn allocate_pages(len: usize) -> Result<&'static mut [u8]> {
+fn map_anonymous(len: usize, protection: usize) -> Result<usize> {
     const ANYWHERE: usize = 0;
     const NO_FILE: isize = -1;
     // SAFETY: a new anonymous mapping at an address of the kernel's choice overlaps nothing.
-    let at = unsafe {
-        syscall!(
-            nr::MMAP,
-            ANYWHERE,
-            len,
-            PROT_READ | PROT_WRITE,
-            MAP_PRIVATE | MAP_ANONYMOUS,
-            NO_FILE,
-            0usize
-        )
-    }?;
+    unsafe { syscall!(nr::MMAP, ANYWHERE, len, protection, MAP_PRIVATE | MAP_ANONYMOUS, NO_FILE, 0usize) }
+}
+
+/// New zeroed memory of `len` bytes (rounded up to pages), page-aligned, for as long as the process lives.
+pub fn allocate_pages(len: usize) -> Result<&'static mut [u8]> {
+    let at = map_anonymous(len, PROT_READ | PROT_WRITE)?;
     // SAFETY: the mapping is `len` writable zeroed bytes that nobody else knows of.
+    Ok(unsafe { core::slice::from_raw_parts_mut(with_exposed_provenance_mut(at), len) })
+}
+
+/// As [`allocate_pages`], for a stack: what lies below is nobody's, and whoever runs over the end is killed there instead
+/// of writing into another's.
+pub fn allocate_stack(len: usize) -> Result<&'static mut [u8]> {
+    let at = map_anonymous(LARGEST_PAGE + len, PROT_NONE)? + LARGEST_PAGE;
+    // SAFETY: the upper end of the new mapping.
+    unsafe { syscall!(nr::MPROTECT, at, len, PROT_READ | PROT_WRITE) }?;
+    // SAFETY: `len` bytes of the mapping, writable now and zeroed, that nobody else knows of.
     Ok(unsafe { core::slice::from_raw_parts_mut(with_exposed_provenance_mut(at), len) })
 }
 
 /// An empty C string at exactly `address`; an error if something is there already.
 pub fn empty_string_at(address: u64) -> Result<&'static core::ffi::CStr> {
     const MAP_FIXED_NOREPLACE: usize = 0x10_0000;
-    /// The largest page there is: where a smaller one is used, this is a whole number of them.
-    const PAGE: u64 = 64 << 10;
+    const PAGE: u64 = LARGEST_PAGE as u64;
     const NO_FILE: isize = -1;
     let page = address & !(PAGE - 1);
     let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;

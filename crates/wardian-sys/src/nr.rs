@@ -8,6 +8,7 @@ mod table {
     pub const CLOSE: usize = 3;
     pub const LSEEK: usize = 8;
     pub const MMAP: usize = 9;
+    pub const MPROTECT: usize = 10;
     pub const RT_SIGACTION: usize = 13;
     pub const RT_SIGPROCMASK: usize = 14;
     pub const MADVISE: usize = 28;
@@ -114,6 +115,7 @@ mod table {
     pub const SENDMSG: usize = 211;
     pub const RECVMSG: usize = 212;
     pub const MMAP: usize = 222;
+    pub const MPROTECT: usize = 226;
     pub const MADVISE: usize = 233;
     pub const KCMP: usize = 272;
     pub const WAIT4: usize = 260;
@@ -151,7 +153,7 @@ mod tests {
             )*};
         }
         same!(
-            READ SYS_read, WRITE SYS_write, CLOSE SYS_close, LSEEK SYS_lseek, MMAP SYS_mmap, MADVISE SYS_madvise, KCMP SYS_kcmp, RT_SIGACTION SYS_rt_sigaction,
+            READ SYS_read, WRITE SYS_write, CLOSE SYS_close, LSEEK SYS_lseek, MMAP SYS_mmap, MPROTECT SYS_mprotect, MADVISE SYS_madvise, KCMP SYS_kcmp, RT_SIGACTION SYS_rt_sigaction,
             RT_SIGPROCMASK SYS_rt_sigprocmask, IOCTL SYS_ioctl, GETPID SYS_getpid, GETPPID SYS_getppid, PREAD64 SYS_pread64, SENDFILE SYS_sendfile,
             SOCKET SYS_socket, SENDMSG SYS_sendmsg, RECVMSG SYS_recvmsg, WAIT4 SYS_wait4, WAITID SYS_waitid, FUTEX SYS_futex, KILL SYS_kill, FCNTL SYS_fcntl,
             FCHDIR SYS_fchdir, CHDIR SYS_chdir, UMASK SYS_umask, SETSID SYS_setsid, SETGROUPS SYS_setgroups,
