@@ -43,7 +43,8 @@ impl Live {
         }
     }
 
-    /// Its pid in our namespace; a number nobody else has until it is reaped.
+    /// Its pid in our namespace. The number is its own until it is reaped; if we do not do that, for as long as nothing
+    /// says that it has ended.
     pub(super) fn pid(&self) -> i32 {
         match &self.who {
             Who::Child { init, .. } => init.pid,
@@ -86,7 +87,7 @@ impl Live {
     }
 }
 
-/// The pid, in our namespace, of the process that a pidfd refers to; nobody else's until it is reaped.
+/// The pid, in our namespace, of the process that a pidfd refers to; once that is reaped it may be anybody's.
 pub(super) fn pid_of(pidfd: &OwnedFd) -> Result<i32, SandboxError> {
     let step = "ask for the pid behind a pidfd";
     let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());

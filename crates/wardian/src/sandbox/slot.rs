@@ -38,7 +38,7 @@ pub(crate) struct ReadySlot {
     mounts: Option<Mounts>,
     control: OwnedFd,
     channel: OwnedFd,
-    /// The guest's pid, and what keeps that number its own.
+    /// The guest's pid, and what says whether that number is still its own: the zygote reaps it as soon as it ends.
     guest: (i32, OwnedFd),
     listener: Option<OwnedFd>,
     stdin: OwnedFd,
@@ -192,7 +192,7 @@ impl ReadySlot {
             self.wait_until_armed()?;
         }
         let prepared = Instant::now();
-        // It is no longer one that prepares itself.
+        // It is no longer one that prepares itself. (Anybody else who has its number by now gets what everybody has.)
         let _ = wardian_sys::process::set_slice(self.guest.0, 0);
         self.send(program)?;
         self.wait_until_begun()?;
@@ -208,13 +208,26 @@ impl ReadySlot {
             let order = [&[ORDER_RESIZE][..], format!("{}\0{BOX}\0", wanted.disk.0).as_bytes()].concat();
             write(&self.control, &order, "resize scratch space")?;
             if wanted.file_size.is_none() {
-                let limit = Rlimit { current: Some(wanted.disk.0), maximum: Some(wanted.disk.0) };
-                prlimit(Pid::from_raw(self.guest.0), Resource::Fsize, limit)
+                self.limit_file_size(wanted.disk.0)
                     .map_err(SandboxError::at("lower the limit of file sizes"))?;
             }
         }
         self.accounting.lower_limits(plan, processes)?;
         Ok(resized)
+    }
+
+    /// The kernel takes only the guest's number, which is another's when the guest has ended meanwhile: that one gets
+    /// back what it had.
+    fn limit_file_size(&self, bytes: u64) -> rustix::io::Result<()> {
+        let (number, pidfd) = &self.guest;
+        let pid = Pid::from_raw(*number);
+        let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
+        let before = prlimit(pid, Resource::Fsize, limit)?;
+        if poll_now(&mut [PollFd::new(pidfd, PollFlags::IN)])? == 0 {
+            return Ok(());
+        }
+        prlimit(pid, Resource::Fsize, before)?;
+        Err(rustix::io::Errno::SRCH)
     }
 
     /// Orders for the slot's init.
