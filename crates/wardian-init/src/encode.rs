@@ -1,6 +1,6 @@
 //! The supervisor's part: making the bytes that `decode_steps` and `Plan::decode` read.
 
-use super::{Rlimit, Slot, Step};
+use super::{Rlimit, Seat, Step};
 use crate::codec::List;
 use crate::codec::write::Writer;
 use alloc::ffi::CString;
@@ -11,10 +11,10 @@ use wardian_sys::landlock::Handled;
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "documented at `Guest`")]
 pub struct GuestSpec {
-    pub channel: Slot,
-    pub joins: Vec<Slot>,
-    pub stdio: [Slot; 3],
-    pub result: Option<Slot>,
+    pub channel: Seat,
+    pub joins: Vec<Seat>,
+    pub stdio: [Seat; 3],
+    pub result: Option<Seat>,
     pub terminal: bool,
     pub new_cgroup_root: bool,
     pub nice: Option<i32>,
@@ -108,13 +108,13 @@ impl EncodedSteps {
 impl GuestSpec {
     fn encode(&self, w: &mut Writer) {
         w.u32(self.channel.0);
-        w.list(&self.joins, |w, slot| {
-            w.u32(slot.0);
+        w.list(&self.joins, |w, seat| {
+            w.u32(seat.0);
         });
-        for slot in self.stdio {
-            w.u32(slot.0);
+        for seat in self.stdio {
+            w.u32(seat.0);
         }
-        w.u32(self.result.map_or(0, |slot| slot.0)).flag(self.result.is_some());
+        w.u32(self.result.map_or(0, |seat| seat.0)).flag(self.result.is_some());
         w.flag(self.terminal).flag(self.new_cgroup_root);
         w.i32(self.nice.unwrap_or(0)).flag(self.nice.is_some());
         w.list(&self.affinity, |w, word| {
@@ -153,10 +153,10 @@ impl Step<'_> {
             Step::Root { size, inodes, mode } => w.u8(6).string(size).string(inodes).string(mode),
             Step::Directory { path, mode } => w.u8(7).string(path).u32(mode),
             Step::File { path, mode, content } => w.u8(8).string(path).u32(mode).bytes(content),
-            Step::Copy { slot, path, mode } => w.u8(9).u32(slot.0).string(path).u32(mode),
+            Step::Copy { seat, path, mode } => w.u8(9).u32(seat.0).string(path).u32(mode),
             Step::Symlink { path, target } => w.u8(10).string(path).string(target),
             Step::Owner { path, uid, gid } => w.u8(11).string(path).u32(uid).u32(gid),
-            Step::Attach { slot, path } => w.u8(12).u32(slot.0).string(path),
+            Step::Attach { seat, path } => w.u8(12).u32(seat.0).string(path),
             Step::Bind { source, path, attributes, optional } => {
                 w.u8(13).string(source).string(path).u64(attributes).flag(optional)
             }

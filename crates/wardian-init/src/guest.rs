@@ -6,7 +6,7 @@
 use crate::STEPS;
 use crate::codec::List;
 use crate::message::Message;
-use crate::plan::{Exec, Guest, Slot};
+use crate::plan::{Exec, Guest, Seat};
 use crate::stage::Stage;
 use core::ffi::CStr;
 use wardian_sys::process::StringList;
@@ -52,7 +52,7 @@ fn string_list(strings: &List<'static, &'static CStr>) -> Result<StringList> {
 
 /// Where the guest's channel is moved: the steps have been executed. The number that one program is executed by is at
 /// least 16, and nothing else must be there.
-const CHANNEL: Slot = STEPS;
+const CHANNEL: Seat = STEPS;
 
 fn in_child(prepared: &'static Prepared) -> ! {
     let own = prepared.guest.channel.fd();
@@ -145,15 +145,15 @@ fn join_cgroups(guest: &Guest<'static>) -> Result<()> {
 
 fn take_streams(guest: &Guest<'static>) -> Result<()> {
     process::setsid()?;
-    for (number, slot) in (0..).zip(guest.stdio) {
-        file::dup_onto(slot.fd(), Fd::from_number(number))?;
+    for (number, seat) in (0..).zip(guest.stdio) {
+        file::dup_onto(seat.fd(), Fd::from_number(number))?;
     }
     if guest.terminal {
         wardian_sys::socket::take_terminal(Fd::from_number(0))?;
     }
-    if let Some(slot) = guest.result {
+    if let Some(seat) = guest.result {
         // Descriptor 3 is init's control socket, which the guest has no use for.
-        file::dup_onto(slot.fd(), Fd::from_number(RESULT))?;
+        file::dup_onto(seat.fd(), Fd::from_number(RESULT))?;
     }
     Ok(())
 }

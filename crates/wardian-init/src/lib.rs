@@ -1,13 +1,13 @@
 //! `wardian-init`: the tiny static helper that is pid 1 inside a sandbox. Trusted; the guest is its child.
 //!
 //! # What it does
-//! The supervisor executes it from a sealed memfd in new namespaces, with its descriptors in *slots* (slot
-//! `i` is descriptor `3 + i`): the control socket in slot 0. Init does what the supervisor's first message, the
+//! The supervisor executes it from a sealed memfd in new namespaces, with its descriptors in *seats* (seat
+//! `i` is descriptor `3 + i`): the control socket in seat 0. Init does what the supervisor's first message, the
 //! [`Opening`], says. Then come the two halves of the plan, each in a memfd, with whatever it refers to in
-//! the slots after that: the [`Step`]s, by when its ids are mapped, which it executes in order, and the guest,
-//! which it starts. (Between them lies a slot for a descriptor of init's own.) It gives up all it has, and then only reaps and watches: when the
-//! guest has ended it reports how, when the supervisor's end of the control socket closes it ends. Either
-//! way its own end takes everything inside with it.
+//! the seats after that: the [`Step`]s, by when its ids are mapped, which it executes in order, and the guest,
+//! which it starts. (Between them lies a seat for a descriptor of init's own.) It gives up all it has, and then only
+//! reaps and watches: when the guest has ended it reports how, when the supervisor's end of the control socket closes it
+//! ends. Either way its own end takes everything inside with it.
 //!
 //! # What it does not
 //! It decides nothing: the plan is data, checked before. It has no C library, no allocator, no thread-local
@@ -52,15 +52,15 @@ pub use opening::Opening;
 pub use part::Part;
 #[cfg(feature = "supervisor")]
 pub use plan::encode::{EncodedSteps, GuestSpec, SlotsSpec, encode};
-pub use plan::{Exec, Guest, LandlockRule, Plan, Rlimit, Slot, Slots, Step, decode_steps};
+pub use plan::{Exec, Guest, LandlockRule, Plan, Rlimit, Seat, Slots, Step, decode_steps};
 pub use stage::Stage;
 pub use wardian_sys::landlock::Handled;
 
-/// The slot of the control socket: messages to the supervisor, go from it, and the lifeline.
-pub const CONTROL: Slot = Slot(0);
-/// The slot of the sealed memfd that holds the encoded steps.
-pub const STEPS: Slot = Slot(1);
-/// The first slot that steps may use as they like.
+/// The seat of the control socket: messages to the supervisor, go from it, and the lifeline.
+pub const CONTROL: Seat = Seat(0);
+/// The seat of the sealed memfd that holds the encoded steps.
+pub const STEPS: Seat = Seat(1);
+/// The first seat that steps may use as they like.
 pub const FIRST_FREE: u32 = 2;
 
 /// The first byte of an order to a slot's init: make a directory, then 4 bytes of its mode and its path.

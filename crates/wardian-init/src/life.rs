@@ -1,7 +1,7 @@
 //! The whole life of init, from its first instruction to its last.
 
 use crate::message::Message;
-use crate::plan::{self, Plan, Slot};
+use crate::plan::{self, Plan, Seat};
 use crate::watch::Reach;
 use crate::{CONTROL, Opening, Part, STEPS};
 use crate::{guest, setup, watch, zygote_init};
@@ -114,25 +114,25 @@ fn open(control: Fd) -> Result<(), Errno> {
 /// Half of the plan, as it came.
 struct Half {
     bytes: &'static [u8],
-    /// The slot after its last one.
-    next: Slot,
+    /// The seat after its last one.
+    next: Seat,
 }
 
-/// Receives half of the plan; its slots begin with its memfd, at `first`.
-fn receive_half(control: Fd, first: Slot) -> Result<Half, Errno> {
+/// Receives half of the plan; its seats begin with its memfd, at `first`.
+fn receive_half(control: Fd, first: Seat) -> Result<Half, Errno> {
     let (len, count) = wait_for_go(control, first)?;
-    Ok(Half { bytes: memory::map_sealed(first.fd(), len)?, next: Slot(first.0 + count) })
+    Ok(Half { bytes: memory::map_sealed(first.fd(), len)?, next: Seat(first.0 + count) })
 }
 
-/// Messages from the supervisor bring the descriptors of the slots from `first` on, in order. Each is eight bytes,
+/// Messages from the supervisor bring the descriptors of the seats from `first` on, in order. Each is eight bytes,
 /// little-endian: 0 when more follow, in the last one a length, which is the go. Answers that, and how many there are.
-pub(crate) fn wait_for_go(control: Fd, first: Slot) -> Result<(usize, u32), Errno> {
+pub(crate) fn wait_for_go(control: Fd, first: Seat) -> Result<(usize, u32), Errno> {
     let mut next = first;
     loop {
         let mut word = [0u8; 8];
         match socket::receive_at(control, &mut word, next.fd()) {
             Ok((8, count)) => {
-                next = Slot(next.0 + u32::try_from(count).map_err(|_| Errno::PROTO)?);
+                next = Seat(next.0 + u32::try_from(count).map_err(|_| Errno::PROTO)?);
                 match usize::try_from(u64::from_le_bytes(word)).map_err(|_| Errno::PROTO)? {
                     0 => {}
                     len => return Ok((len, next.0 - first.0)),

@@ -7,9 +7,9 @@ use wardian_sys::landlock::Handled;
 
 /// A descriptor that the supervisor gave to init, by position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slot(pub u32);
+pub struct Seat(pub u32);
 
-impl Slot {
+impl Seat {
     /// The descriptor's number inside.
     pub fn fd(self) -> Fd {
         const FIRST: i32 = 3;
@@ -18,8 +18,8 @@ impl Slot {
 
     /// The one after it.
     #[must_use]
-    pub const fn next(self) -> Slot {
-        Slot(self.0 + 1)
+    pub const fn next(self) -> Seat {
+        Seat(self.0 + 1)
     }
 }
 
@@ -46,13 +46,13 @@ pub enum Step<'a> {
     /// Makes a file of given content.
     File { path: &'a CStr, mode: u32, content: &'a [u8] },
     /// Makes a file with the content of an open one.
-    Copy { slot: Slot, path: &'a CStr, mode: u32 },
+    Copy { seat: Seat, path: &'a CStr, mode: u32 },
     /// Makes a symbolic link.
     Symlink { path: &'a CStr, target: &'a CStr },
     /// Gives a path to an owner.
     Owner { path: &'a CStr, uid: u32, gid: u32 },
-    /// Attaches the detached mount tree in a slot.
-    Attach { slot: Slot, path: &'a CStr },
+    /// Attaches the detached mount tree in a seat.
+    Attach { seat: Seat, path: &'a CStr },
     /// Attaches a copy of a host tree, opened by init itself. `optional`: its absence is reported, not fatal.
     Bind { source: &'a CStr, path: &'a CStr, attributes: u64, optional: bool },
     /// Attaches a copy of a tree that is already in the new root.
@@ -195,14 +195,14 @@ pub enum Exec<'a> {
 #[derive(Clone)]
 pub struct Guest<'a> {
     /// Its private channel to the supervisor until exec.
-    pub channel: Slot,
+    pub channel: Seat,
     /// cgroup v1 `tasks` files to write `0` to.
-    pub joins: List<'a, Slot>,
+    pub joins: List<'a, Seat>,
     /// Standard input, output, error.
-    pub stdio: [Slot; 3],
+    pub stdio: [Seat; 3],
     /// Becomes descriptor 3, if granted.
-    pub result: Option<Slot>,
-    /// A slot of stdio is a terminal to be taken as controlling terminal.
+    pub result: Option<Seat>,
+    /// A seat of stdio is a terminal to be taken as controlling terminal.
     pub terminal: bool,
     /// Make its cgroups look like the root of all.
     pub new_cgroup_root: bool,
@@ -294,9 +294,9 @@ pub fn decode_steps(bytes: &[u8]) -> Option<List<'_, Step<'_>>> {
     reader.is_empty().then_some(steps)
 }
 
-impl Decode<'_> for Slot {
-    fn decode(r: &mut Reader<'_>) -> Option<Slot> {
-        r.u32().map(Slot)
+impl Decode<'_> for Seat {
+    fn decode(r: &mut Reader<'_>) -> Option<Seat> {
+        r.u32().map(Seat)
     }
 }
 
@@ -331,10 +331,10 @@ impl<'a> Slots<'a> {
 impl<'a> Guest<'a> {
     pub(crate) fn decode(r: &mut Reader<'a>) -> Option<Guest<'a>> {
         Some(Guest {
-            channel: Slot::decode(r)?,
+            channel: Seat::decode(r)?,
             joins: List::read(r)?,
-            stdio: [Slot::decode(r)?, Slot::decode(r)?, Slot::decode(r)?],
-            result: Slot::decode(r).and_then(|value| optional(r, value))?,
+            stdio: [Seat::decode(r)?, Seat::decode(r)?, Seat::decode(r)?],
+            result: Seat::decode(r).and_then(|value| optional(r, value))?,
             terminal: r.flag()?,
             new_cgroup_root: r.flag()?,
             nice: r.i32().and_then(|value| optional(r, value))?,
@@ -382,10 +382,10 @@ impl<'a> Decode<'a> for Step<'a> {
             6 => Step::Root { size: r.string()?, inodes: r.string()?, mode: r.string()? },
             7 => Step::Directory { path: r.string()?, mode: r.u32()? },
             8 => Step::File { path: r.string()?, mode: r.u32()?, content: r.bytes()? },
-            9 => Step::Copy { slot: Slot::decode(r)?, path: r.string()?, mode: r.u32()? },
+            9 => Step::Copy { seat: Seat::decode(r)?, path: r.string()?, mode: r.u32()? },
             10 => Step::Symlink { path: r.string()?, target: r.string()? },
             11 => Step::Owner { path: r.string()?, uid: r.u32()?, gid: r.u32()? },
-            12 => Step::Attach { slot: Slot::decode(r)?, path: r.string()? },
+            12 => Step::Attach { seat: Seat::decode(r)?, path: r.string()? },
             13 => Step::Bind {
                 source: r.string()?,
                 path: r.string()?,

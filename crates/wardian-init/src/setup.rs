@@ -3,16 +3,16 @@
 use crate::codec::List;
 use crate::life::Failure;
 use crate::message::Message;
-use crate::plan::{Slot, Step};
+use crate::plan::{Seat, Step};
 use core::ffi::CStr;
 use wardian_sys::mount::{self, MNT_DETACH};
 use wardian_sys::{Errno, Fd, NewFd, Result, file, process, socket};
 
-/// Does every step in order; the first that fails ends the sandbox. `own` is a slot for what init keeps.
+/// Does every step in order; the first that fails ends the sandbox. `own` is a seat for what init keeps.
 pub(crate) fn execute(
     steps: &List<'_, Step<'_>>,
     control: Fd,
-    own: Slot,
+    own: Seat,
 ) -> core::result::Result<(), Failure> {
     let mut setup = Setup { root: None, control, own };
     for (index, step) in (0u32..).zip(steps.iter()) {
@@ -36,7 +36,7 @@ struct Setup {
     /// The mount that will be the root, while it is not yet.
     root: Option<NewFd>,
     control: Fd,
-    own: Slot,
+    own: Seat,
 }
 
 impl Setup {
@@ -61,14 +61,14 @@ impl Setup {
             Step::File { path, mode, content } => {
                 with_new_file(base, path, mode, |fd| file::write_all(fd, content))
             }
-            Step::Copy { slot, path, mode } => {
-                with_new_file(base, path, mode, |fd| file::copy_whole(slot.fd(), fd))
+            Step::Copy { seat, path, mode } => {
+                with_new_file(base, path, mode, |fd| file::copy_whole(seat.fd(), fd))
             }
             Step::Symlink { path, target } => file::symlinkat(target, base, relative(path)),
             Step::Owner { path, uid, gid } => file::chownat(base, relative(path), uid, gid),
-            Step::Attach { slot, path } => {
-                mount::attach(slot.fd(), base, relative(path))?;
-                file::close(slot.fd())
+            Step::Attach { seat, path } => {
+                mount::attach(seat.fd(), base, relative(path))?;
+                file::close(seat.fd())
             }
             Step::Bind { source, path, attributes, .. } => bind(Fd::CWD, source, base, path, attributes),
             Step::BindInside { source, path, attributes } => {

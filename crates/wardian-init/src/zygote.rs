@@ -4,7 +4,7 @@
 //! child, is the same code that a cold start executes.
 
 use crate::message::{MESSAGE_BYTES, Message, Usage};
-use crate::plan::{Plan, Slot, Slots};
+use crate::plan::{Plan, Seat, Slots};
 use crate::stage::Stage;
 use crate::watch;
 use crate::{MOST_PASSED, MOST_SLOTS, guest};
@@ -15,10 +15,10 @@ use wardian_sys::signal::{SIGCHLD, SignalSet, set_blocked, signalfd};
 use wardian_sys::socket::receive;
 use wardian_sys::{Errno, Fd, Result, file, process, signal};
 
-/// What a fork order brings, as slots: always at the same numbers, which nobody else in a zygote uses.
-const INIT: Slot = Slot(0);
-const CONTROL: Slot = Slot(1);
-const CHANNEL: Slot = Slot(2);
+/// What a fork order brings, as seats: always at the same numbers, which nobody else in a zygote uses.
+const INIT: Seat = Seat(0);
+const CONTROL: Seat = Seat(1);
+const CHANNEL: Seat = Seat(2);
 /// After three streams and the result channel: files of its cgroup that the child writes `0` to.
 const JOINS: u32 = 7;
 /// Where the zygote's own descriptors are, above all those.
@@ -133,7 +133,7 @@ fn wait() -> Result<Option<bool>> {
         // The supervisor has no more use for us.
         process::exit(0);
     }
-    let expected = (0u32..).map(Slot).map(Slot::fd);
+    let expected = (0u32..).map(Seat).map(Seat::fd);
     let in_place =
         count >= JOINS as usize && passed.iter().take(count).zip(expected).all(|(fd, at)| *fd == at);
     let (Some(Message::Fork { rehearses }), true) = (bytes.get(..len).and_then(Message::decode), in_place)
@@ -229,7 +229,7 @@ fn become_guest() -> core::result::Result<Fd, (Stage, Errno)> {
 /// Moves into the cgroup whose files the order brought.
 fn join() -> Result<()> {
     let brought = BROUGHT.load(Ordering::Relaxed).unsigned_abs();
-    (JOINS..brought).try_for_each(|files| file::write_all(Slot(files).fd(), b"0"))
+    (JOINS..brought).try_for_each(|files| file::write_all(Seat(files).fd(), b"0"))
 }
 
 /// Leaves the three streams, the result channel and one more: all others are closed here, since there is no exec to do

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 /// The number that the first of `InitSpec::fds` has inside.
-pub const FIRST_SLOT: i32 = 3;
+pub const FIRST_SEAT: i32 = 3;
 const STACK_BYTES: usize = 32 * 1024;
 const NOT_EXECUTED: u8 = 127;
 
@@ -41,7 +41,7 @@ pub struct InitSpec<'a> {
     pub cgroup: Option<BorrowedFd<'a>>,
     /// The capabilities that it keeps in a new user namespace.
     pub capabilities: &'a [u32],
-    /// Becomes number `FIRST_SLOT`; no other is inherited. Numbers 0 to 2 are copies of it, so that
+    /// Becomes number `FIRST_SEAT`; no other is inherited. Numbers 0 to 2 are copies of it, so that
     /// descriptors received later get the numbers after it, in order.
     pub control: BorrowedFd<'a>,
 }
@@ -282,10 +282,10 @@ fn prepare_and_exec(shared: &Shared) -> StartError {
 /// Puts the control socket where it belongs, everything else close-on-exec; returns where the executable is now.
 fn place(control: Fd, executable: Fd) -> Result<NewFd> {
     // First both move out of the way.
-    let executable = file::dup_at_least(executable, FIRST_SLOT + 1)?;
-    let control = file::dup_at_least(control, FIRST_SLOT + 1)?;
+    let executable = file::dup_at_least(executable, FIRST_SEAT + 1)?;
+    let control = file::dup_at_least(control, FIRST_SEAT + 1)?;
     file::cloexec_from(0)?;
-    for number in 0..=FIRST_SLOT {
+    for number in 0..=FIRST_SEAT {
         file::dup_onto(control.fd(), Fd::from_number(number))?;
     }
     Ok(executable)

@@ -99,11 +99,11 @@ pub(crate) struct RootPlan {
     /// Init's namespaces.
     pub(crate) namespaces: u64,
     pub(crate) steps: Arc<Steps>,
-    /// Files that init copies in, in the order of their slots.
+    /// Files that init copies in, in the order of their seats.
     pub(crate) inputs: Vec<crate::files::Input>,
-    /// Files of the host that init copies in, in the order of their slots.
+    /// Files of the host that init copies in, in the order of their seats.
     pub(crate) copies: Arc<Vec<std::fs::File>>,
-    /// Host trees that the supervisor opens, in the order of their slots.
+    /// Host trees that the supervisor opens, in the order of their seats.
     pub(crate) trees: Vec<HostTree>,
     /// Whether init hands `/box` out, before any other directory.
     pub(crate) hands_out_box: bool,

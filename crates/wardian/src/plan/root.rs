@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use wardian_init::{FIRST_FREE, Slot, Step};
+use wardian_init::{FIRST_FREE, Seat, Step};
 use wardian_sys::mount::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY};
 
 /// Where the scratch file system is while a root is being made; its own part of it covers it at last, which takes no
@@ -44,7 +44,7 @@ struct Builder<'a> {
     zero: Zero,
     steps: &'a mut Steps,
     root: Root,
-    /// The slots of copies come after the inputs', and those of trees after them.
+    /// The seats of copies come after the inputs', and those of trees after them.
     first_copy: u32,
     first_tree: u32,
     covers: Covers,
@@ -158,9 +158,9 @@ impl Builder<'_> {
         for file in program.files.iter().filter(|path| shown(path)) {
             self.host_tree(HostTree::new(file, READ_ONLY), text(file)?, false, false)?;
         }
-        for (slot, file) in (self.first_copy..).zip(copies) {
+        for (seat, file) in (self.first_copy..).zip(copies) {
             self.steps.parents(text(file)?)?;
-            self.steps.push(&Step::Copy { slot: Slot(slot), path: &c_string(text(file)?)?, mode: 0o644 });
+            self.steps.push(&Step::Copy { seat: Seat(seat), path: &c_string(text(file)?)?, mode: 0o644 });
         }
         if !program.start_files.is_empty() {
             // Python finds what it can list.
@@ -194,7 +194,7 @@ impl Builder<'_> {
             Privilege::Root => {
                 let index = u32::try_from(self.root.trees.len()).unwrap_or(u32::MAX);
                 self.root.trees.push(tree);
-                self.steps.push(&Step::Attach { slot: Slot(self.first_tree + index), path: &path_c });
+                self.steps.push(&Step::Attach { seat: Seat(self.first_tree + index), path: &path_c });
             }
             Privilege::User => {
                 let source = c_string(text(&source)?)?;
@@ -334,8 +334,8 @@ impl Builder<'_> {
             let (name, mode) = (input.name().to_string(), if input.executable() { 0o755 } else { 0o644 });
             let path = format!("{directory}/{name}");
             self.own_parents(directory, &name, own)?;
-            let slot = Slot(FIRST_FREE + u32::try_from(index).unwrap_or(u32::MAX));
-            self.steps.push(&Step::Copy { slot, path: &c_string(path.as_str())?, mode });
+            let seat = Seat(FIRST_FREE + u32::try_from(index).unwrap_or(u32::MAX));
+            self.steps.push(&Step::Copy { seat, path: &c_string(path.as_str())?, mode });
             if own {
                 self.own(&path)?;
             }

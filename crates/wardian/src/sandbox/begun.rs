@@ -14,7 +14,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
-use wardian_init::{Opening, STEPS, Slot};
+use wardian_init::{Opening, STEPS, Seat};
 use wardian_sys::spawn::{self, InitSpec};
 use wardian_sys::{caps, clone};
 
@@ -33,8 +33,8 @@ pub(super) struct SetUp {
     /// Whose plan's.
     steps: Arc<Steps>,
     pub(super) ids: Option<IdLease>,
-    /// The first slot of the second half.
-    pub(super) next: Slot,
+    /// The first seat of the second half.
+    pub(super) next: Seat,
 }
 
 impl Begun {
@@ -128,8 +128,8 @@ impl Begun {
         Ok(SetUp { steps: Arc::clone(&root.steps), ids, next })
     }
 
-    /// Sends the plan's first half; answers the first slot of the second.
-    pub(super) fn send_root(&self, root: &RootPlan, guest: Option<u32>) -> Result<Slot, SandboxError> {
+    /// Sends the plan's first half; answers the first seat of the second.
+    pub(super) fn send_root(&self, root: &RootPlan, guest: Option<u32>) -> Result<Seat, SandboxError> {
         let trees = root.trees.iter().map(|tree| open_tree(tree, guest)).collect::<Result<Vec<_>, _>>()?;
         let mut half = Half::at(STEPS);
         for input in &root.inputs {

@@ -10,7 +10,7 @@ use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
-use wardian_init::Slot;
+use wardian_init::Seat;
 use wardian_sys::socket::MOST_DESCRIPTORS;
 
 /// Two ends of a socket that keeps messages apart.
@@ -19,28 +19,28 @@ pub(super) fn packet_pair() -> Result<(OwnedFd, OwnedFd), SandboxError> {
         .map_err(SandboxError::at("make the socket to wardian-init"))
 }
 
-/// The descriptors that half a plan refers to, in the order of their slots.
+/// The descriptors that half a plan refers to, in the order of their seats.
 pub(super) struct Half<'a> {
-    /// The slot of the half itself.
-    own: Slot,
+    /// The seat of the half itself.
+    own: Seat,
     fds: Vec<BorrowedFd<'a>>,
 }
 
 impl<'a> Half<'a> {
     /// None yet.
-    pub(super) fn at(own: Slot) -> Half<'a> {
+    pub(super) fn at(own: Seat) -> Half<'a> {
         Half { own, fds: Vec::new() }
     }
 
-    /// One more; answers its slot.
-    pub(super) fn add(&mut self, fd: &'a impl AsFd) -> Slot {
+    /// One more; answers its seat.
+    pub(super) fn add(&mut self, fd: &'a impl AsFd) -> Seat {
         self.fds.push(fd.as_fd());
-        Slot(self.own.0 + u32::try_from(self.fds.len()).unwrap_or(u32::MAX))
+        Seat(self.own.0 + u32::try_from(self.fds.len()).unwrap_or(u32::MAX))
     }
 
-    /// The slot of the half after it: one between them is init's own.
-    pub(super) fn next(&self) -> Slot {
-        Slot(self.own.0 + u32::try_from(self.fds.len()).unwrap_or(u32::MAX)).next().next()
+    /// The seat of the half after it: one between them is init's own.
+    pub(super) fn next(&self) -> Seat {
+        Seat(self.own.0 + u32::try_from(self.fds.len()).unwrap_or(u32::MAX)).next().next()
     }
 
     /// Sends init the half, which these bytes are, with its descriptors, and the go. Answers the memfd that it is in.

@@ -17,7 +17,7 @@ use crate::plan::Plan;
 use crate::report::Report;
 use std::io;
 use std::time::Instant;
-use wardian_init::{GuestSpec, Slot};
+use wardian_init::{GuestSpec, Seat};
 
 /// A sandbox with a live init.
 #[must_use = "dropping it ends the run"]
@@ -102,14 +102,14 @@ fn launch_connected(
     let Begun { init, control, .. } = begun;
 
     let mut half = Half::at(next);
-    let slots = GuestSlots {
+    let seats = GuestSeats {
         channel: half.add(&guest_channel),
         stdio: stdio.each_ref().map(|stream| half.add(stream)),
         result: result.as_ref().map(|(pipe, _)| half.add(&pipe.guests)),
         joins: cgroup.iter().flat_map(Cgroup::join_files).map(|file| half.add(file)).collect(),
     };
     let prepared = Instant::now();
-    half.send(&control, "wardian-guest", &encode(&plan, ids.as_ref(), slots, terminal))?;
+    half.send(&control, "wardian-guest", &encode(&plan, ids.as_ref(), seats, terminal))?;
     // The guest is being started, and we would wait.
     plan.policy_digest.of(&plan.policy);
     let held = Held { plan, _ids: ids, slot: None, collect, private };
@@ -132,22 +132,22 @@ fn launch_connected(
 }
 
 /// Where the guest's descriptors are.
-pub(super) struct GuestSlots {
-    pub(super) channel: Slot,
-    pub(super) stdio: [Slot; 3],
-    pub(super) result: Option<Slot>,
-    pub(super) joins: Vec<Slot>,
+pub(super) struct GuestSeats {
+    pub(super) channel: Seat,
+    pub(super) stdio: [Seat; 3],
+    pub(super) result: Option<Seat>,
+    pub(super) joins: Vec<Seat>,
 }
 
-fn encode(plan: &Plan, ids: Option<&IdLease>, slots: GuestSlots, terminal: bool) -> Vec<u8> {
+fn encode(plan: &Plan, ids: Option<&IdLease>, seats: GuestSeats, terminal: bool) -> Vec<u8> {
     let guest = &plan.guest;
     let in_place = plan.in_place.is_some();
     let own_id = ids.filter(|_| in_place).map(|ids| ids.guest);
     let spec = GuestSpec {
-        channel: slots.channel,
-        joins: slots.joins,
-        stdio: slots.stdio,
-        result: slots.result,
+        channel: seats.channel,
+        joins: seats.joins,
+        stdio: seats.stdio,
+        result: seats.result,
         terminal,
         new_cgroup_root: !in_place,
         nice: guest.nice,

@@ -5,7 +5,7 @@ use super::error::SandboxError;
 use super::handover::{Half, packet_pair};
 use super::ids::{self, IdLease};
 use super::inbox::receive;
-use super::launch::GuestSlots;
+use super::launch::GuestSeats;
 use super::live::Live;
 use super::poll::{poll_now, poll_until};
 use super::shared_memory;
@@ -22,7 +22,7 @@ use std::iter;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use wardian_init::{GuestSpec, Message, Slot, SlotsSpec};
+use wardian_init::{GuestSpec, Message, Seat, SlotsSpec};
 
 /// How long imports may take.
 const LOAD_LIMIT: Duration = Duration::from_secs(120);
@@ -81,13 +81,13 @@ impl Zygote {
         let cgroup = begun.take_cgroup(&base.cgroups, &limits)?;
         let Begun { init, control, .. } = begun;
         let mut half = Half::at(next);
-        let slots = GuestSlots {
+        let seats = GuestSeats {
             channel: half.add(&guest_channel),
             stdio: [&stdin, &stdout, &stderr].map(|pipe| half.add(&pipe.guests)),
             result: Some(half.add(&zygote_orders)),
             joins: cgroup.iter().flat_map(Cgroup::join_files).map(|file| half.add(file)).collect(),
         };
-        let bytes = encode(&plan, slots);
+        let bytes = encode(&plan, seats);
         let half = half.send(&control, "wardian-zygote", &bytes)?;
         drop((guest_channel, zygote_orders, stdout.guests, stderr.guests, stdin));
         let zygote =
@@ -287,14 +287,14 @@ fn map_ids(pid: i32, ids: Option<&IdLease>, slots: u32, identity: &Identity) -> 
     Ok(Guests { free: (0..slots).map(id).collect() })
 }
 
-fn encode(plan: &WarmPlan, own: GuestSlots) -> Vec<u8> {
+fn encode(plan: &WarmPlan, own: GuestSeats) -> Vec<u8> {
     let zygote = &plan.zygote;
-    let spec = |guest: &GuestPlan, slots: GuestSlots| GuestSpec {
-        channel: slots.channel,
+    let spec = |guest: &GuestPlan, seats: GuestSeats| GuestSpec {
+        channel: seats.channel,
         new_cgroup_root: true,
-        joins: slots.joins,
-        stdio: slots.stdio,
-        result: slots.result,
+        joins: seats.joins,
+        stdio: seats.stdio,
+        result: seats.result,
         terminal: false,
         nice: guest.nice,
         affinity: guest.affinity.clone(),
@@ -319,10 +319,10 @@ fn encode(plan: &WarmPlan, own: GuestSlots) -> Vec<u8> {
     };
     let own = GuestSpec { zygote: true, ..spec(&zygote.guest, own) };
     // Where an order to fork brings them. A guest closes its result channel if nobody wants a result.
-    let [channel, stdin, stdout, stderr, result] = [2, 3, 4, 5, 6].map(Slot);
+    let [channel, stdin, stdout, stderr, result] = [2, 3, 4, 5, 6].map(Seat);
     let stdio = [stdin, stdout, stderr];
-    let slots = GuestSlots { channel, stdio, result: Some(result), joins: Vec::new() };
-    let guest = spec(&plan.run.guest, slots);
+    let seats = GuestSeats { channel, stdio, result: Some(result), joins: Vec::new() };
+    let guest = spec(&plan.run.guest, seats);
     let slots = SlotsSpec {
         namespaces: zygote.root.namespaces,
         // Then there are no sockets but local ones.
