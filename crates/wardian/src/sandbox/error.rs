@@ -1,6 +1,6 @@
 //! Why a sandbox could not be made or kept.
 
-use super::message;
+use super::words;
 use crate::host;
 use crate::plan::Plan;
 use wardian_init::{Part, Stage};
@@ -102,14 +102,14 @@ impl SandboxError {
         }
         let step = usize::try_from(step).ok().and_then(|step| plan.root.steps.iter().nth(step));
         let step = step.map(|step| step.to_string());
-        let step = step.unwrap_or_else(|| part.map_or("do an unknown step", message::part).to_owned());
+        let step = step.unwrap_or_else(|| part.map_or("do an unknown step", words::part).to_owned());
         SandboxError::SetUp { step, errno: Errno(errno) }
     }
 
     /// A stage of the guest's start that failed.
     pub(super) fn guest(stage: u32, errno: i32) -> SandboxError {
         let stage = Stage::ALL.into_iter().find(|s| *s as u32 == stage);
-        SandboxError::Guest { stage: stage.map_or("unknown stage", message::stage), errno: Errno(errno) }
+        SandboxError::Guest { stage: stage.map_or("unknown stage", words::stage), errno: Errno(errno) }
     }
 
     /// What to do about it.
@@ -168,7 +168,7 @@ impl SandboxError {
 fn how(end: InitEnd) -> String {
     match end {
         InitEnd::Exited(code) => format!("exit code {code}"),
-        InitEnd::Killed(signal) => format!("killed by {}", message::signal_name(signal)),
+        InitEnd::Killed(signal) => format!("killed by {}", words::signal_name(signal)),
         InitEnd::Unknown => "how is not known".into(),
     }
 }
@@ -176,7 +176,7 @@ fn how(end: InitEnd) -> String {
 /// How the step ends in which a host tree is opened.
 pub(super) const OPEN_TREE: &str = "(open_tree)";
 
-/// Stages of the guest's start with a known remedy, in the words of [`super::message::stage`].
+/// Stages of the guest's start with a known remedy, in the words of [`super::words::stage`].
 pub(super) const CHDIR: &str = "change to its working directory";
 pub(super) const LIMITS: &str = "set its resource limits";
 

@@ -20,7 +20,6 @@ mod inbox;
 mod init;
 mod launch;
 mod live;
-mod message;
 mod outcome;
 mod output;
 mod owner;
@@ -34,6 +33,7 @@ mod slot;
 mod streams;
 mod supervise;
 mod terminal;
+mod words;
 mod zygote;
 
 pub use cancel::Cancel;

@@ -5,10 +5,10 @@ use super::accounting::Accounting;
 use super::artefacts;
 use super::enforcement;
 use super::launch::Held;
-use super::message;
 use super::output;
 use super::refusals::Refusals;
 use super::streams::Taker;
+use super::words;
 use crate::limits::cgroup::Counts;
 use crate::plan::limits_file_size;
 use crate::policy::Policy;
@@ -270,7 +270,7 @@ pub(super) fn report(
     let denials = denials.into_iter().chain(refusals.denials(&held.plan.policy.limits)).collect();
     let enforced_by = enforcement::enforced_by(&held, &facts, accounting);
     let limits = effective(&held.plan);
-    let message = message::sentence(&ending, &limits, &usage, &held.plan);
+    let message = words::sentence(&ending, &limits, &usage, &held.plan);
     let (result, result_missing) = taken.result.map_or((None, None), output::result);
     let since = |at: Option<Instant>| at.map(|at| micros(at.duration_since(facts.accepted)));
     Ok(Report {
@@ -284,7 +284,7 @@ pub(super) fn report(
         reason: ending.reason,
         message,
         exit_code: ending.exit_code,
-        signal: ending.signal.map(|number| Signal { number, name: message::signal_name(number) }),
+        signal: ending.signal.map(|number| Signal { number, name: words::signal_name(number) }),
         terminal: facts.terminal,
         stdout: output::stream(taken.stdout),
         stderr: output::stream(taken.stderr),

@@ -1,4 +1,4 @@
-//! What happened, in a sentence that a student understands.
+//! The words of reports and errors: above all what happened, in a sentence that a student understands.
 
 use super::error;
 use super::outcome::{Ending, cpu_time_used};
