@@ -20,6 +20,7 @@
 extern crate alloc;
 
 mod codec;
+pub mod fork;
 mod message;
 mod opening;
 mod part;

@@ -3,6 +3,7 @@
 //! Python itself forks, so that every library's fork handler runs; everything else, above all what confines the
 //! child, is the same code that a cold start executes.
 
+use crate::fork::{CHANNEL, CONTROL, INIT, JOINS};
 use crate::message::{MESSAGE_BYTES, Message, Usage};
 use crate::plan::{Plan, Seat, Slots};
 use crate::stage::Stage;
@@ -15,12 +16,6 @@ use wardian_sys::signal::{SIGCHLD, SignalSet, set_blocked, signalfd};
 use wardian_sys::socket::receive;
 use wardian_sys::{Errno, Fd, Result, file, process, signal};
 
-/// What a fork order brings, as seats: always at the same numbers, which nobody else in a zygote uses.
-const INIT: Seat = Seat(0);
-const CONTROL: Seat = Seat(1);
-const CHANNEL: Seat = Seat(2);
-/// After three streams and the result channel: files of its cgroup that the child writes `0` to.
-const JOINS: u32 = 7;
 /// Where the zygote's own descriptors are, above all those.
 const OWN: i32 = 100;
 

@@ -13,7 +13,7 @@ use super::streams::{self, Taker, guest_pipe};
 use super::supervise::{Parts, Supervision};
 use super::{Collect, Connections, SandboxError, Streams};
 use crate::limits::cgroup::Cgroup;
-use crate::plan::Plan;
+use crate::plan::{GuestPlan, Plan};
 use crate::report::Report;
 use std::io;
 use std::time::Instant;
@@ -139,17 +139,15 @@ pub(super) struct GuestSeats {
     pub(super) joins: Vec<Seat>,
 }
 
-fn encode(plan: &Plan, ids: Option<&IdLease>, seats: GuestSeats, terminal: bool) -> Vec<u8> {
-    let guest = &plan.guest;
-    let in_place = plan.in_place.is_some();
-    let own_id = ids.filter(|_| in_place).map(|ids| ids.guest);
-    let spec = GuestSpec {
+/// What the plan says of a guest, for wardian-init; as it is where there are namespaces.
+pub(super) fn spec(guest: &GuestPlan, seats: GuestSeats, change_ids: bool) -> GuestSpec {
+    GuestSpec {
         channel: seats.channel,
         joins: seats.joins,
         stdio: seats.stdio,
         result: seats.result,
-        terminal,
-        new_cgroup_root: !in_place,
+        terminal: false,
+        new_cgroup_root: true,
         nice: guest.nice,
         affinity: guest.affinity.clone(),
         rlimits: guest.rlimits.clone(),
@@ -157,11 +155,10 @@ fn encode(plan: &Plan, ids: Option<&IdLease>, seats: GuestSeats, terminal: bool)
         cwd: guest.cwd.clone(),
         landlock: guest.landlock,
         landlock_rules: guest.landlock_rules.clone(),
-        uid: own_id.unwrap_or(guest.uid),
-        gid: own_id.unwrap_or(guest.gid),
-        change_ids: plan.root.own_ids,
-        // In a user namespace init has done that; without one an ordinary user has no rights to.
-        locks_down: in_place && ids.is_some(),
+        uid: guest.uid,
+        gid: guest.gid,
+        change_ids,
+        locks_down: true,
         zygote: false,
         filter: guest.filter.clone(),
         listener: guest.listener,
@@ -170,6 +167,20 @@ fn encode(plan: &Plan, ids: Option<&IdLease>, seats: GuestSeats, terminal: bool)
         exec_once: guest.exec_once,
         args: guest.args.clone(),
         env: guest.env.clone(),
+    }
+}
+
+fn encode(plan: &Plan, ids: Option<&IdLease>, seats: GuestSeats, terminal: bool) -> Vec<u8> {
+    let in_place = plan.in_place.is_some();
+    let mut spec = GuestSpec {
+        terminal,
+        new_cgroup_root: !in_place,
+        // In a user namespace init has done that; without one an ordinary user has no rights to.
+        locks_down: in_place && ids.is_some(),
+        ..spec(&plan.guest, seats, plan.root.own_ids)
     };
-    wardian_init::encode(&spec, &guest.init_filter, in_place, None)
+    if let Some(ids) = ids.filter(|_| in_place) {
+        (spec.uid, spec.gid) = (ids.guest, ids.guest);
+    }
+    wardian_init::encode(&spec, &plan.guest.init_filter, in_place, None)
 }

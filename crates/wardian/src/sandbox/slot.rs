@@ -125,6 +125,7 @@ impl ReadySlot {
         making.until(|making| making.prepared)?;
         let Some(init) = making.init.take() else { return Err(broken()) };
         let v2 = cgroup.as_ref().map(Cgroup::procs_file).transpose()?.flatten();
+        // As `wardian_init::fork` numbers them.
         let mut fds = vec![init.pidfd(), inits_control.as_fd(), guests_channel.as_fd()];
         let errors = plan.policy.stderr.of(&stdout, &stderr);
         fds.extend([&stdin, &stdout, errors, &result].map(|pipe| pipe.guests.as_fd()));

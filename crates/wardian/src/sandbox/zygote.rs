@@ -5,14 +5,14 @@ use super::error::SandboxError;
 use super::handover::{Half, packet_pair};
 use super::ids::{self, IdLease};
 use super::inbox::receive;
-use super::launch::GuestSeats;
+use super::launch::{GuestSeats, spec};
 use super::live::Live;
 use super::poll::{poll_now, poll_until};
 use super::shared_memory;
 use super::slot::pass;
 use super::streams::guest_pipe;
 use crate::limits::cgroup::{Cgroup, CgroupLimits, Counts};
-use crate::plan::{GuestPlan, Plan, WarmPlan};
+use crate::plan::{Plan, WarmPlan};
 use crate::policy::{Identity, Network};
 use rustix::event::{PollFd, PollFlags};
 use std::collections::VecDeque;
@@ -22,7 +22,7 @@ use std::iter;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use wardian_init::{GuestSpec, Message, Seat, SlotsSpec};
+use wardian_init::{GuestSpec, Message, SlotsSpec, fork};
 
 /// How long imports may take.
 const LOAD_LIMIT: Duration = Duration::from_secs(120);
@@ -289,46 +289,17 @@ fn map_ids(pid: i32, ids: Option<&IdLease>, slots: u32, identity: &Identity) -> 
 
 fn encode(plan: &WarmPlan, own: GuestSeats) -> Vec<u8> {
     let zygote = &plan.zygote;
-    let spec = |guest: &GuestPlan, seats: GuestSeats| GuestSpec {
-        channel: seats.channel,
-        new_cgroup_root: true,
-        joins: seats.joins,
-        stdio: seats.stdio,
-        result: seats.result,
-        terminal: false,
-        nice: guest.nice,
-        affinity: guest.affinity.clone(),
-        rlimits: guest.rlimits.clone(),
-        open_files: guest.open_files,
-        cwd: guest.cwd.clone(),
-        landlock: guest.landlock,
-        landlock_rules: guest.landlock_rules.clone(),
-        uid: guest.uid,
-        gid: guest.gid,
-        change_ids: zygote.root.own_ids,
-        locks_down: true,
-        zygote: false,
-        filter: guest.filter.clone(),
-        listener: guest.listener,
-        // Below another's listener a slot is made unobserved, as a cold run would be, unless denials are required.
-        unobserved_filter: guest.unobserved_filter.clone().unwrap_or_default(),
-        program: guest.program.clone(),
-        exec_once: guest.exec_once,
-        args: guest.args.clone(),
-        env: guest.env.clone(),
-    };
-    let own = GuestSpec { zygote: true, ..spec(&zygote.guest, own) };
-    // Where an order to fork brings them. A guest closes its result channel if nobody wants a result.
-    let [channel, stdin, stdout, stderr, result] = [2, 3, 4, 5, 6].map(Seat);
-    let stdio = [stdin, stdout, stderr];
-    let seats = GuestSeats { channel, stdio, result: Some(result), joins: Vec::new() };
-    let guest = spec(&plan.run.guest, seats);
+    let change_ids = zygote.root.own_ids;
+    let own = GuestSpec { zygote: true, ..spec(&zygote.guest, own, change_ids) };
+    let (channel, stdio, result) = (fork::CHANNEL, fork::STDIO, Some(fork::RESULT));
+    let seats = GuestSeats { channel, stdio, result, joins: Vec::new() };
     let slots = SlotsSpec {
         namespaces: zygote.root.namespaces,
         // Then there are no sockets but local ones.
         reuses_networks: plan.run.policy.network == Network::None,
         steps: plan.run.root.steps.encoded(),
-        guest,
+        // Below another's listener a slot is made unobserved, as a cold run would be, unless denials are required.
+        guest: spec(&plan.run.guest, seats, change_ids),
         seal: plan.seal.clone(),
     };
     wardian_init::encode(&own, &zygote.guest.init_filter, false, Some(&slots))
