@@ -7,7 +7,7 @@ use crate::STEPS;
 use crate::codec::List;
 use crate::message::Message;
 use crate::plan::{Exec, Guest, Seat};
-use crate::stage::Stage;
+use crate::stage::{Stage, Stopped};
 use core::ffi::CStr;
 use wardian_sys::process::StringList;
 use wardian_sys::signal::{SIGCHLD, SignalSet};
@@ -55,54 +55,53 @@ fn string_list(strings: &List<'static, &'static CStr>) -> Result<StringList> {
 const CHANNEL: Seat = STEPS;
 
 fn in_child(prepared: &'static Prepared) -> ! {
-    let own = prepared.guest.channel.fd();
-    let (stage, errno) = match file::move_onto(own, CHANNEL.fd()) {
-        Ok(()) => become_guest(prepared, &Guest { channel: CHANNEL, ..prepared.guest.clone() }),
-        Err(errno) => (Stage::Streams, errno),
-    };
-    let failure = Message::NotStarted { stage: stage as u32, errno: errno.0 };
-    let _ = failure.send(CHANNEL.fd(), None);
+    let moved = file::move_onto(prepared.guest.channel.fd(), CHANNEL.fd());
+    let guest = Guest { channel: CHANNEL, ..prepared.guest.clone() };
+    let stopped =
+        match moved.map_err(Stopped::at(Stage::Streams)).and_then(|()| become_guest(prepared, &guest)) {
+            Ok((program, empty_path)) => Stopped::at(Stage::Exec)(execute(prepared, program, empty_path)),
+            Err(stopped) => stopped,
+        };
+    let _ = stopped.message().send(CHANNEL.fd(), None);
     process::exit(NOT_EXECUTED)
 }
 
 /// What is done in a stage.
 type Act = fn(&Guest<'static>) -> Result<()>;
 
-/// The privileged sequence, one stage a line; returns only with the stage that failed.
-fn become_guest(prepared: &Prepared, guest: &Guest<'static>) -> (Stage, Errno) {
-    let exec = || match prepare(guest) {
-        Ok(()) => {
-            let above = CHANNEL.next().fd().number().unsigned_abs();
-            file::close_range(above, u32::MAX).map_err(|errno| (Stage::Streams, errno))?;
-            let ruleset = ruleset(guest)?;
-            let program = open_program(guest).map_err(|errno| (Stage::OpenProgram, errno))?;
-            let empty_path = empty_path(guest).map_err(|errno| (Stage::EmptyPath, errno))?;
-            restrict(guest, ruleset)?;
-            prepared.parent.map_or(Ok(()), end_with).map_err(|errno| (Stage::Identity, errno))?;
-            close_doors().map_err(|errno| (Stage::Limits, errno))?;
-            let first_closed = if guest.result.is_some() { RESULT.unsigned_abs() + 1 } else { 3 };
-            file::cloexec_from(first_closed).map_err(|errno| (Stage::Limits, errno))?;
-            if !guest.zygote {
-                filter(guest)?;
-            }
-            limit_descriptors(guest)?;
-            Ok((program, empty_path))
-        }
-        Err(failure) => Err(failure),
-    };
-    let (program, empty_path) = match exec() {
-        Ok(opened) => opened,
-        Err(failure) => return failure,
-    };
-    let errno = match guest.exec {
+/// The privileged sequence up to the exec; answers the program, and the empty path that it is executed by.
+fn become_guest(
+    prepared: &Prepared,
+    guest: &Guest<'static>,
+) -> core::result::Result<(Fd, &'static CStr), Stopped> {
+    prepare(guest)?;
+    let above = CHANNEL.next().fd().number().unsigned_abs();
+    file::close_range(above, u32::MAX).map_err(Stopped::at(Stage::Streams))?;
+    let ruleset = ruleset(guest)?;
+    let program = open_program(guest).map_err(Stopped::at(Stage::OpenProgram))?;
+    let empty_path = empty_path(guest).map_err(Stopped::at(Stage::EmptyPath))?;
+    restrict(guest, ruleset)?;
+    prepared.parent.map_or(Ok(()), end_with).map_err(Stopped::at(Stage::Identity))?;
+    close_doors().map_err(Stopped::at(Stage::Limits))?;
+    let first_closed = if guest.result.is_some() { RESULT.unsigned_abs() + 1 } else { 3 };
+    file::cloexec_from(first_closed).map_err(Stopped::at(Stage::Limits))?;
+    if !guest.zygote {
+        filter(guest)?;
+    }
+    limit_descriptors(guest)?;
+    Ok((program, empty_path))
+}
+
+/// Returns only with why not.
+fn execute(prepared: &Prepared, program: Fd, empty_path: &CStr) -> Errno {
+    match prepared.guest.exec {
         Exec::Path(path) => process::exec_path(path, prepared.args, prepared.env),
         Exec::Once { .. } => process::exec_fd(program, empty_path, prepared.args, prepared.env),
-    };
-    (Stage::Exec, errno)
+    }
 }
 
 /// What is done while all rights are there.
-pub(crate) fn prepare(guest: &Guest<'static>) -> core::result::Result<(), (Stage, Errno)> {
+pub(crate) fn prepare(guest: &Guest<'static>) -> core::result::Result<(), Stopped> {
     let stages: [(Stage, Act); 6] = [
         (Stage::Join, join_cgroups),
         (Stage::Streams, take_streams),
@@ -112,25 +111,22 @@ pub(crate) fn prepare(guest: &Guest<'static>) -> core::result::Result<(), (Stage
         (Stage::WorkingDirectory, |guest| file::chdir(guest.cwd)),
     ];
     for (stage, act) in stages {
-        act(guest).map_err(|errno| (stage, errno))?;
+        act(guest).map_err(Stopped::at(stage))?;
     }
     Ok(())
 }
 
 /// The Landlock ruleset, if there is to be one. It needs the rights to open what it grants, and binds only later.
-pub(crate) fn ruleset(guest: &Guest<'static>) -> core::result::Result<Option<Fd>, (Stage, Errno)> {
-    landlock_ruleset(guest).map_err(|errno| (Stage::Landlock, errno))
+pub(crate) fn ruleset(guest: &Guest<'static>) -> core::result::Result<Option<Fd>, Stopped> {
+    landlock_ruleset(guest).map_err(Stopped::at(Stage::Landlock))
 }
 
 /// Gives everything up: ids, capabilities, what exec could bring back, what Landlock does not grant.
-pub(crate) fn restrict(
-    guest: &Guest<'static>,
-    ruleset: Option<Fd>,
-) -> core::result::Result<(), (Stage, Errno)> {
-    take_identity(guest).map_err(|errno| (Stage::Identity, errno))?;
-    process::no_new_privs().map_err(|errno| (Stage::NoNewPrivs, errno))?;
+pub(crate) fn restrict(guest: &Guest<'static>, ruleset: Option<Fd>) -> core::result::Result<(), Stopped> {
+    take_identity(guest).map_err(Stopped::at(Stage::Identity))?;
+    process::no_new_privs().map_err(Stopped::at(Stage::NoNewPrivs))?;
     match ruleset {
-        Some(ruleset) => landlock::restrict_self(ruleset).map_err(|errno| (Stage::Landlock, errno)),
+        Some(ruleset) => landlock::restrict_self(ruleset).map_err(Stopped::at(Stage::Landlock)),
         None => Ok(()),
     }
 }
@@ -252,34 +248,33 @@ pub(crate) fn close_doors() -> Result<()> {
 
 /// After the listener has been sent: a descriptor may be sent while its user has no more on their way than the sender's
 /// own limit (unix(7)), and the guests of an ordinary user have one count together.
-pub(crate) fn limit_descriptors(guest: &Guest<'static>) -> core::result::Result<(), (Stage, Errno)> {
+pub(crate) fn limit_descriptors(guest: &Guest<'static>) -> core::result::Result<(), Stopped> {
     const RLIMIT_NOFILE: u32 = 7;
     if guest.open_files == 0 {
         return Ok(());
     }
-    process::set_rlimit(RLIMIT_NOFILE, guest.open_files, guest.open_files)
-        .map_err(|errno| (Stage::Limits, errno))
+    process::set_rlimit(RLIMIT_NOFILE, guest.open_files, guest.open_files).map_err(Stopped::at(Stage::Limits))
 }
 
-pub(crate) fn filter(guest: &Guest<'static>) -> core::result::Result<(), (Stage, Errno)> {
+pub(crate) fn filter(guest: &Guest<'static>) -> core::result::Result<(), Stopped> {
     if !guest.listener {
-        return seccomp::install_filter(guest.filter).map_err(|errno| (Stage::Seccomp, errno));
+        return seccomp::install_filter(guest.filter).map_err(Stopped::at(Stage::Seccomp));
     }
     let listener = match seccomp::install_filter_with_listener(guest.filter) {
         Ok(listener) => listener,
         Err(Errno::BUSY) if !guest.unobserved_filter.is_empty() => return filter_unobserved(guest),
-        Err(errno) => return Err((Stage::Seccomp, errno)),
+        Err(errno) => return Err(Stopped::at(Stage::Seccomp)(errno)),
     };
     // The filter is on: whatever it refuses is for sendmsg(2) not to be. The kernel keeps what the guest is refused
     // before the supervisor looks. A zygote's child has no exec that would close the descriptor.
     Message::Listener
         .send(guest.channel.fd(), Some(listener.fd()))
         .and_then(|()| file::close(listener.fd()))
-        .map_err(|errno| (Stage::Listener, errno))
+        .map_err(Stopped::at(Stage::Listener))
 }
 
 /// A process has one listener at the most, and one of our ancestors has it.
-fn filter_unobserved(guest: &Guest<'static>) -> core::result::Result<(), (Stage, Errno)> {
-    seccomp::install_filter(guest.unobserved_filter).map_err(|errno| (Stage::Seccomp, errno))?;
-    Message::Unobserved.send(guest.channel.fd(), None).map_err(|errno| (Stage::Listener, errno))
+fn filter_unobserved(guest: &Guest<'static>) -> core::result::Result<(), Stopped> {
+    seccomp::install_filter(guest.unobserved_filter).map_err(Stopped::at(Stage::Seccomp))?;
+    Message::Unobserved.send(guest.channel.fd(), None).map_err(Stopped::at(Stage::Listener))
 }

@@ -1,5 +1,10 @@
 //! The stages of the guest's start.
 
+#[cfg(not(feature = "supervisor"))]
+use crate::message::Message;
+#[cfg(not(feature = "supervisor"))]
+use wardian_sys::Errno;
+
 /// Where the guest's start failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -55,4 +60,20 @@ impl Stage {
         Stage::Exec,
         Stage::Enter,
     ];
+}
+
+/// Where a guest's start ended, and why.
+#[cfg(not(feature = "supervisor"))]
+pub(crate) struct Stopped(Stage, Errno);
+
+#[cfg(not(feature = "supervisor"))]
+impl Stopped {
+    /// For `map_err`.
+    pub(crate) fn at(stage: Stage) -> impl Fn(Errno) -> Stopped {
+        move |errno| Stopped(stage, errno)
+    }
+
+    pub(crate) fn message(&self) -> Message {
+        Message::NotStarted { stage: self.0 as u32, errno: self.1.0 }
+    }
 }

@@ -6,7 +6,7 @@
 use crate::fork::{CHANNEL, CONTROL, INIT, JOINS};
 use crate::message::{MESSAGE_BYTES, Message, Usage};
 use crate::plan::{Plan, Seat, Slots};
-use crate::stage::Stage;
+use crate::stage::{Stage, Stopped};
 use crate::watch;
 use crate::{MOST_PASSED, MOST_SLOTS, guest};
 use core::sync::atomic::{AtomicI32, AtomicU64, Ordering};
@@ -145,8 +145,7 @@ fn wait() -> Result<Option<bool>> {
 
 /// Tells the supervisor that there will be no child in this slot.
 fn refuse(errno: Errno) -> Result<()> {
-    let message = Message::NotStarted { stage: Stage::Enter as u32, errno: errno.0 };
-    let _ = message.send(CHANNEL.fd(), None);
+    let _ = Stopped::at(Stage::Enter)(errno).message().send(CHANNEL.fd(), None);
     close_brought()
 }
 
@@ -187,25 +186,24 @@ fn forget(child: i32) -> Option<Fd> {
 pub fn enter(_: i32) -> i32 {
     match become_guest() {
         Ok(channel) => channel.number(),
-        Err((stage, errno)) => {
-            let failure = Message::NotStarted { stage: stage as u32, errno: errno.0 };
-            let _ = failure.send(CHANNEL.fd(), None);
+        Err(stopped) => {
+            let _ = stopped.message().send(CHANNEL.fd(), None);
             -1
         }
     }
 }
 
-fn become_guest() -> core::result::Result<Fd, (Stage, Errno)> {
+fn become_guest() -> core::result::Result<Fd, Stopped> {
     let _ = process::set_slice(0, PREPARING_SLICE);
     signal::set_default(SIGCHLD, 0);
-    let at = |stage| move |errno| (stage, errno);
-    let slots = PLAN.get().ok_or((Stage::Enter, Errno::PROTO))?;
+    let at = Stopped::at;
+    let slots = PLAN.get().ok_or(Errno::PROTO).map_err(at(Stage::Enter))?;
     // How many others there are is nobody's business.
     for place in TABLE.iter().filter(|place| place.load(Ordering::Relaxed) != 0) {
         place.store(0, Ordering::Relaxed);
     }
     // Entered together, the user namespace comes first and gives the rights over the others.
-    let namespaces = usize::try_from(slots.namespaces).map_err(|_| (Stage::Enter, Errno::PROTO))?;
+    let namespaces = usize::try_from(slots.namespaces).map_err(|_| at(Stage::Enter)(Errno::PROTO))?;
     process::setns(INIT.fd(), namespaces & !process::NEWPID).map_err(at(Stage::Enter))?;
     join().map_err(at(Stage::Join))?;
     let guest = &slots.guest;
