@@ -11,7 +11,7 @@ use crate::stage::{Stage, Stopped};
 use core::ffi::CStr;
 use wardian_sys::process::StringList;
 use wardian_sys::signal::{SIGCHLD, SignalSet};
-use wardian_sys::{Errno, Fd, Result, caps, file, landlock, memory, process, seccomp, signal};
+use wardian_sys::{Errno, Fd, Result, caps, clone, file, landlock, memory, process, seccomp, signal};
 
 const STACK_BYTES: usize = 32 * 1024;
 const NOT_EXECUTED: u8 = 127;
@@ -38,7 +38,7 @@ pub(crate) fn start(guest: &Guest<'static>, in_place: bool) -> Result<i32> {
         parent: in_place.then(process::getpid),
     };
     let stack = memory::allocate_stack(STACK_BYTES)?;
-    let child = wardian_sys::clone::start_sharing(stack, SIGCHLD, in_child, memory::keep(prepared)?)?;
+    let child = clone::start_sharing(stack, SIGCHLD, in_child, memory::keep(prepared)?)?;
     file::close(child.pidfd.fd())?;
     // The supervisor sees the guest's exec as the end of this channel: ours must not keep it open.
     file::close(guest.channel.fd())?;
@@ -158,7 +158,7 @@ fn leave_cgroup_namespace(guest: &Guest<'static>) -> Result<()> {
     if !guest.new_cgroup_root {
         return Ok(());
     }
-    match process::unshare(process::NEWCGROUP) {
+    match process::unshare(clone::NEWCGROUP) {
         // A kernel without, or with none left: the group, which is not the guest's own, would only show its name.
         Err(Errno::INVAL | Errno::NOSPC) if guest.joins.is_empty() => Ok(()),
         answer => answer,
@@ -249,11 +249,11 @@ pub(crate) fn close_doors() -> Result<()> {
 /// After the listener has been sent: a descriptor may be sent while its user has no more on their way than the sender's
 /// own limit (unix(7)), and the guests of an ordinary user have one count together.
 pub(crate) fn limit_descriptors(guest: &Guest<'static>) -> core::result::Result<(), Stopped> {
-    const RLIMIT_NOFILE: u32 = 7;
     if guest.open_files == 0 {
         return Ok(());
     }
-    process::set_rlimit(RLIMIT_NOFILE, guest.open_files, guest.open_files).map_err(Stopped::at(Stage::Limits))
+    process::set_rlimit(process::RLIMIT_NOFILE, guest.open_files, guest.open_files)
+        .map_err(Stopped::at(Stage::Limits))
 }
 
 pub(crate) fn filter(guest: &Guest<'static>) -> core::result::Result<(), Stopped> {

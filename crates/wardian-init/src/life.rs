@@ -106,7 +106,7 @@ fn open(control: Fd) -> Result<(), Errno> {
     };
     let opening = bytes.get(..len).and_then(Opening::decode).ok_or(Errno::PROTO)?;
     if opening.namespaces != 0 {
-        process::unshare(usize::try_from(opening.namespaces).map_err(|_| Errno::PROTO)?)?;
+        process::unshare(opening.namespaces)?;
     }
     if opening.locks_down { caps::lock_down() } else { Ok(()) }
 }

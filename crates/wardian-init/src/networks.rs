@@ -4,7 +4,7 @@
 //! could stay.
 
 use crate::MOST_SLOTS;
-use wardian_sys::{Fd, Result, file, process};
+use wardian_sys::{Fd, Result, clone, file, process};
 
 /// Those that are free.
 pub(crate) struct Networks {
@@ -19,14 +19,14 @@ impl Networks {
     /// a proc of this process's pid namespace.
     pub(crate) fn enter(&mut self, proc: Fd) -> Result<Fd> {
         while let Some(network) = self.take() {
-            let is_empty = process::setns(network, process::NEWNET).and_then(|()| is_empty(proc));
+            let is_empty = process::setns(network, clone::NEWNET).and_then(|()| is_empty(proc));
             if is_empty == Ok(true) {
                 return Ok(network);
             }
             file::close(network)?;
             is_empty?;
         }
-        process::unshare(process::NEWNET)?;
+        process::unshare(clone::NEWNET)?;
         Ok(file::openat(proc, c"self/ns/net", file::O_RDONLY | file::O_CLOEXEC, 0)?.fd())
     }
 

@@ -6,7 +6,7 @@ use crate::message::Message;
 use crate::plan::{Seat, Step};
 use core::ffi::CStr;
 use wardian_sys::mount::{self, MNT_DETACH};
-use wardian_sys::{Errno, Fd, NewFd, Result, file, process, socket};
+use wardian_sys::{Errno, Fd, NewFd, Result, clone, file, process, socket};
 
 /// Does every step in order; the first that fails ends the sandbox. `own` is a seat for what init keeps.
 pub(crate) fn execute(
@@ -50,9 +50,9 @@ impl Setup {
         match step {
             Step::Identity { uid, gid, clear_groups } => process::become_user(uid, gid, clear_groups),
             Step::Hostname { name } => process::set_hostname(name.to_bytes()),
-            Step::NewNetwork => process::unshare(process::NEWNET),
+            Step::NewNetwork => process::unshare(clone::NEWNET),
             Step::LoopbackUp => socket::bring_loopback_up(),
-            Step::NewCgroupRoot => process::unshare(process::NEWCGROUP),
+            Step::NewCgroupRoot => process::unshare(clone::NEWCGROUP),
             Step::OomScore { text } => write_oom_score(text),
             Step::Root { size, inodes, mode } => self.new_root(size, inodes, mode),
             Step::Directory { path, mode } => file::mkdirat(base, relative(path), mode),

@@ -14,7 +14,7 @@ use wardian_sys::file::{POLLIN, PollFd};
 use wardian_sys::memory::{self, Place};
 use wardian_sys::signal::{SIGCHLD, SignalSet, set_blocked, signalfd};
 use wardian_sys::socket::receive;
-use wardian_sys::{Errno, Fd, Result, file, process, signal};
+use wardian_sys::{Errno, Fd, Result, clone, file, process, signal};
 
 /// Where the zygote's own descriptors are, above all those.
 const OWN: i32 = 100;
@@ -72,7 +72,7 @@ fn own(place: &AtomicI32) -> Fd {
 /// Whether the zygote is a single thread, without which no fork is safe: 0, or a negative error number.
 pub fn alone(_: i32) -> i32 {
     /// `CLONE_THREAD`: there is nothing to unshare, but more than one thread is an error.
-    const THREAD: usize = 0x1_0000;
+    const THREAD: u64 = 0x1_0000;
     answer(process::unshare(THREAD))
 }
 
@@ -136,7 +136,7 @@ fn wait() -> Result<Option<bool>> {
         return Err(Errno::PROTO);
     };
     BROUGHT.store(i32::try_from(count).unwrap_or(0), Ordering::Relaxed);
-    if let Err(errno) = process::setns(INIT.fd(), process::NEWPID) {
+    if let Err(errno) = process::setns(INIT.fd(), clone::NEWPID) {
         refuse(errno)?;
         return Ok(None);
     }
@@ -203,8 +203,7 @@ fn become_guest() -> core::result::Result<Fd, Stopped> {
         place.store(0, Ordering::Relaxed);
     }
     // Entered together, the user namespace comes first and gives the rights over the others.
-    let namespaces = usize::try_from(slots.namespaces).map_err(|_| at(Stage::Enter)(Errno::PROTO))?;
-    process::setns(INIT.fd(), namespaces & !process::NEWPID).map_err(at(Stage::Enter))?;
+    process::setns(INIT.fd(), slots.namespaces & !clone::NEWPID).map_err(at(Stage::Enter))?;
     join().map_err(at(Stage::Join))?;
     let guest = &slots.guest;
     guest::prepare(guest)?;

@@ -12,6 +12,8 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 /// `CLONE_NEWNS`
 pub const NEWNS: u64 = 0x0002_0000;
+/// `CLONE_NEWCGROUP`
+pub const NEWCGROUP: u64 = 0x0200_0000;
 /// `CLONE_NEWUTS`
 pub const NEWUTS: u64 = 0x0400_0000;
 /// `CLONE_NEWIPC`

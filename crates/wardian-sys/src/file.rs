@@ -34,6 +34,7 @@ const F_SETFD: usize = 2;
 #[cfg(not(feature = "std"))]
 const FD_CLOEXEC: usize = 1;
 const AT_SYMLINK_NOFOLLOW: usize = 0x100;
+pub(crate) const AT_EMPTY_PATH: u32 = 0x1000;
 const CLOSE_RANGE_CLOEXEC: usize = 4;
 
 /// Opens `path` relative to `dir`; the descriptor is close-on-exec if `flags` says so.
@@ -177,12 +178,6 @@ pub fn symlinkat(target: &CStr, dir: Fd, path: &CStr) -> Result<()> {
 pub fn chownat(dir: Fd, path: &CStr, uid: u32, gid: u32) -> Result<()> {
     // SAFETY: the path is NUL-terminated and outlives the call.
     unsafe { syscall!(nr::FCHOWNAT, dir.number(), path.as_ptr(), uid, gid, AT_SYMLINK_NOFOLLOW) }.map(drop)
-}
-
-/// Sets the mode of `path`; the umask does not matter here.
-pub fn chmodat(dir: Fd, path: &CStr, mode: u32) -> Result<()> {
-    // SAFETY: the path is NUL-terminated and outlives the call.
-    unsafe { syscall!(nr::FCHMODAT, dir.number(), path.as_ptr(), mode) }.map(drop)
 }
 
 /// Changes the working directory.

@@ -1,6 +1,7 @@
 //! The file-descriptor based mount interface (Linux ≥ 5.2; `mount_setattr` ≥ 5.12).
 
 use crate::arch::syscall;
+use crate::file::AT_EMPTY_PATH;
 use crate::{Fd, NewFd, Result, nr};
 use core::ffi::CStr;
 
@@ -21,7 +22,6 @@ const ATTR_IDMAP: u64 = 0x0010_0000;
 const OPEN_TREE_CLONE: u32 = 1;
 const OPEN_TREE_CLOEXEC: u32 = crate::file::O_CLOEXEC;
 const AT_RECURSIVE: u32 = 0x8000;
-const AT_EMPTY_PATH: u32 = 0x1000;
 const MOVE_MOUNT_F_EMPTY_PATH: usize = 4;
 const FSOPEN_CLOEXEC: usize = 1;
 const FSMOUNT_CLOEXEC: usize = 1;

@@ -11,31 +11,31 @@ mod table {
     pub const MPROTECT: usize = 10;
     pub const RT_SIGACTION: usize = 13;
     pub const RT_SIGPROCMASK: usize = 14;
-    pub const MADVISE: usize = 28;
     pub const IOCTL: usize = 16;
-    pub const SCHED_YIELD: usize = 24;
     pub const PREAD64: usize = 17;
+    pub const SCHED_YIELD: usize = 24;
+    pub const MADVISE: usize = 28;
     pub const GETPID: usize = 39;
-    pub const CLONE: usize = 56;
-    pub const GETPPID: usize = 110;
     pub const SENDFILE: usize = 40;
     pub const SOCKET: usize = 41;
     pub const SENDMSG: usize = 46;
     pub const RECVMSG: usize = 47;
+    pub const CLONE: usize = 56;
     pub const WAIT4: usize = 61;
     pub const KILL: usize = 62;
     pub const FCNTL: usize = 72;
-    pub const FCHDIR: usize = 81;
     pub const CHDIR: usize = 80;
+    pub const FCHDIR: usize = 81;
     pub const UMASK: usize = 95;
+    pub const GETPPID: usize = 110;
     pub const SETSID: usize = 112;
     pub const SETGROUPS: usize = 116;
     pub const SETRESUID: usize = 117;
     pub const SETRESGID: usize = 119;
     pub const CAPSET: usize = 126;
     pub const SETPRIORITY: usize = 141;
-    pub const PRCTL: usize = 157;
     pub const PIVOT_ROOT: usize = 155;
+    pub const PRCTL: usize = 157;
     pub const UMOUNT2: usize = 166;
     pub const SETHOSTNAME: usize = 170;
     pub const FUTEX: usize = 202;
@@ -48,7 +48,6 @@ mod table {
     pub const MKNODAT: usize = 259;
     pub const FCHOWNAT: usize = 260;
     pub const SYMLINKAT: usize = 266;
-    pub const FCHMODAT: usize = 268;
     pub const PPOLL: usize = 271;
     pub const UNSHARE: usize = 272;
     pub const SIGNALFD4: usize = 289;
@@ -75,7 +74,6 @@ mod table {
     pub const PIVOT_ROOT: usize = 41;
     pub const CHDIR: usize = 49;
     pub const FCHDIR: usize = 50;
-    pub const FCHMODAT: usize = 53;
     pub const FCHOWNAT: usize = 54;
     pub const OPENAT: usize = 56;
     pub const CLOSE: usize = 57;
@@ -106,14 +104,12 @@ mod table {
     pub const UMASK: usize = 166;
     pub const PRCTL: usize = 167;
     pub const GETCPU: usize = 168;
-    pub const SCHED_SETATTR: usize = 274;
-    pub const SCHED_GETATTR: usize = 275;
     pub const GETPID: usize = 172;
-    pub const CLONE: usize = 220;
     pub const GETPPID: usize = 173;
     pub const SOCKET: usize = 198;
     pub const SENDMSG: usize = 211;
     pub const RECVMSG: usize = 212;
+    pub const CLONE: usize = 220;
     pub const MMAP: usize = 222;
     pub const MPROTECT: usize = 226;
     pub const MADVISE: usize = 233;
@@ -121,6 +117,8 @@ mod table {
     pub const WAIT4: usize = 260;
     pub const PRLIMIT64: usize = 261;
     pub const SETNS: usize = 268;
+    pub const SCHED_SETATTR: usize = 274;
+    pub const SCHED_GETATTR: usize = 275;
     pub const SECCOMP: usize = 277;
     pub const EXECVEAT: usize = 281;
 }
@@ -162,7 +160,7 @@ mod tests {
             SCHED_SETAFFINITY SYS_sched_setaffinity, SCHED_GETAFFINITY SYS_sched_getaffinity, GETCPU SYS_getcpu,
             SCHED_SETATTR SYS_sched_setattr, SCHED_GETATTR SYS_sched_getattr, EXIT_GROUP SYS_exit_group, OPENAT SYS_openat,
             MKDIRAT SYS_mkdirat, MKNODAT SYS_mknodat, FCHOWNAT SYS_fchownat, SYMLINKAT SYS_symlinkat,
-            FCHMODAT SYS_fchmodat, PPOLL SYS_ppoll, UNSHARE SYS_unshare, SIGNALFD4 SYS_signalfd4,
+            PPOLL SYS_ppoll, UNSHARE SYS_unshare, SIGNALFD4 SYS_signalfd4,
             DUP3 SYS_dup3, PRLIMIT64 SYS_prlimit64, SETNS SYS_setns, SECCOMP SYS_seccomp,
             EXECVEAT SYS_execveat, OPEN_TREE SYS_open_tree, MOVE_MOUNT SYS_move_mount, FSOPEN SYS_fsopen,
             FSCONFIG SYS_fsconfig, FSMOUNT SYS_fsmount, FSPICK SYS_fspick, PIDFD_OPEN SYS_pidfd_open, CLONE SYS_clone, CLONE3 SYS_clone3,

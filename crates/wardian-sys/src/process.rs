@@ -1,6 +1,7 @@
 //! Processes: identity, limits, exec, wait.
 
 use crate::arch::syscall;
+use crate::file::AT_EMPTY_PATH;
 use crate::{Errno, Fd, Result, nr};
 use core::ffi::CStr;
 
@@ -8,9 +9,9 @@ const PR_SET_PDEATHSIG: usize = 1;
 const PR_SET_DUMPABLE: usize = 4;
 const PR_SET_CHILD_SUBREAPER: usize = 36;
 const PR_SET_NO_NEW_PRIVS: usize = 38;
-const AT_EMPTY_PATH: usize = 0x1000;
 const WALL: usize = 0x4000_0000;
 const WNOHANG: usize = 1;
+const SIGKILL: usize = 9;
 
 /// Ends the process, all threads, with `code`.
 pub fn exit(code: u8) -> ! {
@@ -88,7 +89,6 @@ pub fn set_dumpable(dumpable: bool) -> Result<()> {
 
 /// Be killed when the creating thread ends; a second belt only.
 pub fn die_with_parent() -> Result<()> {
-    const SIGKILL: usize = 9;
     prctl(PR_SET_PDEATHSIG, SIGKILL)
 }
 
@@ -97,8 +97,30 @@ pub fn become_subreaper() -> Result<()> {
     prctl(PR_SET_CHILD_SUBREAPER, 1)
 }
 
-/// `RLIM_INFINITY`
-pub const UNLIMITED: u64 = u64::MAX;
+/// `RLIMIT_CPU`
+pub const RLIMIT_CPU: u32 = 0;
+/// `RLIMIT_FSIZE`
+pub const RLIMIT_FSIZE: u32 = 1;
+/// `RLIMIT_STACK`
+pub const RLIMIT_STACK: u32 = 3;
+/// `RLIMIT_CORE`
+pub const RLIMIT_CORE: u32 = 4;
+/// `RLIMIT_NPROC`
+pub const RLIMIT_NPROC: u32 = 6;
+/// `RLIMIT_NOFILE`
+pub const RLIMIT_NOFILE: u32 = 7;
+/// `RLIMIT_MEMLOCK`
+pub const RLIMIT_MEMLOCK: u32 = 8;
+/// `RLIMIT_AS`
+pub const RLIMIT_AS: u32 = 9;
+/// `RLIMIT_SIGPENDING`
+pub const RLIMIT_SIGPENDING: u32 = 11;
+/// `RLIMIT_MSGQUEUE`
+pub const RLIMIT_MSGQUEUE: u32 = 12;
+/// `RLIMIT_NICE`
+pub const RLIMIT_NICE: u32 = 13;
+/// `RLIMIT_RTPRIO`
+pub const RLIMIT_RTPRIO: u32 = 14;
 
 #[repr(C)]
 struct RLimit {
@@ -185,21 +207,14 @@ pub fn set_hostname(name: &[u8]) -> Result<()> {
     unsafe { syscall!(nr::SETHOSTNAME, name.as_ptr(), name.len()) }.map(drop)
 }
 
-/// `CLONE_NEWCGROUP`
-pub const NEWCGROUP: usize = 0x0200_0000;
-/// `CLONE_NEWPID`
-pub const NEWPID: usize = 0x2000_0000;
-/// `CLONE_NEWNET`
-pub const NEWNET: usize = 0x4000_0000;
-
-/// Leaves the namespaces of `flags` for new ones.
-pub fn unshare(flags: usize) -> Result<()> {
+/// Leaves the namespaces of `flags` ([`clone::NEW*`](crate::clone)) for new ones.
+pub fn unshare(flags: u64) -> Result<()> {
     // SAFETY: no memory is passed.
     unsafe { syscall!(nr::UNSHARE, flags) }.map(drop)
 }
 
 /// Joins the namespaces of `flags` of the process behind a pidfd (Linux ≥ 5.8), or the one that the descriptor is.
-pub fn setns(to: Fd, flags: usize) -> Result<()> {
+pub fn setns(to: Fd, flags: u64) -> Result<()> {
     // SAFETY: no memory is passed.
     unsafe { syscall!(nr::SETNS, to.number(), flags) }.map(drop)
 }
@@ -244,7 +259,7 @@ pub fn exec_path(path: &CStr, args: StringList, env: StringList) -> Errno {
     exec(Fd::CWD, path, args, env, 0)
 }
 
-fn exec(dir: Fd, path: &CStr, args: StringList, env: StringList, flags: usize) -> Errno {
+fn exec(dir: Fd, path: &CStr, args: StringList, env: StringList, flags: u32) -> Errno {
     // SAFETY: the path is NUL-terminated; a `StringList` is null-terminated and points to static C strings.
     let answer = unsafe {
         syscall!(nr::EXECVEAT, dir.number(), path.as_ptr(), args.0.as_ptr(), env.0.as_ptr(), flags)
@@ -310,14 +325,12 @@ impl Reaped {
 /// Kills every process that we may kill in our pid namespace but ourselves, all at one moment (kill(2), -1).
 pub fn kill_all() -> Result<()> {
     const EVERYBODY: isize = -1;
-    const SIGKILL: usize = 9;
     // SAFETY: no memory is passed. Only pid 1 of a namespace calls this, so everybody is everybody inside.
     unsafe { syscall!(nr::KILL, EVERYBODY, SIGKILL) }.map(drop)
 }
 
 /// Kills one process. Only a child that is not reaped yet: nobody else can have its pid.
 pub fn kill_child(pid: i32) -> Result<()> {
-    const SIGKILL: usize = 9;
     if pid < 1 {
         return Err(Errno::INVAL);
     }

@@ -11,6 +11,10 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use wardian_init::{Handled, Rlimit};
+use wardian_sys::process::{
+    RLIMIT_AS, RLIMIT_CORE, RLIMIT_CPU, RLIMIT_FSIZE, RLIMIT_MEMLOCK, RLIMIT_MSGQUEUE, RLIMIT_NICE,
+    RLIMIT_NPROC, RLIMIT_RTPRIO, RLIMIT_SIGPENDING, RLIMIT_STACK, get_rlimit,
+};
 
 /// What the guest becomes; slots and cgroups are filled in at launch.
 #[derive(Clone)]
@@ -36,17 +40,6 @@ pub(crate) struct GuestPlan {
     pub(crate) env: Vec<CString>,
 }
 
-const RLIMIT_CPU: u32 = 0;
-const RLIMIT_FSIZE: u32 = 1;
-const RLIMIT_STACK: u32 = 3;
-const RLIMIT_CORE: u32 = 4;
-const RLIMIT_NPROC: u32 = 6;
-const RLIMIT_MEMLOCK: u32 = 8;
-const RLIMIT_AS: u32 = 9;
-const RLIMIT_SIGPENDING: u32 = 11;
-const RLIMIT_MSGQUEUE: u32 = 12;
-const RLIMIT_NICE: u32 = 13;
-const RLIMIT_RTPRIO: u32 = 14;
 /// Signals that wait and timers. The kernel counts those of all processes of a host user together, so that the guests of
 /// an ordinary user must leave some to its other programs.
 const PENDING_SIGNALS: u64 = 512;
@@ -142,7 +135,7 @@ fn rlimits(policy: &Policy, host: &Host) -> Vec<Rlimit> {
     }
     // A limit can only be lowered: what we were given ourselves bounds what we can give.
     for limit in &mut all {
-        if let Ok((_, hard)) = wardian_sys::process::get_rlimit(limit.resource) {
+        if let Ok((_, hard)) = get_rlimit(limit.resource) {
             limit.hard = limit.hard.min(hard);
             limit.soft = limit.soft.min(limit.hard);
         }
@@ -153,7 +146,7 @@ fn rlimits(policy: &Policy, host: &Host) -> Vec<Rlimit> {
 /// A process limit of CPU time that we were started under, and that is less than the whole tree's, is the policy's:
 /// what it ends is told as such.
 pub(super) fn inherit_cpu_time(policy: &mut Policy) {
-    let inherited = match wardian_sys::process::get_rlimit(RLIMIT_CPU) {
+    let inherited = match get_rlimit(RLIMIT_CPU) {
         Ok((_, hard)) if hard != u64::MAX => Duration::from_secs(hard),
         _ => return,
     };

@@ -16,6 +16,7 @@ use std::ffi::CString;
 use std::sync::Arc;
 use wardian_init::{Rlimit, Step};
 use wardian_sys::mount::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY};
+use wardian_sys::process::{RLIMIT_CORE, RLIMIT_STACK};
 
 /// What inputs may take where there is no scratch space.
 const INPUT_BYTES: &str = "67108864";
@@ -124,8 +125,6 @@ fn suits(policy: &Policy) -> Result<(), PlanError> {
 
 /// The zygote is a trusted process: it takes its name and limits, and keeps its rights.
 fn zygote_guest(guest: &GuestPlan) -> Result<GuestPlan, PlanError> {
-    const RLIMIT_STACK: u32 = 3;
-    const RLIMIT_CORE: u32 = 4;
     let kept = |limit: &&Rlimit| matches!(limit.resource, RLIMIT_STACK | RLIMIT_CORE);
     let prefix = b"PYTHONPATH=";
     let mut env: Vec<CString> = Vec::new();
