@@ -12,14 +12,14 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// The number that the first of `InitSpec::fds` has inside.
 pub const FIRST_SEAT: i32 = 3;
 const STACK_BYTES: usize = 32 * 1024;
 const NOT_EXECUTED: u8 = 127;
 
-/// Has what a command starts killed when the thread that starts it ends, however that comes.
+/// Has the kernel kill the command's process when the thread that starts it ends, for whatever reason (`PR_SET_PDEATHSIG`).
 pub fn end_with_this_thread(command: &mut Command) -> &mut Command {
     let parent = process::getpid();
     let bind = move || {
@@ -149,35 +149,33 @@ struct Shared {
     failure: Failure,
 }
 
-/// Where the child leaves word.
-#[derive(Debug, Default)]
-struct Failure {
-    /// 0 for none.
-    step: AtomicU32,
-    errno: AtomicI32,
+/// What the child does.
+#[derive(Clone, Copy)]
+#[repr(u64)]
+enum Step {
+    Capabilities = 1,
+    Descriptors,
+    Exec,
 }
 
+/// Where the child leaves word: which step failed, and in the lower half why; 0 for none.
+#[derive(Debug, Default)]
+struct Failure(AtomicU64);
+
 impl Failure {
-    fn tell(&self, error: StartError) {
-        let (step, errno) = match error {
-            StartError::Clone(errno) => (1, errno),
-            StartError::Capabilities(errno) => (2, errno),
-            StartError::Descriptors(errno) => (3, errno),
-            StartError::Exec(errno) => (4, errno),
-        };
-        self.errno.store(errno.0, Ordering::Relaxed);
-        self.step.store(step, Ordering::Release);
+    fn tell(&self, (step, errno): (Step, Errno)) {
+        self.0.store((step as u64) << 32 | u64::from(errno.0.cast_unsigned()), Ordering::Release);
     }
 
     fn told(&self) -> core::result::Result<(), StartError> {
-        let step = self.step.load(Ordering::Acquire);
-        let errno = Errno(self.errno.load(Ordering::Relaxed));
-        match step {
-            0 => Ok(()),
-            1 => Err(StartError::Clone(errno)),
-            2 => Err(StartError::Capabilities(errno)),
-            3 => Err(StartError::Descriptors(errno)),
-            _ => Err(StartError::Exec(errno)),
+        let word = self.0.load(Ordering::Acquire);
+        let errno = i32::try_from(word & u64::from(u32::MAX)).map_or(Errno::IO, Errno);
+        let steps = [Step::Capabilities, Step::Descriptors, Step::Exec];
+        match steps.into_iter().find(|step| *step as u64 == word >> 32) {
+            None => Ok(()),
+            Some(Step::Capabilities) => Err(StartError::Capabilities(errno)),
+            Some(Step::Descriptors) => Err(StartError::Descriptors(errno)),
+            Some(Step::Exec) => Err(StartError::Exec(errno)),
         }
     }
 }
@@ -265,17 +263,17 @@ extern "C" fn in_child(shared: usize) -> ! {
     process::exit(NOT_EXECUTED)
 }
 
-fn prepare_and_exec(shared: &Shared) -> StartError {
+fn prepare_and_exec(shared: &Shared) -> (Step, Errno) {
     if shared.namespaces & clone::NEWUSER != 0
         && let Err(errno) = caps::keep_through_exec(&shared.capabilities)
     {
-        return StartError::Capabilities(errno);
+        return (Step::Capabilities, errno);
     }
     match place(shared.control, shared.executable) {
         Ok(executable) => {
-            StartError::Exec(process::exec_fd(executable.fd(), c"", shared.args, StringList::EMPTY))
+            (Step::Exec, process::exec_fd(executable.fd(), c"", shared.args, StringList::EMPTY))
         }
-        Err(errno) => StartError::Descriptors(errno),
+        Err(errno) => (Step::Descriptors, errno),
     }
 }
 
