@@ -42,7 +42,7 @@ pub use head_start::HeadStart;
 pub use launch::{Running, launch};
 pub use private::sweep_scratch;
 pub(crate) use remains::Remains;
-pub(crate) use slot::{ProgramFrame, ReadySlot};
+pub(crate) use slot::{Armed, ProgramFrame, ReadySlot};
 pub use streams::{Output, StdinSource};
 pub use terminal::Terminal;
 pub(crate) use zygote::Zygote;

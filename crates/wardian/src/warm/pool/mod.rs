@@ -8,13 +8,15 @@ use super::options::{Levels, PoolOptions};
 use super::preload::Loads;
 use super::{Job, JobLimits, WarmError};
 use crate::host::Host;
+use crate::plan::Plan;
 use crate::report::Report;
-use crate::sandbox::{Connections, ReadySlot, SandboxError};
+use crate::sandbox::{Armed, Cancel, Connections, ReadySlot, SandboxError};
 use maker::MOST_MAKERS;
 use state::State;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
+use turn::Turn;
 use wardian_init::MOST_SLOTS;
 
 /// Most sandboxes of a pool.
@@ -88,25 +90,33 @@ impl Pool {
     pub fn run(&self, job: &Job, connections: Connections) -> Result<Report, WarmError> {
         let accepted = Instant::now();
         job.check()?;
-        let (cancel, result) = (connections.cancel.clone(), connections.result.is_some());
+        let cancel = connections.cancel.clone();
         let turn = self.shared.enter(cancel.as_ref())?;
-        let mut connections = Some(connections);
-        for attempt in 1.. {
-            let slot = self.shared.take(&turn, cancel.as_ref())?;
+        let (armed, plan) = self.arm(job, &turn, cancel.as_ref(), connections.result.is_some())?;
+        let (report, remains) = armed.begin(plan, connections, accepted)?.wait_for_processes()?;
+        self.shared.lock().remains.push(remains);
+        Ok(report)
+    }
+
+    /// A sandbox in which the job's program has begun, and what the run is planned to be. A sandbox that has ended while it
+    /// waited is not the job's.
+    fn arm(
+        &self,
+        job: &Job,
+        turn: &Turn<'_>,
+        cancel: Option<&Cancel>,
+        result: bool,
+    ) -> Result<(Armed, Plan), WarmError> {
+        let mut attempt = 1;
+        loop {
+            let slot = self.shared.take(turn, cancel)?;
             let plan = job.plan(slot.plan())?;
-            // A sandbox that has ended while it waited is not the job's.
             match job.with_frame(result, |frame| slot.arm(&plan, &job.inputs, frame)) {
-                Ok(armed) => {
-                    let Some(connections) = connections.take() else { break };
-                    let (report, remains) = armed.begin(plan, connections, accepted)?.wait_for_processes()?;
-                    self.shared.lock().remains.push(remains);
-                    return Ok(report);
-                }
+                Ok(armed) => return Ok((armed, plan)),
                 Err(error) if attempt == ATTEMPTS => return Err(error.into()),
-                Err(_) => {}
+                Err(_) => attempt += 1,
             }
         }
-        Err(WarmError::Draining)
     }
 
     /// Whether jobs may have these limits here; if not, a cold run can.
@@ -148,14 +158,9 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        {
-            let mut state = self.shared.lock();
-            (state.draining, state.ended) = (true, true);
-            state.queue.call_all();
-            state.takers.call_all();
-        }
+        // Makers alone are left: whoever runs a job, or drains, borrows the pool.
+        self.shared.lock().ended = true;
         self.shared.wanted.notify_all();
-        self.shared.changed.notify_all();
         for maker in self.makers.drain(..) {
             let _ = maker.join();
         }

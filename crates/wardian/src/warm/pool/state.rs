@@ -1,6 +1,6 @@
 //! What a pool has, and what is missing.
 
-use crate::sandbox::{Cancel, ReadySlot, Remains, SandboxError, Zygote};
+use crate::sandbox::{ReadySlot, Remains, SandboxError, Zygote};
 use crate::warm::WarmError;
 use crate::warm::line::Line;
 use crate::warm::options::PoolOptions;
@@ -77,14 +77,6 @@ impl State {
             ended: false,
             failure: None,
         }
-    }
-
-    /// Why a job is not to wait any more, if so.
-    pub(super) fn no_longer(&self, cancel: Option<&Cancel>) -> Option<WarmError> {
-        if self.ended {
-            return Some(WarmError::Draining);
-        }
-        cancel.is_some_and(Cancel::is_called).then_some(WarmError::Cancelled)
     }
 
     /// Why there is no sandbox to wait for, if so.

@@ -25,6 +25,11 @@ impl Drop for Turn<'_> {
     }
 }
 
+/// Why a job is not to wait any more, if so.
+fn no_longer(cancel: Option<&Cancel>) -> Option<WarmError> {
+    cancel.is_some_and(Cancel::is_called).then_some(WarmError::Cancelled)
+}
+
 impl Shared {
     /// Waits for a turn, first come first served.
     pub(super) fn enter(&self, cancel: Option<&Cancel>) -> Result<Turn<'_>, WarmError> {
@@ -42,7 +47,7 @@ impl Shared {
                 && (state.running >= self.options.running || !state.queue.is_first(&place))
             {
                 state = self.wait(state, &place, cancel);
-                given_up = state.no_longer(cancel);
+                given_up = no_longer(cancel);
             }
             state.queue.leave(&place);
             self.changed.notify_all();
@@ -65,7 +70,7 @@ impl Shared {
             };
             if is_first && let Some(slot) = state.ready.pop_front() {
                 let alive = slot.is_alive();
-                // While others are ready, the next one is made when this run has ended: making it needs the same cores.
+                // While others are ready, the next one is made when this run has ended, as making it needs the same cores.
                 if state.ready.is_empty() || !alive {
                     self.wanted.notify_one();
                 }
@@ -74,7 +79,7 @@ impl Shared {
                 }
                 continue;
             }
-            if let Some(error) = state.no_longer(cancel).or_else(|| state.no_sandbox()) {
+            if let Some(error) = no_longer(cancel).or_else(|| state.no_sandbox()) {
                 break Err(error);
             }
             let place = place.get_or_insert_with(|| state.takers.join()).clone();
