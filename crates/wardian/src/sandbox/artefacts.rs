@@ -9,7 +9,9 @@ use std::os::fd::AsFd;
 
 /// What was collected, and what matched but was not.
 pub(super) fn collect(held: &mut Held, facts: &Facts) -> (Vec<FileEntry>, Vec<OmittedFile>) {
-    let (Some(Collect { globs, limits, out }), Some(scratch)) = (held.collect.take(), &facts.scratch) else {
+    let (Some(Collect { globs, limits, out }), Some(scratch)) =
+        (held.collect.take(), &facts.directories.scratch)
+    else {
         return (Vec::new(), Vec::new());
     };
     // Hard links would multiply what scratch space holds.

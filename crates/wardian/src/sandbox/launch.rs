@@ -2,6 +2,7 @@
 
 use super::accounting::Accounting;
 use super::begun::{self, Begun, SetUp};
+use super::denials::Denials;
 use super::handover::{Half, packet_pair};
 use super::head_start::HeadStart;
 use super::ids::IdLease;
@@ -10,7 +11,7 @@ use super::private::Private;
 use super::remains::Remains;
 use super::slot::GuestLease;
 use super::streams::{self, Taker, guest_pipe};
-use super::supervise::{Parts, Supervision};
+use super::supervise::{Progress, Supervision};
 use super::{Collect, Connections, SandboxError, Streams};
 use crate::limits::cgroup::Cgroup;
 use crate::plan::{GuestPlan, Plan};
@@ -115,7 +116,8 @@ fn launch_connected(
     let held = Held { plan, _ids: ids, slot: None, collect, private };
 
     let accounting = Accounting::new(cgroup, &held.plan);
-    let supervision = Supervision::new(Parts {
+    let supervision = Supervision {
+        denials: Denials::new(held.plan.guest.profile.clone()),
         held,
         init,
         mounts: None,
@@ -127,7 +129,8 @@ fn launch_connected(
         cancel,
         accounting,
         facts: Facts { terminal, ..Facts::new(accepted, prepared) },
-    });
+        progress: Progress::default(),
+    };
     Ok(Running { supervision })
 }
 

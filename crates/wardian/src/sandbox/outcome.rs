@@ -42,6 +42,30 @@ pub(super) enum Killed {
 /// What init was doing since set-up.
 const STARTING: &str = "start or watch the program";
 
+/// What the guest writes to, open.
+#[derive(Default)]
+pub(super) struct Directories {
+    pub(super) scratch: Option<OwnedFd>,
+    /// Other file systems in memory.
+    tmpfs: Vec<OwnedFd>,
+}
+
+impl Directories {
+    /// One that init hands out: `/box` comes first, if there is one in scratch space.
+    pub(super) fn take(&mut self, directory: OwnedFd, has_box: bool) {
+        if has_box && self.scratch.is_none() {
+            self.scratch = Some(directory);
+        } else {
+            self.tmpfs.push(directory);
+        }
+    }
+
+    /// Where they are in memory, all of them.
+    pub(super) fn all(&self) -> Vec<&OwnedFd> {
+        self.scratch.iter().chain(&self.tmpfs).collect()
+    }
+}
+
 /// What the supervisor saw.
 pub(super) struct Facts {
     pub(super) accepted: Instant,
@@ -61,9 +85,7 @@ pub(super) struct Facts {
     pub(super) exited: Option<(i32, wardian_init::Usage)>,
     /// What a slot's init reaped, beside the guest.
     pub(super) reaped: Option<wardian_init::Usage>,
-    pub(super) scratch: Option<OwnedFd>,
-    /// Other file systems in memory that the guest writes to.
-    pub(super) tmpfs: Vec<OwnedFd>,
+    pub(super) directories: Directories,
     pub(super) denials_unavailable: Option<String>,
     /// Whether the standard streams were one terminal.
     pub(super) terminal: bool,
@@ -83,8 +105,7 @@ impl Facts {
             not_started: None,
             exited: None,
             reaped: None,
-            scratch: None,
-            tmpfs: Vec::new(),
+            directories: Directories::default(),
             denials_unavailable: None,
             terminal: false,
         }
@@ -100,20 +121,6 @@ impl Facts {
             self.killed = Some(Killed::Oom);
             self.ended = self.gone;
         }
-    }
-
-    /// A directory that init hands out: `/box` comes first, if there is one in scratch space.
-    pub(super) fn take(&mut self, directory: OwnedFd, has_box: bool) {
-        if has_box && self.scratch.is_none() {
-            self.scratch = Some(directory);
-        } else {
-            self.tmpfs.push(directory);
-        }
-    }
-
-    /// The file systems in memory that the guest writes to.
-    pub(super) fn in_memory(&self) -> Vec<&OwnedFd> {
-        self.scratch.iter().chain(&self.tmpfs).collect()
     }
 
     pub(super) fn over_since(&mut self, limit: Duration) -> bool {
@@ -399,7 +406,7 @@ fn sources(usage: &Usage) -> BTreeMap<String, Source> {
 /// What scratch space holds at the end: statfs(2) of a tmpfs counts it. A private directory of the host's own has no
 /// size, and being over its limit ends the run.
 fn scratch_statistics(facts: &Facts, held: &Held) -> Option<StatVfs> {
-    let scratch = facts.scratch.as_ref().filter(|_| held.private.is_none())?;
+    let scratch = facts.directories.scratch.as_ref().filter(|_| held.private.is_none())?;
     rustix::fs::fstatvfs(scratch).ok()
 }
 

@@ -2,16 +2,17 @@
 
 use super::Connections;
 use super::accounting::Accounting;
+use super::denials::Denials;
 use super::error::SandboxError;
 use super::handover::{self, packet_pair};
 use super::inbox::receive;
 use super::launch::{Held, Running};
 use super::live::{Live, pid_of};
-use super::outcome::Facts;
+use super::outcome::{Directories, Facts};
 use super::poll::poll_now;
 use super::remains::Mounts;
 use super::streams::{Ends, Feeder, Taker, guest_pipe};
-use super::supervise::{Parts, Supervision};
+use super::supervise::{Progress, Supervision};
 use super::zygote::{GuestId, Zygote, hear, ready, write};
 use crate::files::Input;
 use crate::limits::cgroup::Cgroup;
@@ -45,8 +46,7 @@ pub(crate) struct ReadySlot {
     stdout: OwnedFd,
     stderr: OwnedFd,
     result: OwnedFd,
-    scratch: Option<OwnedFd>,
-    tmpfs: Vec<OwnedFd>,
+    directories: Directories,
     accounting: Accounting,
     lease: GuestLease,
 }
@@ -84,8 +84,7 @@ struct Making<'a> {
     deadline: Instant,
     init: Option<Live>,
     guest: Option<(i32, OwnedFd)>,
-    scratch: Option<OwnedFd>,
-    tmpfs: Vec<OwnedFd>,
+    directories: Directories,
     listener: Option<OwnedFd>,
     prepared: bool,
     ready: bool,
@@ -113,8 +112,7 @@ impl ReadySlot {
             deadline: Instant::now() + MAKE_LIMIT,
             init: None,
             guest: None,
-            scratch: None,
-            tmpfs: Vec::new(),
+            directories: Directories::default(),
             listener: None,
             prepared: false,
             ready: false,
@@ -143,7 +141,7 @@ impl ReadySlot {
             }
             other => other,
         })?;
-        let Making { init, guest, scratch, tmpfs, listener, .. } = making;
+        let Making { init, guest, directories, listener, .. } = making;
         let (Some(init), Some(guest)) = (init, guest) else { return Err(broken()) };
         let accounting = Accounting::of_slot(cgroup, plan);
         Ok(ReadySlot {
@@ -157,8 +155,7 @@ impl ReadySlot {
             stdout: stdout.ours,
             stderr: stderr.ours,
             result: result.ours,
-            scratch,
-            tmpfs,
+            directories,
             accounting,
             lease,
         })
@@ -309,7 +306,8 @@ impl Armed {
         let mut accounting = slot.accounting;
         let (guest, pidfd) = slot.guest;
         accounting.guest_is(guest);
-        let parts = Parts {
+        let mut supervision = Supervision {
+            denials: Denials::new(plan.guest.profile.clone()),
             held: Held {
                 plan,
                 _ids: None,
@@ -331,10 +329,10 @@ impl Armed {
             result: connections.result.map(|limit| Taker::keeper(slot.result, limit.0)),
             cancel: connections.cancel,
             accounting,
-            facts: Facts { tmpfs: slot.tmpfs, ..Facts::new(accepted, prepared) },
+            facts: Facts { directories: slot.directories, ..Facts::new(accepted, prepared) },
+            progress: Progress::default(),
         };
-        let mut supervision = Supervision::new(parts);
-        supervision.has_begun(slot.listener, slot.scratch)?;
+        supervision.has_begun(slot.listener)?;
         Ok(Running::new(supervision))
     }
 }
@@ -373,11 +371,7 @@ impl Making<'_> {
             (Message::Init { .. }, Some(pidfd)) => self.init = Some(Live::of_another(pidfd)?),
             (Message::Child { .. }, Some(pidfd)) => self.guest = Some((pid_of(&pidfd)?, pidfd)),
             (Message::Directory, Some(directory)) => {
-                if self.zygote.plan.run.root.hands_out_box && self.scratch.is_none() {
-                    self.scratch = Some(directory);
-                } else {
-                    self.tmpfs.push(directory);
-                }
+                self.directories.take(directory, self.zygote.plan.run.root.hands_out_box);
             }
             (Message::Prepared, _) => self.prepared = true,
             (Message::Failed { step, errno }, _) => {

@@ -37,46 +37,37 @@ const ORDERED_DRAIN_LIMIT: Duration = Duration::from_secs(1);
 
 /// A live sandbox and all our ends of it.
 pub(super) struct Supervision {
-    held: Held,
-    init: Live,
-    /// Of a slot.
-    mounts: Option<Mounts>,
-    control: OwnedFd,
-    /// Whether init may still say something: a closed socket is always ready, and waiting for it would spin
-    /// beside an init that is ending.
-    control_is_open: bool,
-    channel: Option<OwnedFd>,
-    guest: Option<OwnedFd>,
-    /// Whether the guest's end would be news: where it is a zygote's child, nobody else tells us as early.
-    guest_is_watched: bool,
-    denials: Denials,
-    streams: Ends,
-    result: Option<Taker>,
-    cancel: Option<Cancel>,
-    accounting: Accounting,
-    /// When init was asked to end the run.
-    asked: Option<Instant>,
-    /// Whether the caller has ordered the end.
-    ordered: bool,
-    facts: Facts,
-}
-
-/// What a supervision is put together from.
-pub(super) struct Parts {
     pub(super) held: Held,
     pub(super) init: Live,
+    /// Of a slot.
     pub(super) mounts: Option<Mounts>,
     pub(super) control: OwnedFd,
     /// None if the program has begun.
     pub(super) channel: Option<OwnedFd>,
     /// The program, where it is not init's child.
     pub(super) guest: Option<OwnedFd>,
+    pub(super) denials: Denials,
     pub(super) streams: Ends,
     /// The result channel, where there is one.
     pub(super) result: Option<Taker>,
     pub(super) cancel: Option<Cancel>,
     pub(super) accounting: Accounting,
     pub(super) facts: Facts,
+    pub(super) progress: Progress,
+}
+
+/// How far a supervision has come.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// Whether init can say no more: a closed socket is always ready, and waiting for it would spin beside an init that is
+    /// ending.
+    control_is_closed: bool,
+    /// Whether a guest has ended that is a zygote's child: nobody else tells us as early.
+    guest_has_ended: bool,
+    /// When init was asked to end the run.
+    asked: Option<Instant>,
+    /// Whether the caller has ordered the end.
+    ordered: bool,
 }
 
 /// What a descriptor in the poll set is for.
@@ -100,45 +91,16 @@ enum Role {
 }
 
 impl Supervision {
-    pub(super) fn new(parts: Parts) -> Supervision {
-        let Parts { held, init, mounts, control, channel, guest, streams, result, cancel, accounting, facts } =
-            parts;
-        let denials = Denials::new(held.plan.guest.profile.clone());
-        Supervision {
-            held,
-            init,
-            mounts,
-            control,
-            control_is_open: true,
-            channel,
-            guest_is_watched: guest.is_some(),
-            guest,
-            denials,
-            streams,
-            result,
-            cancel,
-            accounting,
-            asked: None,
-            ordered: false,
-            facts,
-        }
-    }
-
     /// A slot's program has been sent in.
-    pub(super) fn has_begun(
-        &mut self,
-        listener: Option<OwnedFd>,
-        scratch: Option<OwnedFd>,
-    ) -> Result<(), SandboxError> {
+    pub(super) fn has_begun(&mut self, listener: Option<OwnedFd>) -> Result<(), SandboxError> {
         let now = Instant::now();
         self.facts.started = Some(now);
-        self.facts.scratch = scratch;
         match listener {
             Some(listener) => self.denials.listen(listener),
             None if self.held.plan.guest.listener => self.facts.denials_unavailable = Some(NESTED.into()),
             None => {}
         }
-        self.accounting.start(now, self.init.pid(), &self.facts.in_memory(), None)?;
+        self.accounting.start(now, self.init.pid(), &self.facts.directories.all(), None)?;
         cores::keep_away(self.init.pid());
         Ok(())
     }
@@ -150,7 +112,7 @@ impl Supervision {
     /// Watches, kills when a limit says so, and reports when every process inside is gone.
     pub(super) fn until_gone(mut self) -> Result<(Report, Remains), SandboxError> {
         if let Some(private) = &self.held.private {
-            self.facts.scratch =
+            self.facts.directories.scratch =
                 Some(private.work().map_err(SandboxError::at("keep its private directory"))?);
         }
         let mut init_is_alive = true;
@@ -208,12 +170,12 @@ impl Supervision {
 
     /// Whether the guest has ended, be it known how or not.
     fn has_ended(&self) -> bool {
-        self.facts.exited.is_some() || (self.guest.is_some() && !self.guest_is_watched)
+        self.facts.exited.is_some() || self.progress.guest_has_ended
     }
 
     /// Whether a zygote has yet to say how its child has ended; when it has, or is gone itself, the socket is closed.
     fn status_is_to_come(&self) -> bool {
-        self.guest.is_some() && self.facts.exited.is_none() && self.control_is_open
+        self.guest.is_some() && self.facts.exited.is_none() && !self.progress.control_is_closed
     }
 
     fn streams_are_done(&self) -> bool {
@@ -227,7 +189,7 @@ impl Supervision {
         if !init_is_alive {
             return self.facts.gone.unwrap_or_else(Instant::now) + self.drain_limit();
         }
-        if let Some(asked) = self.asked {
+        if let Some(asked) = self.progress.asked {
             return asked + ORDERLY_END;
         }
         if self.facts.killed.is_some() {
@@ -239,7 +201,7 @@ impl Supervision {
     }
 
     fn drain_limit(&self) -> Duration {
-        if self.ordered { ORDERED_DRAIN_LIMIT } else { DRAIN_LIMIT }
+        if self.progress.ordered { ORDERED_DRAIN_LIMIT } else { DRAIN_LIMIT }
     }
 
     /// When time is over for what is being done.
@@ -254,7 +216,7 @@ impl Supervision {
     fn enforce(&mut self) {
         let now = Instant::now();
         self.denials.answer_due(now);
-        if self.asked.take_if(|asked| now >= *asked + ORDERLY_END).is_some() {
+        if self.progress.asked.take_if(|asked| now >= *asked + ORDERLY_END).is_some() {
             self.init.kill();
         }
         if self.facts.killed.is_some() {
@@ -296,7 +258,7 @@ impl Supervision {
         }
         let ask = (in_place || self.accounting.cgroup.is_none()) && self.facts.started.is_some();
         if ask && rustix::io::write(&self.control, &[0]).is_ok() {
-            self.asked = Some(Instant::now());
+            self.progress.asked = Some(Instant::now());
         } else {
             self.init.kill();
         }
@@ -325,11 +287,15 @@ impl Supervision {
         // Several may be ready at once, when this thread had to wait for a core: what happened first comes first.
         let candidates = [
             (Role::Channel, self.channel.as_ref().map(AsFd::as_fd), read),
-            (Role::Control, Some(self.control.as_fd()).filter(|_| self.control_is_open), read),
-            (Role::Guest, self.guest.as_ref().map(AsFd::as_fd).filter(|_| self.guest_is_watched), read),
+            (Role::Control, Some(self.control.as_fd()).filter(|_| !self.progress.control_is_closed), read),
+            (
+                Role::Guest,
+                self.guest.as_ref().map(AsFd::as_fd).filter(|_| !self.progress.guest_has_ended),
+                read,
+            ),
             (Role::Init, Some(self.init.pidfd()).filter(|_| init_is_alive), read),
             (Role::Listener, self.denials.wants_read(), read),
-            (Role::Cancel, self.cancel.as_ref().map(AsFd::as_fd).filter(|_| !self.ordered), read),
+            (Role::Cancel, self.cancel.as_ref().map(AsFd::as_fd).filter(|_| !self.progress.ordered), read),
             (Role::Oom, oom, oom_flags),
             (Role::StdinSource, self.streams.stdin.wants_read(), read),
             (Role::Stdin, self.streams.stdin.wants_write(), write),
@@ -376,7 +342,7 @@ impl Supervision {
     /// A zygote's child is not its init's, which goes on until it is told to end. That takes as long as the zygote does to
     /// say how its child has ended.
     fn guest_has_ended(&mut self) {
-        if std::mem::take(&mut self.guest_is_watched) {
+        if self.guest.is_some() && !std::mem::replace(&mut self.progress.guest_has_ended, true) {
             self.facts.ended.get_or_insert_with(Instant::now);
             self.end();
         }
@@ -388,7 +354,7 @@ impl Supervision {
         match cancel.order() {
             Order::End => {
                 let signal = cancel.signal();
-                self.ordered = true;
+                self.progress.ordered = true;
                 if self.facts.killed.is_none() {
                     self.kill(Killed::Cancelled(signal));
                 }
@@ -420,7 +386,7 @@ impl Supervision {
 
     /// Init handed them out before the program began, which may be known first.
     fn hear_of_directories(&mut self) -> Result<(), SandboxError> {
-        while self.control_is_open && is_readable(&self.control) {
+        while !self.progress.control_is_closed && is_readable(&self.control) {
             self.receive_control()?;
         }
         Ok(())
@@ -432,14 +398,14 @@ impl Supervision {
 
     fn receive_control_once(&mut self) -> Result<bool, SandboxError> {
         let Some((message, passed)) = receive(&self.control)? else {
-            self.control_is_open = false;
+            self.progress.control_is_closed = true;
             return Ok(false);
         };
         match (message, passed) {
             (Message::Failed { step, errno }, _) => self.facts.failed = Some((step, errno)),
             (Message::Degraded { step, errno }, _) => self.facts.degraded.push((step, errno)),
             (Message::Directory, Some(directory)) => {
-                self.facts.take(directory, self.held.plan.root.hands_out_box)
+                self.facts.directories.take(directory, self.held.plan.root.hands_out_box)
             }
             (Message::Exited { status, usage }, _) => {
                 self.facts.exited = Some((status, usage));
@@ -481,7 +447,12 @@ impl Supervision {
                     if self.facts.gone.is_none() {
                         let private = self.held.private.as_ref().map(Private::top).transpose();
                         let private = private.map_err(SandboxError::at("watch its private directory"))?;
-                        self.accounting.start(now, self.init.pid(), &self.facts.in_memory(), private)?;
+                        self.accounting.start(
+                            now,
+                            self.init.pid(),
+                            &self.facts.directories.all(),
+                            private,
+                        )?;
                         cores::keep_away(self.init.pid());
                     }
                 }
