@@ -26,7 +26,7 @@ pub struct Usage {
     pub involuntary_switches: u64,
 }
 
-/// One message.
+/// One message; here and below in the order of their first words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message {
     /// A step could not be done; init ends.
@@ -45,6 +45,8 @@ pub enum Message {
     },
     /// Carries a descriptor of a directory that the plan says to hand out.
     Directory,
+    /// From the guest's child-side code: carries the seccomp listener.
+    Listener,
     /// The guest has ended; init ends.
     Exited {
         /// Raw wait status.
@@ -59,15 +61,13 @@ pub enum Message {
         /// The error number.
         errno: i32,
     },
+    /// From the guest's child-side code: there is a seccomp listener above us already, and can be but one; the filter
+    /// without one is on.
+    Unobserved,
     /// From a zygote: it has loaded everything. From a guest forked from it: it is confined, and waits for its program.
     Ready,
     /// Carries a pidfd of a slot's init, whose ids are mapped; it waits for its go.
     Init {
-        /// Its pid, as the zygote's pid namespace numbers it.
-        pid: i32,
-    },
-    /// From a zygote: carries a pidfd of the child in a slot. From its init: one of the zygote.
-    Child {
         /// Its pid, as the zygote's pid namespace numbers it.
         pid: i32,
     },
@@ -95,11 +95,11 @@ pub enum Message {
         /// Whether the child has time to rehearse; not if somebody waits for it.
         rehearses: bool,
     },
-    /// From the guest's child-side code: carries the seccomp listener.
-    Listener,
-    /// From the guest's child-side code: there is a seccomp listener above us already, and can be but one; the filter
-    /// without one is on.
-    Unobserved,
+    /// From a zygote: carries a pidfd of the child in a slot. From its init: one of the zygote.
+    Child {
+        /// Its pid, as the zygote's pid namespace numbers it.
+        pid: i32,
+    },
 }
 
 impl Message {
@@ -109,19 +109,19 @@ impl Message {
             Message::Failed { step, errno } => &[1, u64::from(*step), word_of(*errno)],
             Message::Degraded { step, errno } => &[2, u64::from(*step), word_of(*errno)],
             Message::Directory => &[3],
-            Message::Exited { status, usage } => return with_usage(5, *status, usage),
-            Message::Reaped { usage } => return with_usage(12, 0, usage),
-            Message::NotStarted { stage, errno } => &[6, u64::from(*stage), word_of(*errno)],
             Message::Listener => &[4],
+            Message::Exited { status, usage } => return with_usage(&[5, word_of(*status)], usage),
+            Message::NotStarted { stage, errno } => &[6, u64::from(*stage), word_of(*errno)],
+            Message::Unobserved => &[7],
             Message::Ready => &[8],
             Message::Init { pid } => &[9, word_of(*pid)],
             Message::Prepared => &[10],
             Message::Armed => &[11],
+            Message::Reaped { usage } => return with_usage(&[12], usage),
             Message::NewSlot { guest } => &[13, u64::from(*guest)],
             Message::Plan { bytes } => &[14, *bytes],
             Message::Fork { rehearses } => &[15, u64::from(*rehearses)],
             Message::Child { pid } => &[16, word_of(*pid)],
-            Message::Unobserved => &[7],
         };
         for (word, field) in words.iter_mut().zip(fields) {
             *word = *field;
@@ -165,29 +165,23 @@ impl Message {
             4 => Message::Listener,
             5 => Message::Exited { status: int(next())?, usage: usage(&mut next) },
             6 => Message::NotStarted { stage: u32::try_from(next()).ok()?, errno: int(next())? },
+            7 => Message::Unobserved,
             8 => Message::Ready,
             9 => Message::Init { pid: int(next())? },
             10 => Message::Prepared,
             11 => Message::Armed,
-            12 => {
-                next();
-                Message::Reaped { usage: usage(&mut next) }
-            }
+            12 => Message::Reaped { usage: usage(&mut next) },
             13 => Message::NewSlot { guest: u32::try_from(next()).ok()? },
             14 => Message::Plan { bytes: next() },
             15 => Message::Fork { rehearses: next() != 0 },
             16 => Message::Child { pid: int(next())? },
-            7 => Message::Unobserved,
             _ => return None,
         })
     }
 }
 
-fn with_usage(kind: u64, status: i32, usage: &Usage) -> [u64; WORDS] {
-    let mut words = [0; WORDS];
-    let fields = [
-        kind,
-        word_of(status),
+fn with_usage(first: &[u64], usage: &Usage) -> [u64; WORDS] {
+    let usage = [
         usage.cpu_user_us,
         usage.cpu_system_us,
         usage.max_rss_bytes,
@@ -196,8 +190,9 @@ fn with_usage(kind: u64, status: i32, usage: &Usage) -> [u64; WORDS] {
         usage.voluntary_switches,
         usage.involuntary_switches,
     ];
-    for (word, field) in words.iter_mut().zip(fields) {
-        *word = field;
+    let mut words = [0; WORDS];
+    for (word, field) in words.iter_mut().zip(first.iter().chain(&usage)) {
+        *word = *field;
     }
     words
 }
@@ -216,4 +211,44 @@ fn usage(next: &mut impl FnMut() -> u64) -> Usage {
 
 fn word_of(number: i32) -> u64 {
     i64::from(number).cast_unsigned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sent_is_received() {
+        let usage = Usage {
+            cpu_user_us: 1,
+            cpu_system_us: 2,
+            max_rss_bytes: 3,
+            minor_faults: 4,
+            major_faults: 5,
+            voluntary_switches: 6,
+            involuntary_switches: 7,
+        };
+        for message in [
+            Message::Failed { step: u32::MAX, errno: 1 },
+            Message::Degraded { step: 2, errno: 3 },
+            Message::Directory,
+            Message::Listener,
+            Message::Exited { status: -1, usage },
+            Message::NotStarted { stage: 4, errno: 5 },
+            Message::Unobserved,
+            Message::Ready,
+            Message::Init { pid: 6 },
+            Message::Prepared,
+            Message::Armed,
+            Message::Reaped { usage },
+            Message::NewSlot { guest: 7 },
+            Message::Plan { bytes: u64::MAX },
+            Message::Fork { rehearses: true },
+            Message::Child { pid: 8 },
+        ] {
+            assert_eq!(Message::decode(&message.encode()), Some(message));
+        }
+        assert_eq!(Message::decode(&[0; MESSAGE_BYTES]), None);
+        assert_eq!(Message::decode(&Message::Ready.encode()[1..]), None);
+    }
 }

@@ -18,3 +18,24 @@ pub(crate) const FILES: [(&str, &[u8]); 7] = [
 pub(super) fn has(module: &str) -> bool {
     FILES.iter().any(|(name, _)| name.split('.').next() == Some(module))
 }
+
+#[cfg(test)]
+mod tests {
+    use wardian_init::{CONTROL, MESSAGE_BYTES, Message};
+
+    /// It cannot ask the protocol's own code.
+    #[test]
+    fn the_harness_has_the_numbers_of_the_protocol() {
+        let harness = include_str!("sitecustomize.py");
+        let ready = Message::Ready.encode()[0];
+        let socket = CONTROL.fd().number();
+        for line in [
+            format!("SOCKET = {socket}"),
+            format!("RESULT = {socket}"),
+            format!("MESSAGE_BYTES = {MESSAGE_BYTES}"),
+            format!("READY = ({ready}).to_bytes(8, \"little\") + bytes(MESSAGE_BYTES - 8)"),
+        ] {
+            assert!(harness.lines().any(|found| found == line), "{line}");
+        }
+    }
+}
