@@ -1,7 +1,7 @@
-//! Network namespaces of slots. Making one and taking it apart is a large part of what a slot costs the kernel, and
-//! so one whose slot is gone is used again: only where a program can have no socket but local ones, and only when none is
-//! left in it. It has no interface that is up, and nobody who was in it had a right over it: there is nothing else that
-//! could stay.
+//! Network namespaces of slots, used again: making one and taking it apart is a large part of what a slot costs the kernel.
+//!
+//! A new slot gets the namespace of one that is gone only where programs can have no socket but local ones, and only when no
+//! socket is left in it. Nothing else could stay there: no interface is up, and nobody who was in it had a right over it.
 
 use crate::MOST_SLOTS;
 use wardian_sys::{Fd, Result, clone, file, process};

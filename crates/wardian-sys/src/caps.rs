@@ -38,7 +38,8 @@ pub const SYS_PTRACE: u32 = 19;
 /// `CAP_SETFCAP`
 pub const SETFCAP: u32 = 31;
 
-/// What `wardian-init` needs to make user namespaces below its own, and to let a zygote's children into them.
+/// What the `wardian-init` of a zygote keeps in its own user namespace: it sets the zygote up, makes the slots' user
+/// namespaces below, and leaves the zygote [`ZYGOTE`].
 pub const ZYGOTE_SET_UP: [u32; 12] = [
     CHOWN,
     DAC_OVERRIDE,

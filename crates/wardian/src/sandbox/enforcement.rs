@@ -138,7 +138,7 @@ fn counted(accounting: &Accounting) -> [(&'static str, Enforcement); 3] {
     [
         ("memory", by(controllers.memory, watched(&overshoot))),
         ("cpu", by(controllers.cpu_usage, watched("sampled, and each process limited by RLIMIT_CPU"))),
-        ("processes", by(controllers.pids, Enforcement { layer: "rlimit".into(), ..layer("rlimit") })),
+        ("processes", by(controllers.pids, layer("rlimit"))),
     ]
 }
 

@@ -70,7 +70,8 @@ impl Shared {
             };
             if is_first && let Some(slot) = state.ready.pop_front() {
                 let alive = slot.is_alive();
-                // While others are ready, the next one is made when this run has ended, as making it needs the same cores.
+                // While others are ready, the next one is made when this run has ended: making one takes the cores that a
+                // run needs.
                 if state.ready.is_empty() || !alive {
                     self.wanted.notify_one();
                 }
