@@ -11,7 +11,7 @@ use super::live::{Live, pid_of};
 use super::outcome::{Directories, Facts};
 use super::poll::poll_now;
 use super::remains::Mounts;
-use super::streams::{Ends, Feeder, Taker, guest_pipe};
+use super::streams::{Ends, Feeder, GuestPipe, Taker, guest_pipe};
 use super::supervise::{Progress, Supervision};
 use super::zygote::{GuestId, Zygote, hear, ready, write};
 use crate::files::Input;
@@ -102,48 +102,21 @@ impl ReadySlot {
         let pipe =
             |reads| guest_pipe(reads, guest.host).map_err(SandboxError::at("make the pipes of its streams"));
         let (stdin, stdout, stderr, result) = (pipe(true)?, pipe(false)?, pipe(false)?, pipe(false)?);
+        let errors = plan.policy.stderr.of(&stdout, &stderr);
         let (control, inits_control) = packet_pair()?;
         let (channel, guests_channel) = packet_pair()?;
-        pass(&zygote.control, &Message::NewSlot { guest: guest.inside }.encode(), &[inits_control.as_fd()])?;
-        let mut making = Making {
+        let mut making = Making::new(zygote, &control, &channel);
+        let init = making.init(guest, &inits_control)?;
+        order_fork(
             zygote,
-            control: &control,
-            channel: &channel,
-            deadline: Instant::now() + MAKE_LIMIT,
-            init: None,
-            guest: None,
-            directories: Directories::default(),
-            listener: None,
-            prepared: false,
-            ready: false,
-        };
-        making.until(|making| making.init.is_some())?;
-        // It needs no plan but the one that the zygote's init has.
-        write(&control, &1u64.to_le_bytes(), "let the slot's init go")?;
-        making.until(|making| making.prepared)?;
-        let Some(init) = making.init.take() else { return Err(broken()) };
-        let v2 = cgroup.as_ref().map(Cgroup::procs_file).transpose()?.flatten();
-        // As `wardian_init::fork` numbers them.
-        let mut fds = vec![init.pidfd(), inits_control.as_fd(), guests_channel.as_fd()];
-        let errors = plan.policy.stderr.of(&stdout, &stderr);
-        fds.extend([&stdin, &stdout, errors, &result].map(|pipe| pipe.guests.as_fd()));
-        let errors = &errors.ours;
-        fds.extend(cgroup.iter().flat_map(|cgroup| cgroup.join_files()).map(AsFd::as_fd));
-        fds.extend(v2.iter().map(AsFd::as_fd));
-        pass(&zygote.orders, &Message::Fork { rehearses }.encode(), &fds)?;
-        drop(fds);
-        drop((inits_control, guests_channel, v2));
-        making.init = Some(init);
-        let made = making.until(|making| making.ready && making.guest.is_some());
-        made.map_err(|error| match error {
-            SandboxError::Zygote { reason } if reason.is_empty() => {
-                SandboxError::Zygote { reason: last_words(errors) }
-            }
-            other => other,
-        })?;
-        let Making { init, guest, directories, listener, .. } = making;
-        let (Some(init), Some(guest)) = (init, guest) else { return Err(broken()) };
-        let accounting = Accounting::of_slot(cgroup, plan);
+            rehearses,
+            &init,
+            (inits_control, guests_channel),
+            [&stdin, &stdout, errors, &result],
+            cgroup.as_ref(),
+        )?;
+        let guest = making.guest().map_err(|error| explain(error, &errors.ours))?;
+        let Making { directories, listener, .. } = making;
         Ok(ReadySlot {
             mounts: Mounts::of(init.pid()),
             init,
@@ -156,7 +129,7 @@ impl ReadySlot {
             stderr: stderr.ours,
             result: result.ours,
             directories,
-            accounting,
+            accounting: Accounting::of_slot(cgroup, plan),
             lease,
         })
     }
@@ -337,7 +310,57 @@ impl Armed {
     }
 }
 
-impl Making<'_> {
+/// Has the zygote fork a child into a slot, which takes its ends of the sockets: if it ends, nobody else holds them.
+fn order_fork(
+    zygote: &Zygote,
+    rehearses: bool,
+    init: &Live,
+    (inits_control, guests_channel): (OwnedFd, OwnedFd),
+    pipes: [&GuestPipe; 4],
+    cgroup: Option<&Cgroup>,
+) -> Result<(), SandboxError> {
+    let v2 = cgroup.map(Cgroup::procs_file).transpose()?.flatten();
+    // As `wardian_init::fork` numbers them.
+    let mut fds = vec![init.pidfd(), inits_control.as_fd(), guests_channel.as_fd()];
+    fds.extend(pipes.map(|pipe| pipe.guests.as_fd()));
+    fds.extend(cgroup.into_iter().flat_map(Cgroup::join_files).map(AsFd::as_fd));
+    fds.extend(v2.iter().map(AsFd::as_fd));
+    pass(&zygote.orders, &Message::Fork { rehearses }.encode(), &fds)
+}
+
+impl<'a> Making<'a> {
+    fn new(zygote: &'a Zygote, control: &'a OwnedFd, channel: &'a OwnedFd) -> Making<'a> {
+        Making {
+            zygote,
+            control,
+            channel,
+            deadline: Instant::now() + MAKE_LIMIT,
+            init: None,
+            guest: None,
+            directories: Directories::default(),
+            listener: None,
+            prepared: false,
+            ready: false,
+        }
+    }
+
+    /// Has the zygote's init make the slot's, and waits until that has set the slot up.
+    fn init(&mut self, guest: GuestId, inits_control: &OwnedFd) -> Result<Live, SandboxError> {
+        let order = Message::NewSlot { guest: guest.inside }.encode();
+        pass(&self.zygote.control, &order, &[inits_control.as_fd()])?;
+        self.until(|making| making.init.is_some())?;
+        // It needs no plan but the one that the zygote's init has.
+        write(self.control, &1u64.to_le_bytes(), "let the slot's init go")?;
+        self.until(|making| making.prepared)?;
+        self.init.take().ok_or_else(broken)
+    }
+
+    /// Waits for the child that the zygote was told to fork: until it is confined, and has rehearsed.
+    fn guest(&mut self) -> Result<(i32, OwnedFd), SandboxError> {
+        self.until(|making| making.ready && making.guest.is_some())?;
+        self.guest.take().ok_or_else(broken)
+    }
+
     /// Hears from init, zygote and guest until `done`.
     fn until(&mut self, done: impl Fn(&Making<'_>) -> bool) -> Result<(), SandboxError> {
         while !done(self) {
@@ -383,11 +406,18 @@ impl Making<'_> {
     }
 }
 
-/// What a guest that could not become ready has said, in the end.
-fn last_words(stderr: &OwnedFd) -> String {
-    let mut words = Vec::new();
-    hear(stderr, &mut words);
-    String::from_utf8_lossy(&words).trim_end().lines().next_back().unwrap_or_default().to_owned()
+/// What a guest that could not become ready has said in the end, where nobody else has said why.
+fn explain(error: SandboxError, stderr: &OwnedFd) -> SandboxError {
+    match error {
+        SandboxError::Zygote { reason } if reason.is_empty() => {
+            let mut words = Vec::new();
+            hear(stderr, &mut words);
+            let words = String::from_utf8_lossy(&words);
+            let last = words.trim_end().lines().next_back().unwrap_or_default();
+            SandboxError::Zygote { reason: last.to_owned() }
+        }
+        other => other,
+    }
 }
 
 fn broken() -> SandboxError {
