@@ -5,7 +5,7 @@ use crate::server::{Server, binary, write_config};
 use base64::Engine;
 use rustix::process::Signal;
 use serde_json::json;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::process::Command;
 
 /// A key and its entry.
@@ -150,4 +150,17 @@ fn a_hang_up_reads_the_configuration_again_and_a_bad_one_is_refused() {
     server.signal(Signal::HUP);
     server.wait_for("the new configuration is in effect");
     assert_eq!(statuses(), [401, 200]);
+}
+
+#[test]
+fn a_connection_from_beyond_loopback_needs_a_key_whatever_is_configured_later() {
+    let (_, entry) = new_key("bot");
+    let server = Server::start(&format!("listen = [\"0.0.0.0:0\"]\n{entry}"), &[]);
+    let mut kept = server.connect();
+    kept.write_all(&Request::get("/healthz").header("connection", "").bytes()).unwrap();
+    assert!(kept.read(&mut [0; 4096]).unwrap() > 0);
+    write_config(server.directory.path(), "listen = [\"127.0.0.1:0\"]");
+    server.signal(Signal::HUP);
+    server.wait_for("the new configuration is in effect");
+    assert_eq!(run("").header("authorization", "").send(kept).status, 401);
 }
