@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tower_service::Service as _;
 
 /// What a connection is served with.
@@ -31,6 +31,9 @@ const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n
     content-type: application/problem+json\r\ncontent-length: 117\r\n\r\n\
     {\"type\":\"urn:wardian:problem:connections\",\"title\":\"Service Unavailable\",\"status\":503,\"detail\":\"too many connections\"}";
 
+/// Of those who find no place, so many at once are told; they hold descriptors, too.
+static TOLD: Semaphore = Semaphore::const_new(64);
+
 impl Serving {
     /// Serves it on a task of its own.
     pub(crate) fn spawn<S>(self, stream: S, peer: Peer)
@@ -38,11 +41,16 @@ impl Serving {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let most = self.service.setup().config.requests.connections;
-        let place = self.service.crowd.enter(most);
+        let Some(place) = self.service.crowd.enter(most).map(Arc::new) else {
+            if let Ok(telling) = TOLD.try_acquire() {
+                tokio::spawn(async move {
+                    let _telling = telling;
+                    refuse(stream).await;
+                });
+            }
+            return;
+        };
         tokio::spawn(async move {
-            let Some(place) = place.map(Arc::new) else {
-                return refuse(stream).await;
-            };
             tokio::select! {
                 () = self.serve(stream, peer, Arc::clone(&place)) => {}
                 () = place.member.told_to_leave() => {}

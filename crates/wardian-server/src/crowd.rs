@@ -1,4 +1,5 @@
 //! All connections: no more than so many. When there is no room, the one that has been idle longest makes some.
+//! They take at most half of the descriptors that we may have: the rest is for runs.
 
 use axum::body::{Body, Bytes};
 use http_body::{Frame, SizeHint};
@@ -10,8 +11,12 @@ use std::task::{Context, Poll};
 use tokio::sync::Notify;
 
 /// All connections, the oldest first.
-#[derive(Clone, Default)]
-pub(crate) struct Crowd(Arc<Mutex<State>>);
+#[derive(Clone)]
+pub(crate) struct Crowd {
+    state: Arc<Mutex<State>>,
+    /// Whatever is configured.
+    most: usize,
+}
 
 #[derive(Default)]
 struct State {
@@ -36,16 +41,27 @@ pub(crate) struct Place {
 }
 
 impl Crowd {
+    /// For a process that may have so many descriptors.
+    pub(crate) fn new(descriptors: usize) -> Crowd {
+        Crowd { state: Arc::default(), most: descriptors / 2 }
+    }
+
+    /// How many there may be.
+    pub(crate) fn most(&self, configured: usize) -> usize {
+        configured.min(self.most)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn len(&self) -> usize {
         self.lock().members.len()
     }
 
-    /// A place among at most `most`; none if all of them are being served.
-    pub(crate) fn enter(&self, most: usize) -> Option<Place> {
+    /// A place among at most so many; none if all of them are being served.
+    pub(crate) fn enter(&self, configured: usize) -> Option<Place> {
+        let most = self.most(configured);
         let mut state = self.lock();
         if state.members.len() >= most {
             let idle = state.members.iter().find(|(_, member)| member.busy.load(Ordering::Relaxed) == 0);
@@ -125,7 +141,7 @@ mod tests {
 
     #[test]
     fn the_oldest_idle_one_makes_room_and_a_busy_one_never_does() {
-        let crowd = Crowd::default();
+        let crowd = Crowd::new(100);
         let (first, second) = (crowd.enter(2).unwrap(), crowd.enter(2).unwrap());
         let busy = Busy::new(&first.member);
         let third = crowd.enter(2).unwrap();

@@ -171,6 +171,15 @@ fn announce(service: &Arc<Service>, places: &[String]) {
             "environment ready"
         );
     }
+    let configured = setup.config.requests.connections;
+    let most = service.crowd.most(configured);
+    if most < configured {
+        tracing::warn!(
+            most,
+            configured,
+            "fewer connections: they take half of the open files (`ulimit -n`) at most"
+        );
+    }
     for place in places {
         tracing::info!(%place, "listening");
     }

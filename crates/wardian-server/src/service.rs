@@ -13,6 +13,7 @@ use crate::problem::Problem;
 use crate::room;
 use crate::setup::Setup;
 use axum::http::StatusCode;
+use rustix::process::{Resource, getrlimit};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -106,7 +107,7 @@ impl Service {
             gate: Gate::new(most_running, queue),
             memory,
             metrics: Metrics::new(),
-            crowd: Crowd::default(),
+            crowd: Crowd::new(open_files()),
             answers: Answers::default(),
             readiness: Readiness::default(),
             runs: Mutex::default(),
@@ -275,6 +276,12 @@ impl Drop for Registered {
     fn drop(&mut self) {
         self.service.runs.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
     }
+}
+
+/// Descriptors that this process may have.
+fn open_files() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
 }
 
 fn bounds(config: &Config, host: &Host) -> (usize, usize) {

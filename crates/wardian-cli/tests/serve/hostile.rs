@@ -1,11 +1,12 @@
 //! Clients that mean harm, or are merely slow.
 
 use crate::client::{Answer, Request};
-use crate::server::{Server, until};
+use crate::server::{Server, binary, until, write_config};
 use crate::websocket::WebSocket;
 use serde_json::json;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 const SHORT: &str =
@@ -228,6 +229,42 @@ fn connections_that_are_served_make_no_room() {
         assert_eq!(Answer::read(stream).unwrap().status, 200);
     }
     serves(&server);
+}
+
+#[test]
+fn connections_leave_descriptors_to_runs() {
+    let start = |config: &str| {
+        let directory = tempfile::tempdir().unwrap();
+        write_config(directory.path(), config);
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "ulimit -n 512; exec \"$@\"", "sh"]).arg(binary());
+        command.args(["serve", "--listen", "127.0.0.1:0"]);
+        command.arg("--config").arg(directory.path().join("config.toml"));
+        Server::spawn(command, directory)
+    };
+    let idle = start("");
+    let _streams: Vec<TcpStream> = (0..600).map(|_| idle.connect()).collect();
+    serves(&idle);
+    assert!(idle.descriptors() < 350, "{}", idle.descriptors());
+    assert!(idle.log().contains("fewer connections"), "{}", idle.log());
+    let served = start("[requests]\nconnections = 50\n");
+    let begin = || {
+        let mut stream = served.connect();
+        let head = Request::post("/v1/run", "{").header("content-length", "100");
+        stream.write_all(&head.bytes()).unwrap();
+        stream
+    };
+    let _served: Vec<TcpStream> = (0..50).map(|_| begin()).collect();
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(Answer::read(served.connect()).unwrap().status, 503);
+    let mut most = 0;
+    let _refused: Vec<TcpStream> = (0..600)
+        .map(|_| {
+            most = most.max(served.descriptors());
+            served.connect()
+        })
+        .collect();
+    assert!(most < 200, "{most}");
 }
 
 #[test]
