@@ -17,10 +17,7 @@ const WITHOUT_SCRATCH: u64 = 8192;
 
 /// Refuses files that take more bytes or inodes than there are.
 pub(crate) fn check(files: &[(GuestName, Vec<u8>)], policy: &Policy) -> Result<(), Problem> {
-    if let Some((name, _)) = files.iter().find(|(name, _)| name.as_str().matches('/').count() > DEEPEST) {
-        let start: String = name.as_str().chars().take(60).flat_map(char::escape_debug).collect();
-        return Err(Problem::field("files", format!("`{start}…` lies deeper than {DEEPEST} directories")));
-    }
+    files.iter().try_for_each(|(name, _)| check_depth(name.as_str()))?;
     let limits = &policy.limits;
     let scratch = policy.files.scratch != Scratch::None;
     let most = if scratch { limits.inodes.saturating_sub(OWN) } else { WITHOUT_SCRATCH };
@@ -33,6 +30,15 @@ pub(crate) fn check(files: &[(GuestName, Vec<u8>)], policy: &Policy) -> Result<(
         return Err(Problem::field("files", format!("they take {bytes}, and `limits.disk` is {disk}")));
     }
     Ok(())
+}
+
+/// Refuses a path that leads too deep.
+pub(crate) fn check_depth(path: &str) -> Result<(), Problem> {
+    if path.matches('/').count() <= DEEPEST {
+        return Ok(());
+    }
+    let start: String = path.chars().take(60).flat_map(char::escape_debug).collect();
+    Err(Problem::field("files", format!("`{start}…` lies deeper than {DEEPEST} directories")))
 }
 
 /// How many files, and directories above them. In order, all that lie in a directory follow each other: what a name does

@@ -341,6 +341,9 @@ fn a_body_of_small_values_takes_no_more_memory_than_it_was_given() {
         let answer = server.post("/v1/run", &format!("{{\"{key}\":[{}]}}", many.trim_end_matches(',')));
         assert_eq!((answer.status, &answer.json()["field"]), (422, &json!(key)), "{}", answer.text());
     }
+    let version = format!("\"language\":\"py\",\"version\":\"{}\"", ">".repeat(small.len()));
+    let answer = server.post("/api/v2/execute", &format!("{{{version},\"files\":[{{\"content\":\"\"}}]}}"));
+    assert_eq!(answer.status, 400);
     let bodies = 4 * small.len() as u64;
     assert!(server.memory_peak() < before + bodies + (40 << 20), "{before} {}", server.memory_peak());
 }

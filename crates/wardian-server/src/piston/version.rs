@@ -3,8 +3,12 @@
 
 type Version = [u32; 3];
 
-/// Whether a version is in a range; what is no range contains nothing.
+/// Whether a version is in a range; what is no range contains nothing, nor does one longer than npm's versions may be.
 pub(super) fn is_in(version: &str, range: &str) -> bool {
+    const LONGEST: usize = 256;
+    if range.len() > LONGEST {
+        return false;
+    }
     let Some((version, 3)) = numbers(version) else { return false };
     range.split("||").any(|all| match all.split_once(" - ") {
         Some((from, to)) => {
@@ -115,5 +119,6 @@ mod tests {
         ] {
             assert!(!is_in("3.11.2", range), "{range}");
         }
+        assert!(is_in("3.11.2", &"3||".repeat(85)) && !is_in("3.11.2", &"3||".repeat(86)));
     }
 }

@@ -8,6 +8,7 @@ use crate::engine::{Job, Start};
 use crate::json::Json;
 use crate::limits::Limits;
 use crate::problem::{Dialect, Problem};
+use crate::room;
 use crate::service::{Service, Streams};
 use crate::setup::Setup;
 use crate::v1;
@@ -145,7 +146,9 @@ fn arguments(request: Json<'_>) -> Result<Vec<String>, Problem> {
 fn clash<'a>(paths: impl Iterator<Item = &'a str>) -> Option<(&'static str, &'a str)> {
     let mut made: BTreeSet<&str> = BTreeSet::new();
     for path in paths {
-        let is_directory = || made.iter().any(|other| Path::new(other).starts_with(path) && *other != path);
+        let inside = format!("{path}/");
+        let is_directory =
+            || made.range(inside.as_str()..).next().is_some_and(|next| next.starts_with(&inside));
         let mut above = Path::new(path).ancestors().skip(1).filter_map(Path::to_str);
         let error = match above.next() {
             _ if path.is_empty() || is_directory() => Some("IsADirectoryError"),
@@ -179,6 +182,7 @@ fn files(request: Json<'_>, most: usize) -> Result<Vec<(String, Vec<u8>)>, Probl
         if plain.len() > LONGEST {
             return Err(wrong(format!("a file path has more than {LONGEST} bytes")));
         }
+        room::check_depth(&plain)?;
         let content = decode(&text("content"))
             .ok_or_else(|| wrong(format!("Invalid base64 encoding for file '{path}'")))?;
         files.push((plain, content));
@@ -188,15 +192,19 @@ fn files(request: Json<'_>, most: usize) -> Result<Vec<(String, Vec<u8>)>, Probl
 
 /// A path without `.` and `..`; none if it leads beyond the root.
 pub(crate) fn plain(path: &str) -> Option<String> {
-    let mut parts: Vec<&str> = Vec::new();
+    let mut plain = String::new();
     for part in path.split('/') {
         match part {
             "" | "." => {}
-            ".." => drop(parts.pop()?),
-            part => parts.push(part),
+            ".." if plain.is_empty() => return None,
+            ".." => plain.truncate(plain.rfind('/').unwrap_or_default()),
+            part => {
+                let slash = if plain.is_empty() { "" } else { "/" };
+                plain.extend([slash, part]);
+            }
         }
     }
-    Some(parts.join("/"))
+    Some(plain)
 }
 
 /// As Python does: what is not of the alphabet is skipped.
@@ -300,6 +308,8 @@ mod tests {
             ("./file.jpg", Some("file.jpg")),
             ("folder/../hm", Some("hm")),
             ("traversal/but/../not/beyond/../root", Some("traversal/not/root")),
+            ("//a//b/", Some("a/b")),
+            ("a/..", Some("")),
             ("../secrets", None),
             ("dir/../../secrets", None),
         ] {
@@ -318,6 +328,10 @@ mod tests {
         ] {
             assert_eq!(clash(paths.iter().copied()), expected, "{paths:?}");
         }
+        let many: Vec<String> = (0..50_000).map(|at| format!("d{}/f{at}", at % 100)).collect();
+        let started = std::time::Instant::now();
+        assert_eq!(clash(many.iter().map(String::as_str)), None);
+        assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
     }
 
     #[test]
