@@ -190,3 +190,18 @@ fn a_conversation_ends_with_its_numbers() {
         assert!(matches!(end, Message::Close(number, _) if number == code), "{messages:?}: {end:?}");
     }
 }
+
+#[test]
+fn arguments_that_no_program_can_be_started_with_are_refused() {
+    let server = Server::plain();
+    for (args, field) in [
+        (json!(["x", "x".repeat(200 << 10)]), "args[1]"),
+        (json!(vec!["x".repeat(100 << 10); 20]), "args[10]"),
+    ] {
+        let mut body = request("");
+        body["args"] = args;
+        let answer = server.post("/api/v2/execute", &body.to_string());
+        assert_eq!(answer.status, 400);
+        assert!(answer.json()["message"].as_str().unwrap().starts_with(field), "{}", answer.text());
+    }
+}

@@ -9,6 +9,7 @@ use crate::limits::Limits;
 use crate::problem::Problem;
 use crate::setup::Setup;
 use crate::snekbox;
+use crate::v1::request::check_lengths;
 use axum::http::StatusCode;
 use base64::Engine;
 use base64::alphabet::STANDARD as ALPHABET;
@@ -166,6 +167,8 @@ fn args(request: Json<'_>) -> Result<Vec<String>, Problem> {
     if strings.len() > MOST_ARGUMENTS {
         return Err(refused(format!("args must not be more than {MOST_ARGUMENTS}")));
     }
+    check_lengths(strings.iter().enumerate().map(|(at, arg)| (format!("args[{at}]"), arg.len())))
+        .map_err(|problem| refused(format!("{}: {}", problem.field.unwrap_or_default(), problem.detail)))?;
     match strings.iter().any(|arg| arg.contains('\0')) {
         true => Err(refused("args must not contain NUL")),
         false => Ok(strings),

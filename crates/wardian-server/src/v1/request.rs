@@ -278,8 +278,13 @@ fn check_start(request: &RunRequest) -> Result<(), Problem> {
         .map(|(name, value)| (format!("env.{}", name.escape_debug()), name.len() + 1 + value.len()));
     let more = [("command", &request.command), ("module", &request.module)];
     let more = more.into_iter().filter_map(|(field, text)| Some((field.to_owned(), text.as_ref()?.len())));
+    check_lengths(more.chain(args).chain(env))
+}
+
+/// Refuses names and bytes of strings with which no program can be started.
+pub(crate) fn check_lengths(strings: impl Iterator<Item = (String, usize)>) -> Result<(), Problem> {
     let mut sum = 0;
-    for (field, bytes) in more.chain(args).chain(env) {
+    for (field, bytes) in strings {
         sum += bytes + 1;
         if bytes > LONGEST_STRING {
             return Err(Problem::field(field, format!("has more than {LONGEST_STRING} bytes")));
