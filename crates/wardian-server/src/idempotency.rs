@@ -3,7 +3,6 @@
 use crate::gate::KeyId;
 use crate::problem::Problem;
 use axum::http::{HeaderMap, StatusCode};
-use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,13 +16,25 @@ const MOST_BYTES: usize = 64 << 20;
 const LARGEST: usize = 8 << 20;
 
 type Name = (KeyId, String);
+/// What makes two requests the same one.
+pub(crate) type Identity = [u8; 32];
+
+/// The name that a client gives its request, if it does.
+pub(crate) fn name(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let name = value.to_str().ok().filter(|name| (1..=255).contains(&name.len()));
+    name.map(|name| Some(name.to_owned())).ok_or_else(|| {
+        let detail = "`Idempotency-Key` has to be 1 to 255 printable characters";
+        Problem::new(StatusCode::BAD_REQUEST, "idempotency-key", detail)
+    })
+}
 
 /// Answers by the names clients gave their requests.
 #[derive(Clone, Default)]
 pub(crate) struct Answers(Arc<Mutex<HashMap<Name, Entry>>>);
 
 struct Entry {
-    body: [u8; 32],
+    body: Identity,
     at: Instant,
     /// None while it is being made.
     answer: Option<Arc<Vec<u8>>>,
@@ -49,21 +60,9 @@ impl Answers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks up the name in the headers, if there is one.
-    pub(crate) fn look_up(
-        &self,
-        caller: &KeyId,
-        headers: &HeaderMap,
-        body: &[u8],
-    ) -> Result<Option<Known>, Problem> {
-        let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-        let name = value.to_str().ok().filter(|name| (1..=255).contains(&name.len()));
-        let name = name.ok_or_else(|| {
-            let detail = "`Idempotency-Key` has to be 1 to 255 printable characters";
-            Problem::new(StatusCode::BAD_REQUEST, "idempotency-key", detail)
-        })?;
-        let name = (Arc::clone(caller), name.to_owned());
-        let body: [u8; 32] = Sha256::digest(body).into();
+    /// Looks up a caller's name for its request.
+    pub(crate) fn look_up(&self, caller: &KeyId, name: String, body: Identity) -> Result<Known, Problem> {
+        let name = (Arc::clone(caller), name);
         let mut entries = self.lock();
         entries.retain(|_, entry| entry.answer.is_none() || entry.at.elapsed() < KEPT_FOR);
         match entries.get(&name) {
@@ -71,14 +70,14 @@ impl Answers {
                 let detail = "this `Idempotency-Key` was used for another request";
                 Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key", detail))
             }
-            Some(Entry { answer: Some(answer), .. }) => Ok(Some(Known::Answer(Arc::clone(answer)))),
+            Some(Entry { answer: Some(answer), .. }) => Ok(Known::Answer(Arc::clone(answer))),
             Some(_) => {
                 let detail = "the request with this `Idempotency-Key` is under way";
                 Err(Problem::new(StatusCode::CONFLICT, "idempotency-key", detail).retry_after(1))
             }
             None => {
                 entries.insert(name.clone(), Entry { body, at: Instant::now(), answer: None });
-                Ok(Some(Known::New(Claim { answers: self.clone(), name, kept: false })))
+                Ok(Known::New(Claim { answers: self.clone(), name, kept: false }))
             }
         }
     }
@@ -138,34 +137,33 @@ mod tests {
     #[test]
     fn a_name_stands_for_one_request_and_its_answer() {
         let answers = Answers::default();
-        let caller: KeyId = "a".into();
-        let mut headers = HeaderMap::new();
-        assert!(answers.look_up(&caller, &headers, b"1").unwrap().is_none());
-        headers.insert("idempotency-key", "x".parse().unwrap());
-        let Some(Known::New(claim)) = answers.look_up(&caller, &headers, b"1").unwrap() else {
-            panic!("known")
-        };
-        let status =
-            |body| answers.look_up(&caller, &headers, body).err().map(|problem| problem.status.as_u16());
-        assert_eq!((status(b"1"), status(b"2")), (Some(409), Some(422)));
+        let look_up = |caller: &str, body| answers.look_up(&caller.into(), "x".into(), [body; 32]);
+        let status = |body| look_up("a", body).err().map(|problem| problem.status.as_u16());
+        let Ok(Known::New(claim)) = look_up("a", 1) else { panic!("known") };
+        assert_eq!((status(1), status(2)), (Some(409), Some(422)));
         drop(claim);
-        let Some(Known::New(claim)) = answers.look_up(&caller, &headers, b"2").unwrap() else {
-            panic!("known")
-        };
+        let Ok(Known::New(claim)) = look_up("a", 2) else { panic!("known") };
         claim.keep(b"answer");
-        assert_eq!(status(b"1"), Some(422));
-        let Some(Known::Answer(answer)) = answers.look_up(&caller, &headers, b"2").unwrap() else {
-            panic!("new")
-        };
+        assert_eq!(status(1), Some(422));
+        let Ok(Known::Answer(answer)) = look_up("a", 2) else { panic!("new") };
         assert_eq!(&**answer, b"answer");
-        let other: KeyId = "b".into();
-        assert!(matches!(answers.look_up(&other, &headers, b"1"), Ok(Some(Known::New(_)))));
+        assert!(matches!(look_up("b", 1), Ok(Known::New(_))));
+    }
+
+    #[test]
+    fn a_name_is_printable_and_not_long() {
+        let of = |text: &[u8]| {
+            let mut headers = HeaderMap::new();
+            headers.insert("idempotency-key", text.try_into().unwrap());
+            name(&headers).ok().flatten()
+        };
+        assert_eq!(name(&HeaderMap::new()).unwrap(), None);
+        assert_eq!(of(b"x-1").as_deref(), Some("x-1"));
+        assert_eq!((of(b""), of(&[b'x'; 256]), of(b"\xff")), (None, None, None));
     }
 
     fn keep(answers: &Answers, caller: &str, name: &str, bytes: usize) {
-        let mut headers = HeaderMap::new();
-        headers.insert("idempotency-key", name.parse().unwrap());
-        let Ok(Some(Known::New(claim))) = answers.look_up(&caller.into(), &headers, b"") else {
+        let Ok(Known::New(claim)) = answers.look_up(&caller.into(), name.into(), [0; 32]) else {
             panic!("known")
         };
         claim.keep(&vec![0; bytes]);

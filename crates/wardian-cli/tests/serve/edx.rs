@@ -190,6 +190,17 @@ fn a_plain_form_will_do() {
 }
 
 #[test]
+fn a_form_has_an_end() {
+    let server = Server::plain();
+    let part = format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n\r\n");
+    let multipart = (format!("multipart/form-data; boundary={BOUNDARY}"), part.repeat(200_000));
+    for (kind, body) in [multipart, ("application/x-www-form-urlencoded".into(), "x=&".repeat(2000))] {
+        let answer = server.send(Request::post("/api/v0/code-exec", body).header("content-type", &kind));
+        assert_eq!((answer.status, answer.text().as_str()), (400, "{\"error\":\"More than 1000 fields\"}"));
+    }
+}
+
+#[test]
 fn its_health_is_a_real_sandbox_s() {
     let server = Server::plain();
     let answer = server.get("/health/");

@@ -14,6 +14,13 @@ pub(super) struct Form {
     pub(super) files: Vec<(String, Vec<u8>)>,
 }
 
+/// Of a form, beside files: as many as Django takes.
+const MOST_FIELDS: usize = 1000;
+
+fn too_many() -> Problem {
+    refused(format!("More than {MOST_FIELDS} fields"))
+}
+
 impl Form {
     /// Reads a form with at most `most` files, whose body has been read already.
     pub(super) async fn read(request: Request, most: usize) -> Result<Form, Problem> {
@@ -22,8 +29,11 @@ impl Form {
             return Form::multipart(request, most).await;
         }
         let bytes = to_bytes(request.into_body(), usize::MAX).await.map_err(Problem::ours)?;
-        let fields = form_urlencoded::parse(&bytes);
-        let payload = fields.filter(|(name, _)| name == "payload").last();
+        let mut fields = form_urlencoded::parse(&bytes);
+        let payload = fields.by_ref().take(MOST_FIELDS).filter(|(name, _)| name == "payload").last();
+        if fields.next().is_some() {
+            return Err(too_many());
+        }
         Ok(Form { payload: payload.map(|(_, text)| text.into_owned()), files: Vec::new() })
     }
 
@@ -31,7 +41,12 @@ impl Form {
         let mut multipart =
             Multipart::from_request(request, &()).await.map_err(|error| refused(error.body_text()))?;
         let mut form = Form::default();
+        let mut fields = 0;
         while let Some(field) = multipart.next_field().await.map_err(|error| refused(error.body_text()))? {
+            fields += 1;
+            if fields > MOST_FIELDS + most {
+                return Err(too_many());
+            }
             let name = field.name().unwrap_or_default().to_owned();
             let is_file = field.file_name().is_some();
             let bytes = field.bytes().await.map_err(|error| refused(error.body_text()))?.to_vec();

@@ -83,8 +83,8 @@ async fn execute(
     let (parts, body) = request.into_parts();
     let memory = service.memory.of(caller);
     let (bytes, lease) = memory.read(body, limits.body.0, limits.body_time.as_std()).await?;
-    let Form { payload, files } =
-        Form::read(Request::from_parts(parts, Body::from(bytes)), limits.files).await?;
+    let form = Form::read(Request::from_parts(parts, Body::from(bytes)), limits.files);
+    let Form { payload, files } = v1::beside_waiting(lease.is_large(), form).await?;
     let payload = payload.ok_or_else(|| refused("Missing 'payload' parameter in POST body"))?;
     let prepare = {
         let (setup, caller) = (Arc::clone(&setup), Arc::clone(caller));

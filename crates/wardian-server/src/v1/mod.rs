@@ -19,4 +19,4 @@ pub(crate) fn routes() -> Router<Arc<Service>> {
         .route("/v1/run/ws", get(ws::ws))
 }
 
-pub(crate) use run::{beside, json};
+pub(crate) use run::{beside, beside_waiting, json};

@@ -2,16 +2,17 @@
 
 use super::request::{Prepared, RunRequest, parse};
 use crate::auth::Caller;
-use crate::idempotency::Known;
+use crate::idempotency::{self, Identity, Known};
 use crate::memory::{Lease, Memory};
 use crate::problem::Problem;
 use crate::service::{Service, Streams};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{FromRequest, Multipart, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderValue, Response, StatusCode, header};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use tokio::runtime::Handle;
 
 pub(crate) async fn run(
     State(service): State<Arc<Service>>,
@@ -19,13 +20,17 @@ pub(crate) async fn run(
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let memory = service.memory.of(&caller);
-    let received = receive(&service, &caller, request).await?;
-    let known = service.answers.look_up(&caller.id, &received.headers, &received.identity())?;
-    let claim = match known {
-        Some(Known::Answer(answer)) => return json(&memory, answer.to_vec()).await,
-        Some(Known::New(claim)) => Some(claim),
-        None => None,
-    };
+    let mut received = receive(&service, &caller, request).await?;
+    let mut claim = None;
+    if let Some(name) = received.name.take() {
+        let body;
+        (body, received) =
+            beside(received.lease.is_large(), move || Ok((received.identity(), received))).await?;
+        match service.answers.look_up(&caller.id, name, body)? {
+            Known::Answer(answer) => return json(&memory, answer.to_vec()).await,
+            Known::New(new) => claim = Some(new),
+        }
+    }
     let (prepared, lease) = prepare(&service, &caller, received, false).await?;
     let streams = Streams { result: prepared.result, ..Streams::kept(prepared.stdin, prepared.collect) };
     let report = service.run("v1", &caller, prepared.job, streams).await?;
@@ -45,7 +50,8 @@ pub(crate) async fn json(memory: &Memory, bytes: Vec<u8>) -> Result<Response<Bod
 
 /// A request as it came.
 pub(crate) struct Received {
-    headers: HeaderMap,
+    /// Its `Idempotency-Key`.
+    name: Option<String>,
     json: Vec<u8>,
     binary: Files,
     lease: Lease,
@@ -53,14 +59,14 @@ pub(crate) struct Received {
 
 impl Received {
     /// What makes two requests the same one.
-    fn identity(&self) -> Vec<u8> {
+    fn identity(&self) -> Identity {
         let mut digest = Sha256::new();
         let parts = self.binary.iter().flat_map(|(name, bytes)| [name.as_bytes(), bytes]);
         for part in [self.json.as_slice()].into_iter().chain(parts) {
             digest.update((part.len() as u64).to_le_bytes());
             digest.update(part);
         }
-        digest.finalize().to_vec()
+        digest.finalize().into()
     }
 }
 
@@ -70,19 +76,21 @@ pub(crate) async fn receive(
     caller: &Caller,
     request: Request,
 ) -> Result<Received, Problem> {
-    let limits = service.setup().config.requests.clone();
+    let setup = service.setup();
+    let limits = &setup.config.requests;
     let (parts, body) = request.into_parts();
+    let name = idempotency::name(&parts.headers)?;
     let memory = service.memory.of(caller);
     let (bytes, lease) = memory.read(body, limits.body.0, limits.body_time.as_std()).await?;
-    let headers = parts.headers.clone();
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let multipart = content_type.is_some_and(|text| text.to_ascii_lowercase().starts_with("multipart/"));
     let (json, binary) = if multipart {
-        parts_of(Request::from_parts(parts, Body::from(bytes)), limits.files).await?
+        let request = Request::from_parts(parts, Body::from(bytes));
+        beside_waiting(lease.is_large(), parts_of(request, limits.files)).await?
     } else {
         (bytes, Files::new())
     };
-    Ok(Received { headers, json, binary, lease })
+    Ok(Received { name, json, binary, lease })
 }
 
 /// Makes a job of it.
@@ -107,6 +115,18 @@ pub(crate) async fn beside<T: Send + 'static>(
         return work();
     }
     tokio::task::spawn_blocking(work).await.map_err(Problem::ours)?
+}
+
+/// The same for what only looks as if it had to wait.
+pub(crate) async fn beside_waiting<T: Send + 'static>(
+    large: bool,
+    work: impl Future<Output = Result<T, Problem>> + Send + 'static,
+) -> Result<T, Problem> {
+    if !large {
+        return work.await;
+    }
+    let here = Handle::current();
+    beside(true, move || here.block_on(work)).await
 }
 
 type Files = Vec<(String, Vec<u8>)>;
