@@ -53,7 +53,7 @@ impl Serving {
         tokio::spawn(async move {
             tokio::select! {
                 () = self.serve(stream, peer, Arc::clone(&place)) => {}
-                () = place.member.told_to_leave() => {}
+                () = place.told_to_leave() => {}
             }
         });
     }
@@ -70,7 +70,7 @@ impl Serving {
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
             request.extensions_mut().insert(link.clone());
-            let busy = Busy::new(&link.place.member);
+            let busy = Busy::new(&link.place);
             let answering = router.clone().call(request.map(Body::new));
             async move { answering.await.map(|answer| answer.map(|body| busy.with(body))) }
         });

@@ -5,6 +5,7 @@ use crate::problem::{Dialect, Problem};
 use crate::request_id;
 use crate::service::{self, Service};
 use crate::setup::Setup;
+use crate::upgrade::Link;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
@@ -90,6 +91,13 @@ fn admit(
         _ => setup.keys.find(headers)?,
     };
     tracing::Span::current().record("key", &*caller.id);
+    if let Some(link) = request.extensions().get::<Link>().filter(|_| caller.has_key) {
+        let most = setup.config.requests.connections;
+        if !link.place.serve(&caller.id, most) {
+            let detail = "half of all connections serve this key: others find the rest";
+            return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "connections", detail).retry_after(1));
+        }
+    }
     // Whatever may have a body costs what a run does.
     let sends = !matches!(*request.method(), Method::GET | Method::HEAD);
     if sends || headers.contains_key(header::UPGRADE) {

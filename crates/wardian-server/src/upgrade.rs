@@ -47,7 +47,7 @@ pub(crate) fn accept(
     let most = usize::try_from(service.setup().config.requests.message.0).unwrap_or(usize::MAX);
     link.meter.start(service.memory.of(caller), most)?;
     let upgrade = upgrade.max_message_size(most).max_frame_size(most).read_buffer_size(LITTLE);
-    let busy = Busy::new(&link.place.member);
+    let busy = Busy::new(&link.place);
     Ok((upgrade, Held { link, _busy: busy }))
 }
 

@@ -127,6 +127,24 @@ fn a_key_leaves_memory_to_the_others() {
 }
 
 #[test]
+fn a_key_leaves_connections_to_the_others() {
+    let ((first, first_entry), (second, second_entry)) = (new_key("first"), new_key("second"));
+    let server = Server::with(&format!("[requests]\nconnections = 8\n{first_entry}{second_entry}"));
+    let begin = || {
+        let mut stream = server.connect();
+        stream.write_all(&run(&first).header("content-length", "1000").bytes()).unwrap();
+        stream
+    };
+    let held: Vec<_> = (0..4).map(|_| begin()).collect();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let refused = server.send(run(&first));
+    assert_eq!((refused.status, refused.header("retry-after")), (429, "1"));
+    assert_eq!(server.send(run(&second)).status, 200);
+    drop(held);
+    crate::server::until("its connections", || server.send(run(&first)).status == 200);
+}
+
+#[test]
 fn a_hang_up_reads_the_configuration_again_and_a_bad_one_is_refused() {
     let (first, first_entry) = new_key("first");
     let (second, second_entry) = new_key("second");

@@ -200,7 +200,18 @@ fn answers_that_are_not_read_count_until_they_are() {
 fn many_connections_cost_little_and_the_idle_ones_make_room() {
     let server = Server::with("[requests]\nconnections = 200\n");
     let before = server.memory();
-    let streams: Vec<TcpStream> = (0..600).map(|_| server.connect()).collect();
+    let mut kept = server.connect();
+    let mut asks = || {
+        kept.write_all(&Request::get("/healthz").header("connection", "").bytes()).unwrap();
+        assert!(kept.read(&mut [0; 4096]).unwrap() > 0, "who asks now and then is the longest idle one");
+    };
+    let connect = |at: usize| {
+        if at.is_multiple_of(50) {
+            asks();
+        }
+        server.connect()
+    };
+    let streams: Vec<TcpStream> = (0..600).map(connect).collect();
     serves(&server);
     assert!(server.memory() < before + (40 << 20), "{} {}", before, server.memory());
     let mut first = &streams[0];
