@@ -2,6 +2,7 @@
 //! that is in a body takes many times the memory that the body was given. Here only what is asked for is copied.
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use std::borrow::Cow;
 use std::fmt;
 
 /// A value: its own part of the text, which is sound.
@@ -24,6 +25,19 @@ impl<'a> Json<'a> {
     /// What an object has under a name; of two the last.
     pub(crate) fn get(self, name: &str) -> Option<Json<'a>> {
         self.entries().filter(|(key, _)| key.says(name)).last().map(|(_, value)| value)
+    }
+
+    /// What an object has under these names.
+    pub(crate) fn pick(self, names: &[&'static str]) -> Picked<'a> {
+        let mut picked = Picked(Vec::new());
+        for (key, value) in self.entries() {
+            let said = key.said();
+            if let Some(name) = names.iter().copied().find(|name| said.as_deref() == Some(*name)) {
+                picked.0.retain(|(known, _)| *known != name);
+                picked.0.push((name, value));
+            }
+        }
+        picked
     }
 
     /// The names and values of an object.
@@ -54,10 +68,15 @@ impl<'a> Json<'a> {
 
     /// Whether it is that string.
     pub(crate) fn says(self, text: &str) -> bool {
+        self.said().as_deref() == Some(text)
+    }
+
+    /// What it says, if it is a string, where it lies if it can be had there.
+    fn said(self) -> Option<Cow<'a, str>> {
         let plain = self.0.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
         match plain.filter(|plain| !plain.contains('\\')) {
-            Some(plain) => plain == text,
-            None => self.string().as_deref() == Some(text),
+            Some(plain) => Some(Cow::Borrowed(plain)),
+            None => self.string().map(Cow::Owned),
         }
     }
 
@@ -98,6 +117,16 @@ impl<'a> Json<'a> {
     /// As it was written.
     pub(crate) fn text(self) -> &'a str {
         self.0
+    }
+}
+
+/// What an object has under some names, found in one pass: there may be much beside it.
+pub(crate) struct Picked<'a>(Vec<(&'static str, Json<'a>)>);
+
+impl<'a> Picked<'a> {
+    /// What it has under one of them; of two the last.
+    pub(crate) fn get(&self, name: &str) -> Option<Json<'a>> {
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
 }
 
@@ -286,6 +315,8 @@ mod tests {
         assert_eq!(json.get("a").and_then(Json::number), Some(2.5));
         assert!(json.get("b").is_some_and(|value| value.says("a")));
         assert_eq!(json.get("c"), None);
+        let picked = json.pick(&["c", "a"]);
+        assert_eq!(["a", "b", "c"].map(|name| picked.get(name)), [json.get("a"), None, None]);
         assert_eq!(json!(2.5), rebuilt(json.get("a").unwrap()));
     }
 }

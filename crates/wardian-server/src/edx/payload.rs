@@ -8,6 +8,10 @@ use crate::json::{Json, string_length};
 use crate::problem::Problem;
 use serde::de::IgnoredAny;
 
+/// What there may be in a payload.
+const FIELDS: [&str; 6] =
+    ["code", "globals_dict", "python_path", "limit_overrides_context", "slug", "unsafely"];
+
 /// Checks a payload and the names of the files that came with it; answers the globals' own text, since what fails gives
 /// them back.
 pub(super) fn check<'a>(text: &str, files: impl Iterator<Item = &'a str>) -> Result<String, Problem> {
@@ -20,6 +24,7 @@ pub(super) fn check<'a>(text: &str, files: impl Iterator<Item = &'a str>) -> Res
     if !payload.is_object() {
         return Err(mismatch("$", "it is not of type 'object'"));
     }
+    let payload = payload.pick(&FIELDS);
     for required in ["code", "globals_dict"] {
         if payload.get(required).is_none() {
             return Err(mismatch("$", &format!("'{required}' is a required property")));

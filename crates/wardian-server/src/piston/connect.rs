@@ -94,7 +94,7 @@ enum Word {
 
 impl Word {
     fn read(message: Vec<u8>) -> Result<Word, Problem> {
-        let json = super::parse(&message)?;
+        let json = super::parse(&message)?.pick(&["type", "stream", "data", "signal"]);
         let text = |key: &str| json.get(key).and_then(Json::string).unwrap_or_default();
         Ok(match text("type").as_str() {
             "init" => Word::Init(message),

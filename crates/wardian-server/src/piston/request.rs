@@ -4,7 +4,7 @@ use super::version;
 use crate::auth::Caller;
 use crate::config::Config;
 use crate::engine::{Environment, Job, Start};
-use crate::json::Json;
+use crate::json::{Json, Picked};
 use crate::limits::Limits;
 use crate::problem::Problem;
 use crate::setup::Setup;
@@ -42,7 +42,23 @@ pub(super) fn refused(message: impl Into<String>) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "piston", message)
 }
 
+/// What there may be in a request.
+const FIELDS: [&str; 11] = [
+    "language",
+    "version",
+    "files",
+    "args",
+    "stdin",
+    "run_timeout",
+    "run_cpu_time",
+    "run_memory_limit",
+    "compile_timeout",
+    "compile_cpu_time",
+    "compile_memory_limit",
+];
+
 pub(super) fn prepare(request: Json<'_>, setup: &Setup, caller: &Caller) -> Result<Prepared, Problem> {
+    let request = &request.pick(&FIELDS);
     let required = |key: &str| {
         let text = request.get(key).and_then(Json::string).filter(|text| !text.is_empty());
         text.ok_or_else(|| refused(format!("{key} is required as a string")))
@@ -159,7 +175,7 @@ fn hex(text: &str) -> Vec<u8> {
 /// More than these no program is started with.
 const MOST_ARGUMENTS: usize = 1024;
 
-fn args(request: Json<'_>) -> Result<Vec<String>, Problem> {
+fn args(request: &Picked<'_>) -> Result<Vec<String>, Problem> {
     let Some(args) = request.get("args").filter(|args| !args.is_null()) else { return Ok(Vec::new()) };
     let strings = args.items().take(MOST_ARGUMENTS + 1).map(Json::string);
     let strings = strings.collect::<Option<Vec<_>>>().filter(|_| args.is_array());
@@ -176,7 +192,7 @@ fn args(request: Json<'_>) -> Result<Vec<String>, Problem> {
 }
 
 /// The policy with the request's limits; those of a compiler, which Python has not, are checked alike.
-fn limited(request: Json<'_>, setup: &Setup, caller: &Caller) -> Result<Policy, Problem> {
+fn limited(request: &Picked<'_>, setup: &Setup, caller: &Caller) -> Result<Policy, Problem> {
     let (usual, ceilings) = usual(&setup.config, caller.ceilings)?;
     let millis = |limit: Option<Duration>| limit.map_or(0, |limit| limit.as_micros() / 1000);
     let time = |name: &str, ceiling| -> Result<_, Problem> {
@@ -216,7 +232,7 @@ pub(crate) fn policy_of(config: &Config, own: Limits) -> Result<Policy, Problem>
 const COMPILE_MILLIS: u64 = 10_000;
 
 /// A limit; nothing, or what counts as nothing, is the usual one.
-fn number(request: Json<'_>, name: &str, ceiling: Option<u64>) -> Result<Option<f64>, Problem> {
+fn number(request: &Picked<'_>, name: &str, ceiling: Option<u64>) -> Result<Option<f64>, Problem> {
     let number = match request.get(name) {
         None => return Ok(None),
         Some(value) if value.is_null() || value.is_false() || value.says("") => return Ok(None),
@@ -260,8 +276,8 @@ mod tests {
             (json!(2000), Ok(Some(2000.0))),
         ] {
             let request = json!({ "run_timeout": value }).to_string();
-            let request = Json::read(request.as_bytes()).unwrap();
-            let answer = number(request, "run_timeout", Some(3000)).map_err(|problem| problem.detail);
+            let request = Json::read(request.as_bytes()).unwrap().pick(&FIELDS);
+            let answer = number(&request, "run_timeout", Some(3000)).map_err(|problem| problem.detail);
             assert_eq!(
                 answer.as_ref().map_err(String::as_str),
                 expected.as_ref().map_err(|text| *text),

@@ -5,7 +5,7 @@ mod schema;
 use crate::auth::Caller;
 use crate::config::Config;
 use crate::engine::{Job, Start};
-use crate::json::Json;
+use crate::json::{Json, Picked};
 use crate::limits::Limits;
 use crate::problem::{Dialect, Problem};
 use crate::room;
@@ -91,6 +91,7 @@ fn prepare(bytes: &[u8], setup: &Setup, caller: &Caller) -> Result<Prepared, Pro
     let request = Json::read(bytes)
         .map_err(|error| refused("Invalid JSON", format!("Could not parse JSON body - {error}")))?;
     schema::check(request).map_err(|text| refused("Request data failed validation", text))?;
+    let request = &request.pick(&schema::FIELDS);
     let args = arguments(request)?;
     let environment = executable(request, setup)?;
     if args.iter().any(|arg| arg.contains('\0')) {
@@ -121,7 +122,7 @@ fn prepare(bytes: &[u8], setup: &Setup, caller: &Caller) -> Result<Prepared, Pro
 /// More than these no interpreter is started with.
 const MOST_ARGUMENTS: usize = 1024;
 
-fn arguments(request: Json<'_>) -> Result<Vec<String>, Problem> {
+fn arguments(request: &Picked<'_>) -> Result<Vec<String>, Problem> {
     let given = request.get("args").map(Json::items);
     let given =
         given.map(|items| items.filter_map(Json::string).take(MOST_ARGUMENTS + 1).collect::<Vec<_>>());
@@ -165,7 +166,7 @@ fn clash<'a>(paths: impl Iterator<Item = &'a str>) -> Option<(&'static str, &'a 
 }
 
 /// The files sent, at most `most`, by their paths without `.` and `..`.
-fn files(request: Json<'_>, most: usize) -> Result<Vec<(String, Vec<u8>)>, Problem> {
+fn files(request: &Picked<'_>, most: usize) -> Result<Vec<(String, Vec<u8>)>, Problem> {
     /// Of a path, in bytes: the kernel's.
     const LONGEST: usize = 4095;
     let mut files = Vec::new();
@@ -217,7 +218,7 @@ fn decode(text: &str) -> Option<Vec<u8>> {
 
 /// The environment that an `executable_path` means: by its interpreter's path, or by the version in a path of
 /// snekbox's image. Other files of this machine are not there for clients.
-fn executable(request: Json<'_>, setup: &Setup) -> Result<Arc<crate::engine::Environment>, Problem> {
+fn executable(request: &Picked<'_>, setup: &Setup) -> Result<Arc<crate::engine::Environment>, Problem> {
     let Some(path) = request.get("executable_path").and_then(Json::string).filter(|path| !path.is_empty())
     else {
         return setup.environment(None).cloned();
@@ -343,7 +344,10 @@ mod tests {
             (json!({"args": []}), vec![]),
         ] {
             let text = request.to_string();
-            assert_eq!(arguments(Json::read(text.as_bytes()).unwrap()).unwrap(), expected);
+            assert_eq!(
+                arguments(&Json::read(text.as_bytes()).unwrap().pick(&schema::FIELDS)).unwrap(),
+                expected
+            );
         }
     }
 

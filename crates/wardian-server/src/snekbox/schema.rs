@@ -15,13 +15,16 @@ impl Mistakes {
     }
 }
 
+/// What there may be in a request.
+pub(super) const FIELDS: [&str; 4] = ["args", "input", "files", "executable_path"];
+
 /// What is wrong with a request, if anything is.
 pub(super) fn check(request: Json<'_>) -> Result<(), String> {
     if !request.is_object() {
         return Err(wrong_type(request, "object"));
     }
-    let [args, input, files, executable] =
-        ["args", "input", "files", "executable_path"].map(|key| request.get(key));
+    let given = request.pick(&FIELDS);
+    let [args, input, files, executable] = FIELDS.map(|key| given.get(key));
     let mut mistakes = Mistakes::default();
     if input.is_none() && args.is_none() {
         mistakes.add(0, || format!("{} is not valid under any of the given schemas", repr(request)));
