@@ -111,8 +111,7 @@ impl Default for Runs {
 pub struct Requests {
     /// Bytes of a body.
     pub body: Bytes,
-    /// Bytes of a WebSocket message; so much memory is set aside for each of these connections that sends more than a
-    /// little.
+    /// Bytes of a WebSocket message; memory for up to four is set aside for each of these connections, as much as comes.
     pub message: Bytes,
     /// Bytes of all bodies and answers that are held in memory at once.
     pub memory: Bytes,

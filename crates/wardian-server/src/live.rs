@@ -183,7 +183,7 @@ pub(crate) struct Feed {
 
 impl Feed {
     /// Beyond this nothing more is taken from the client.
-    const ENOUGH: usize = 256 << 10;
+    pub(crate) const ENOUGH: usize = 256 << 10;
 
     pub(crate) fn has_room(&self) -> bool {
         self.pending.len() < Feed::ENOUGH

@@ -36,13 +36,18 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
+    /// Bytes that it is for.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether reading such a body takes longer than others should wait.
     pub(crate) fn is_large(&self) -> bool {
         const SMALL: usize = 64 << 10;
         self.bytes > SMALL
     }
 
-    fn add(&mut self, other: Lease) {
+    pub(crate) fn add(&mut self, other: Lease) {
         self.bytes += other.bytes;
         self.permits.extend(other.permits);
     }

@@ -60,8 +60,10 @@ pub(crate) fn talk<F: Future<Output = ()> + Send + 'static>(
     upgrade.on_upgrade(move |socket| origin.over(talk(socket)))
 }
 
-/// What a WebSocket may be sent before memory for a whole message is taken: those who say nothing leave it to others.
+/// What a WebSocket is read into at first.
 const LITTLE: usize = 8 << 10;
+/// How often a message may be in memory: as it is read, as a whole, as what it says, and while others wait behind it.
+const COPIES: usize = 4;
 
 /// Counts what comes by a connection, once it is a WebSocket.
 #[derive(Default)]
@@ -69,12 +71,11 @@ pub(crate) struct Meter(Mutex<Option<Count>>);
 
 struct Count {
     memory: Memory,
-    /// What a message may need.
+    /// What there may be in memory of all that comes.
     most: usize,
     come: usize,
-    /// Of a little first, of a whole message later.
+    /// Grows with what comes: those who say little leave the rest to others.
     lease: Lease,
-    is_whole: bool,
     refused: Option<Problem>,
 }
 
@@ -84,9 +85,9 @@ impl Meter {
     }
 
     fn start(&self, memory: Memory, most: usize) -> Result<(), Problem> {
-        // Once to be read, once to be a message.
+        let most = most.saturating_mul(COPIES);
         let lease = memory.lease(most.min(2 * LITTLE))?;
-        *self.lock() = Some(Count { memory, most, come: 0, lease, is_whole: false, refused: None });
+        *self.lock() = Some(Count { memory, most, come: 0, lease, refused: None });
         Ok(())
     }
 
@@ -94,12 +95,13 @@ impl Meter {
         let mut count = self.lock();
         let Some(count) = count.as_mut() else { return Ok(()) };
         count.come = count.come.saturating_add(bytes);
-        if count.come <= LITTLE || count.is_whole {
+        let (held, needed) = (count.lease.bytes(), count.come.saturating_mul(COPIES).min(count.most));
+        if needed <= held {
             return Ok(());
         }
-        match count.memory.lease(count.most) {
+        match count.memory.lease((needed - held).max(held).min(count.most - held)) {
             Ok(lease) => {
-                (count.lease, count.is_whole) = (lease, true);
+                count.lease.add(lease);
                 Ok(())
             }
             Err(problem) => {
@@ -169,18 +171,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_says_little_takes_little_and_whoever_says_more_takes_it_all_or_is_refused() {
+    fn whoever_says_little_takes_little_and_whoever_says_more_takes_more_or_is_refused() {
+        const FIRST: usize = 2 * LITTLE;
         let memory = Memory::new(1 << 20);
         let (quiet, loud, late) = (Meter::default(), Meter::default(), Meter::default());
-        assert!(quiet.count(LITTLE * 2).is_ok(), "it is no WebSocket yet");
+        assert!(quiet.count(FIRST).is_ok(), "it is no WebSocket yet");
         for meter in [&quiet, &loud, &late] {
-            meter.start(memory.clone(), 600 << 10).unwrap();
+            meter.start(memory.clone(), 150 << 10).unwrap();
         }
-        assert_eq!(memory.held(), 6 * LITTLE);
-        assert!(quiet.count(LITTLE).is_ok());
-        assert!(loud.count(LITTLE).is_ok() && loud.count(1).is_ok() && loud.count(1 << 30).is_ok());
-        assert_eq!(memory.held(), 4 * LITTLE + (600 << 10));
-        assert!(late.count(LITTLE + 1).is_err());
+        assert_eq!(memory.held(), 3 * FIRST);
+        assert!(quiet.count(FIRST / COPIES).is_ok() && loud.count(FIRST / COPIES).is_ok());
+        assert_eq!(memory.held(), 3 * FIRST);
+        assert!(loud.count(1).is_ok());
+        assert_eq!(memory.held(), 4 * FIRST);
+        assert!(loud.count(1 << 30).is_ok() && loud.count(1 << 30).is_ok());
+        assert_eq!(memory.held(), 2 * FIRST + (600 << 10));
+        assert!(late.count(1 << 20).is_err());
         assert!(late.lock().as_ref().unwrap().refused.is_some());
         drop((quiet, loud, late));
         assert_eq!(memory.held(), 0);

@@ -102,20 +102,19 @@ async fn start(
         Ok((Streams { result: prepared.result, ..streams }, ends))
     };
     let starting = service.start("ws", caller, prepared.job, connect);
-    let most = usize::try_from(setup.config.requests.message.0).unwrap_or(usize::MAX);
     let mut early = Vec::new();
     let going = tokio::select! {
         going = starting => Some(going?),
         // Whoever leaves gives up the turn.
-        gone = listen(socket, &mut early, most) => gone.map(|()| None)?,
+        gone = listen(socket, &mut early) => gone.map(|()| None)?,
     };
     Ok(going.map(|(going, ends)| (LiveRun { going, ends }, early)))
 }
 
 /// Keeps what is said before the program can hear it; returns when the client is gone.
-async fn listen(socket: &mut WebSocket, said: &mut Vec<String>, most: usize) -> Result<(), Problem> {
+async fn listen(socket: &mut WebSocket, said: &mut Vec<String>) -> Result<(), Problem> {
     let mut bytes = 0;
-    while bytes < most {
+    while bytes < live::Feed::ENOUGH {
         let Some(message) = text(socket).await? else { return Ok(()) };
         // An empty message takes its place too.
         bytes += message.len() + size_of::<String>();
