@@ -4,7 +4,7 @@ use crate::engine::{Environment, Job, Start};
 use crate::limits::Limits;
 use crate::problem::Problem;
 use crate::request_id::Origin;
-use crate::service::{Service, Streams};
+use crate::service::Service;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wardian::policy::{Duration as Limit, Policy};
 use wardian::report::Verdict;
-use wardian::sandbox::{Connections, Pipes};
+use wardian::sandbox::Connections;
 
 /// An answer is good for so long: asking costs a run.
 const GOOD_FOR: Duration = Duration::from_secs(30);
@@ -139,12 +139,9 @@ async fn run(
         files: Vec::new(),
         unbuffered: false,
     };
-    let Streams { stdin, stdout, stderr, collect, result } = Streams::kept(Vec::new(), None);
-    let streams = Pipes { stdin, stdout, stderr };
-    let connections = Connections { streams, cancel: None, collect, result };
     let run = {
         let service = Arc::clone(service);
-        move || Arc::clone(&job.environment).run(job, connections, &service.host)
+        move || Arc::clone(&job.environment).run(job, Connections::capture(), &service.host)
     };
     let report = tokio::task::spawn_blocking(run).await.map_err(|error| error.to_string())?;
     let (report, start) = report.map_err(|error| format!("a sandbox cannot be made: {error}"))?;

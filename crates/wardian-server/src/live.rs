@@ -1,7 +1,7 @@
 //! A run whose output is passed on as it comes.
 
 use crate::problem::Problem;
-use crate::service::{Going, Streams};
+use crate::service::Going;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use tokio::net::unix::pipe::{Receiver, Sender};
 use wardian::report::Report;
-use wardian::sandbox::{Collect, Output, StdinSource};
+use wardian::sandbox::{Collect, Connections, Output, Pipes, StdinSource};
 
 /// Most that is taken from a pipe at once.
 const CHUNK: usize = 32 << 10;
@@ -33,11 +33,14 @@ impl Ends {
 }
 
 /// Pipes for a run: both ends.
-pub(crate) fn pipes(stdin: Option<Vec<u8>>, collect: Option<Collect>) -> Result<(Streams, Ends), Problem> {
+pub(crate) fn pipes(
+    stdin: Option<Vec<u8>>,
+    collect: Option<Collect>,
+) -> Result<(Connections, Ends), Problem> {
     make(stdin, collect).map_err(|error| Problem::ours(format!("cannot make pipes: {error}")))
 }
 
-fn make(stdin: Option<Vec<u8>>, collect: Option<Collect>) -> io::Result<(Streams, Ends)> {
+fn make(stdin: Option<Vec<u8>>, collect: Option<Collect>) -> io::Result<(Connections, Ends)> {
     let pipe = || -> io::Result<(OwnedFd, OwnedFd)> { Ok(pipe_with(PipeFlags::CLOEXEC)?) };
     let ((out, out_to), (err, err_to)) = (pipe()?, pipe()?);
     let (stdin, feed) = match stdin {
@@ -50,9 +53,10 @@ fn make(stdin: Option<Vec<u8>>, collect: Option<Collect>) -> io::Result<(Streams
         }
     };
     let to = |fd| Output { pass_to: Some(fd), keep: false };
-    let streams = Streams { stdin, stdout: to(out_to), stderr: to(err_to), collect, result: None };
+    let streams = Pipes { stdin, stdout: to(out_to), stderr: to(err_to) };
+    let connections = Connections { streams, cancel: None, result: None, collect };
     let ends = Ends { stdout: Reader::new("stdout", out)?, stderr: Reader::new("stderr", err)?, stdin: feed };
-    Ok((streams, ends))
+    Ok((connections, ends))
 }
 
 /// What happens next in a run.

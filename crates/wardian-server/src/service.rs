@@ -20,9 +20,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use wardian::host::Host;
-use wardian::policy::Bytes;
 use wardian::report::{Report, Verdict};
-use wardian::sandbox::{Cancel, Collect, Connections, Output, Pipes, StdinSource};
+use wardian::sandbox::{Cancel, Collect, Connections, StdinSource};
 use wardian::warm::WarmError;
 
 /// What all requests share.
@@ -40,23 +39,13 @@ pub(crate) struct Service {
     next_run: AtomicU64,
 }
 
-/// How a run is connected.
-pub(crate) struct Streams {
-    pub(crate) stdin: StdinSource,
-    pub(crate) stdout: Output,
-    pub(crate) stderr: Output,
-    pub(crate) collect: Option<Collect>,
-    /// The most that the program may write to its result channel, if it has one.
-    pub(crate) result: Option<Bytes>,
-}
-
-impl Streams {
-    /// Input from memory, output into the report.
-    pub(crate) fn kept(stdin: Vec<u8>, collect: Option<Collect>) -> Streams {
-        let kept = || Output { pass_to: None, keep: true };
-        let stdin = if stdin.is_empty() { StdinSource::Empty } else { StdinSource::Bytes(stdin) };
-        Streams { stdin, stdout: kept(), stderr: kept(), collect, result: None }
+/// Input from memory, output into the report.
+pub(crate) fn kept(stdin: Vec<u8>, collect: Option<Collect>) -> Connections {
+    let mut connections = Connections { collect, ..Connections::capture() };
+    if !stdin.is_empty() {
+        connections.streams.stdin = StdinSource::Bytes(stdin);
     }
+    connections
 }
 
 /// A run under way; dropping it ends the run.
@@ -151,19 +140,14 @@ impl Service {
         interface: &'static str,
         caller: &Caller,
         job: Job,
-        connect: impl FnOnce() -> Result<(Streams, T), Problem>,
+        connect: impl FnOnce() -> Result<(Connections, T), Problem>,
     ) -> Result<(Going, T), Problem> {
         room::check(&job.files, &job.policy)?;
         let pass = self.turn(caller).await?;
-        let (streams, ends) = connect()?;
+        let (connections, ends) = connect()?;
         let cancel = Cancel::new().map_err(Problem::ours)?;
         let registered = Registered::new(self, &cancel);
-        let connections = Connections {
-            result: streams.result,
-            streams: Pipes { stdin: streams.stdin, stdout: streams.stdout, stderr: streams.stderr },
-            cancel: Some(cancel.clone()),
-            collect: streams.collect,
-        };
+        let connections = Connections { cancel: Some(cancel.clone()), ..connections };
         let (service, span) = (Arc::clone(self), tracing::Span::current());
         let (tell, told) = oneshot::channel();
         tokio::task::spawn_blocking(move || {
@@ -229,9 +213,9 @@ impl Service {
         interface: &'static str,
         caller: &Caller,
         job: Job,
-        streams: Streams,
+        connections: Connections,
     ) -> Result<Report, Problem> {
-        let (mut going, ()) = self.start(interface, caller, job, || Ok((streams, ()))).await?;
+        let (mut going, ()) = self.start(interface, caller, job, || Ok((connections, ()))).await?;
         let report = going.report().await?;
         // A run is only cancelled under us when the service ends.
         if report.verdict == Verdict::Cancelled { Err(draining()) } else { Ok(report) }

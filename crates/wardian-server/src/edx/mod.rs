@@ -14,7 +14,7 @@ use crate::engine::{Job, Start};
 use crate::health;
 use crate::limits::Limits;
 use crate::problem::{Dialect, Problem};
-use crate::service::{Service, Streams};
+use crate::service::{self, Service};
 use crate::setup::Setup;
 use crate::v1;
 use axum::body::Body;
@@ -29,6 +29,7 @@ use serde_json::{Value, json};
 use std::sync::{Arc, LazyLock};
 use wardian::policy::{self, Bytes, Policy};
 use wardian::report::{Encoding, Reason, Report, ResultMissing, Stream, Verdict};
+use wardian::sandbox::Connections;
 
 /// What runs inside; CodeJail's own interface for Python runs the same.
 static GUEST: LazyLock<String> = LazyLock::new(|| {
@@ -94,8 +95,9 @@ async fn execute(
         }
     };
     let (given, job, payload) = v1::beside(lease.is_large(), prepare).await?;
-    let streams = Streams { result: Some(MOST_RESULT), ..Streams::kept(payload.into_bytes(), None) };
-    let report = service.run("edx", caller, job, streams).await?;
+    let kept = service::kept(payload.into_bytes(), None);
+    let connections = Connections { result: Some(MOST_RESULT), ..kept };
+    let report = service.run("edx", caller, job, connections).await?;
     drop(lease);
     let answer = match globals(&report) {
         Ok(globals) => format!("{{\"globals_dict\": {globals}}}"),

@@ -9,7 +9,7 @@ use crate::json::{Json, Picked};
 use crate::limits::Limits;
 use crate::problem::{Dialect, Problem};
 use crate::room;
-use crate::service::{Service, Streams};
+use crate::service::{self, Service};
 use crate::setup::Setup;
 use crate::v1;
 use axum::Extension;
@@ -69,7 +69,7 @@ async fn evaluate(
         Prepared::Job(job) => job,
         Prepared::Answer(answer) => return v1::json(&memory, answer.to_string().into_bytes()).await,
     };
-    let report = service.run("snekbox", caller, *job, Streams::kept(Vec::new(), Some(collect()?))).await?;
+    let report = service.run("snekbox", caller, *job, service::kept(Vec::new(), Some(collect()?))).await?;
     let answer = answer(&report);
     drop(lease);
     v1::json(&memory, answer.to_string().into_bytes()).await

@@ -5,7 +5,7 @@ use crate::auth::Caller;
 use crate::idempotency::{self, Identity, Known};
 use crate::memory::{Lease, Memory};
 use crate::problem::Problem;
-use crate::service::{Service, Streams};
+use crate::service::{self, Service};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{FromRequest, Multipart, Request, State};
@@ -13,6 +13,7 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use tokio::runtime::Handle;
+use wardian::sandbox::Connections;
 
 pub(crate) async fn run(
     State(service): State<Arc<Service>>,
@@ -32,8 +33,9 @@ pub(crate) async fn run(
         }
     }
     let (prepared, lease) = prepare(&service, &caller, received, false).await?;
-    let streams = Streams { result: prepared.result, ..Streams::kept(prepared.stdin, prepared.collect) };
-    let report = service.run("v1", &caller, prepared.job, streams).await?;
+    let kept = service::kept(prepared.stdin, prepared.collect);
+    let connections = Connections { result: prepared.result, ..kept };
+    let report = service.run("v1", &caller, prepared.job, connections).await?;
     drop(lease);
     let bytes = serde_json::to_vec(&report).map_err(Problem::ours)?;
     if let Some(claim) = claim {

@@ -6,7 +6,7 @@ use crate::live::{self, Happening, LiveRun};
 use crate::memory::{self, Lease, Memory};
 use crate::problem::Problem;
 use crate::request_id::Origin;
-use crate::service::{Service, Streams};
+use crate::service::Service;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 use wardian::report::Report;
+use wardian::sandbox::Connections;
 
 /// Events that wait for a client; then the program waits too.
 const PENDING: usize = 4;
@@ -37,8 +38,8 @@ pub(crate) async fn stream(
     let received = receive(&service, &caller, request).await?;
     let (prepared, lease) = prepare(&service, &caller, received, true).await?;
     let connect = || {
-        let (streams, ends) = live::pipes(Some(prepared.stdin), prepared.collect)?;
-        Ok((Streams { result: prepared.result, ..streams }, ends))
+        let (connections, ends) = live::pipes(Some(prepared.stdin), prepared.collect)?;
+        Ok((Connections { result: prepared.result, ..connections }, ends))
     };
     let (going, ends) = service.start("stream", &caller, prepared.job, connect).await?;
     drop(lease);

@@ -8,7 +8,7 @@ use crate::auth::Caller;
 use crate::live::{self, Happening, LiveRun};
 use crate::memory::Memory;
 use crate::problem::Problem;
-use crate::service::{Service, Streams};
+use crate::service::Service;
 use crate::signals;
 use crate::upgrade::{self, Held, Link};
 use axum::Extension;
@@ -22,6 +22,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use wardian::sandbox::Connections;
 
 pub(crate) async fn ws(
     State(service): State<Arc<Service>>,
@@ -95,11 +96,11 @@ async fn start(
     };
     let prepared = parse::<RunRequest>(first.as_bytes())?.prepare(&setup, caller, Vec::new(), true)?;
     let connect = || {
-        let (streams, mut ends) = live::pipes(None, prepared.collect)?;
+        let (connections, mut ends) = live::pipes(None, prepared.collect)?;
         if let Some(feed) = &mut ends.stdin {
             feed.push(&prepared.stdin);
         }
-        Ok((Streams { result: prepared.result, ..streams }, ends))
+        Ok((Connections { result: prepared.result, ..connections }, ends))
     };
     let starting = service.start("ws", caller, prepared.job, connect);
     let mut early = Vec::new();
