@@ -135,7 +135,7 @@ impl Environment {
     ) -> Result<(Report, &'static str), RunError> {
         let fitting = self.ready.iter().find_map(|ready| Some((ready, ready.fit(&job)?)));
         match fitting {
-            Some((ready, lowered)) => Ok((ready.run(job, lowered, connections)?, "warm")),
+            Some((ready, fitting)) => Ok((ready.run(job, fitting, connections)?, "warm")),
             None => Ok((self.run_cold(job, connections, host)?, "cold")),
         }
     }

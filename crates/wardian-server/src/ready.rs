@@ -20,8 +20,9 @@ pub(crate) struct Ready {
     told_overdue: AtomicBool,
 }
 
-/// What a job changes of the pool's policy: as much as a pool lets it.
-pub(crate) struct Lowered {
+/// A job's program, and what the job changes of the pool's policy: as much as a pool lets it.
+pub(crate) struct Fitting {
+    program: JobProgram,
     limits: JobLimits,
     env: Vec<(String, String)>,
 }
@@ -69,11 +70,14 @@ impl Ready {
         self.pool.overdue().is_some()
     }
 
-    /// What the job changes, if it can be run here.
-    pub(crate) fn fit(&self, job: &Job) -> Option<Lowered> {
-        if matches!(job.start, Start::Arguments) {
-            return None;
-        }
+    /// What a pool needs to know of the job, if it can be run here.
+    pub(crate) fn fit(&self, job: &Job) -> Option<Fitting> {
+        let program = match &job.start {
+            Start::Script(entry) => JobProgram::Script(entry.clone()),
+            Start::Code(code) => JobProgram::Code(code.into()),
+            Start::Module(name) => JobProgram::Module(name.into()),
+            Start::Arguments => return None,
+        };
         let (ours, wanted) = (&self.policy.limits, &job.policy.limits);
         let mut same = job.policy.clone();
         same.limits = Limits {
@@ -101,29 +105,22 @@ impl Ready {
             output: Some(wanted.output),
         };
         self.pool.check_limits(&limits).ok()?;
-        Some(Lowered { limits, env })
+        Some(Fitting { program, limits, env })
     }
 
     pub(crate) fn run(
         &self,
         job: Job,
-        lowered: Lowered,
+        fitting: Fitting,
         connections: Connections,
     ) -> Result<Report, RunError> {
-        let program = match job.start {
-            Start::Script(entry) => JobProgram::Script(entry),
-            Start::Code(code) => JobProgram::Code(code.into()),
-            Start::Module(name) => JobProgram::Module(name.into()),
-            // `fit` takes none of these.
-            Start::Arguments => JobProgram::Stdin,
-        };
         let job = warm::Job {
             inputs: engine::inputs(job.files)?,
             args: job.args.into_iter().map(OsString::from).collect(),
-            env: lowered.env,
-            limits: lowered.limits,
+            env: fitting.env,
+            limits: fitting.limits,
             unbuffered: job.unbuffered,
-            ..warm::Job::new(program)
+            ..warm::Job::new(fitting.program)
         };
         let report = self.pool.run(&job, connections)?;
         self.tell_overdue();
