@@ -7,7 +7,7 @@ use crate::service::{self, Service};
 use crate::setup::Setup;
 use crate::upgrade::Link;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use axum::middleware::Next;
 use std::net::IpAddr;
@@ -34,6 +34,8 @@ pub(crate) async fn guard(
     let id = request_id::of(request.headers());
     let dialect = Dialect::of(request.uri().path());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    // Never a client's own words.
+    let route = request.extensions().get::<MatchedPath>().cloned();
     let origin = request.headers().get(header::ORIGIN).cloned();
     let span =
         tracing::info_span!("request", id = id.to_str().unwrap_or_default(), key = tracing::field::Empty);
@@ -46,7 +48,7 @@ pub(crate) async fn guard(
         };
         finish(&mut response, &id, origin.filter(|origin| listed(&setup, origin)));
         let status = response.status().as_u16();
-        service.metrics.answered(route(&path), status);
+        service.metrics.answered(route.as_ref().map_or("other", MatchedPath::as_str), status);
         let took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         tracing::info!(%method, path = %shown(&path), status, took_us, "answered");
         response
@@ -238,31 +240,6 @@ fn finish(response: &mut Response<Body>, id: &HeaderValue, origin: Option<Header
 
 fn shown(path: &str) -> String {
     path.chars().take(100).flat_map(char::escape_debug).collect()
-}
-
-/// A path's name among the metrics: never a client's own words.
-fn route(path: &str) -> &'static str {
-    const ROUTES: [&str; 17] = [
-        "/",
-        "/eval",
-        "/health/",
-        "/healthz",
-        "/readyz",
-        "/metrics",
-        "/openapi.json",
-        "/v1/run",
-        "/v1/run/stream",
-        "/v1/run/ws",
-        "/v1/environments",
-        "/api/v0/code-exec",
-        "/api/v2/runtimes",
-        "/api/v2/execute",
-        "/api/v2/connect",
-        "/api/v2/packages",
-        "/api/v2/piston",
-    ];
-    let path = path.strip_prefix("/api/v2/piston/").map_or(path, |_| "/api/v2/piston");
-    ROUTES.into_iter().find(|route| *route == path).unwrap_or("other")
 }
 
 #[cfg(test)]

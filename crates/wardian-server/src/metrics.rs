@@ -31,7 +31,7 @@ struct DenialLabels {
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct RequestLabels {
-    route: &'static str,
+    route: String,
     status: u16,
 }
 
@@ -133,8 +133,8 @@ impl Metrics {
         self.phases.get_or_create(&PhaseLabels { phase }).observe(seconds);
     }
 
-    pub(crate) fn answered(&self, route: &'static str, status: u16) {
-        self.requests.get_or_create(&RequestLabels { route, status }).inc();
+    pub(crate) fn answered(&self, route: &str, status: u16) {
+        self.requests.get_or_create(&RequestLabels { route: route.into(), status }).inc();
     }
 
     pub(crate) fn reloaded(&self) {

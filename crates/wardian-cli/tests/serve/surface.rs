@@ -16,12 +16,16 @@ fn it_is_healthy_and_proves_that_it_is_ready() {
 fn figures_count_runs_refusals_and_time() {
     let server = Server::plain();
     server.run("import socket\ntry: socket.socket(socket.AF_INET6, socket.SOCK_RAW)\nexcept OSError: pass");
+    server.get("/api/v2/piston/runtimes");
+    server.get("/nowhere");
     let text = server.get("/metrics").text();
     for line in [
         "wardian_runs_total{interface=\"v1\",start=\"cold\",verdict=\"ok\"} 1",
         "wardian_run_seconds_count{phase=\"total\"} 1",
         "wardian_run_seconds_count{phase=\"queue\"} 1",
         "wardian_requests_total{route=\"/v1/run\",status=\"200\"} 1",
+        "wardian_requests_total{route=\"/api/v2/piston/runtimes\",status=\"200\"} 1",
+        "wardian_requests_total{route=\"other\",status=\"404\"} 1",
         "wardian_gate{state=\"running\"} 0",
     ] {
         assert!(text.contains(line), "{line} in\n{text}");
