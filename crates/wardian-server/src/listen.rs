@@ -80,7 +80,7 @@ impl ListenError {
 }
 
 /// Connections that wait to be taken.
-const BACKLOG: i32 = 1024;
+const BACKLOG: u32 = 1024;
 
 enum Listener {
     Tcp(TcpListener),
@@ -184,27 +184,21 @@ impl Accepting {
                 service: Arc::clone(&self.service),
                 end: self.end.clone(),
             };
-            let taken = match &self.listener {
-                Listener::Tcp(listener) => match listener.accept().await {
-                    Ok((stream, _)) => {
+            let taken = async {
+                match &self.listener {
+                    Listener::Tcp(listener) => {
+                        let (stream, _) = listener.accept().await?;
                         // Answers are written at once; waiting for more would only delay them.
                         let _ = stream.set_nodelay(true);
                         let local = listener.local_addr();
                         let local = local.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip());
                         serving.spawn(stream, Peer::Tcp(local.to_canonical()));
-                        Ok(())
                     }
-                    Err(error) => Err(error),
-                },
-                Listener::Unix(listener) => match listener.accept().await {
-                    Ok((stream, _)) => {
-                        serving.spawn(stream, Peer::Unix);
-                        Ok(())
-                    }
-                    Err(error) => Err(error),
-                },
+                    Listener::Unix(listener) => serving.spawn(listener.accept().await?.0, Peer::Unix),
+                }
+                Ok::<_, io::Error>(())
             };
-            if let Err(error) = taken {
+            if let Err(error) = taken.await {
                 // No descriptors, no memory: others will have ended in a moment.
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(PAUSE).await;
@@ -270,7 +264,7 @@ fn tcp(address: SocketAddr) -> io::Result<Listener> {
         if address.is_ipv4() { tokio::net::TcpSocket::new_v4()? } else { tokio::net::TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    Ok(Listener::Tcp(socket.listen(1024)?))
+    Ok(Listener::Tcp(socket.listen(BACKLOG)?))
 }
 
 fn unix(path: &Path, config: &Config) -> io::Result<Listener> {
@@ -289,7 +283,7 @@ fn unix(path: &Path, config: &Config) -> io::Result<Listener> {
     first.push(format!(".{}", getpid().as_raw_nonzero()));
     let _ = fs::remove_file(&first);
     let placed = bound(Path::new(&first), config).and_then(|socket| {
-        rustix::net::listen(&socket, BACKLOG)?;
+        rustix::net::listen(&socket, BACKLOG.cast_signed())?;
         fs::rename(&first, path)?;
         UnixListener::from_std(socket.into())
     });
@@ -361,7 +355,7 @@ mod tests {
         let refused = UnixStream::connect(&path).map_err(|error| error.kind());
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
         assert_eq!(refused.unwrap_err(), io::ErrorKind::ConnectionRefused);
-        rustix::net::listen(&socket, BACKLOG).unwrap();
+        rustix::net::listen(&socket, BACKLOG.cast_signed()).unwrap();
         assert!(UnixStream::connect(&path).is_ok());
         fs::remove_file(&path).unwrap();
     }
