@@ -2,17 +2,19 @@
 
 use crate::crowd::{Busy, Place};
 use crate::guard::Peer;
+use crate::problem::Problem;
 use crate::service::Service;
-use crate::stall::Stall;
-use crate::upgrade::{Link, Metered};
+use crate::upgrade::Link;
+use crate::watched::Watched;
 use axum::Router;
 use axum::body::Body;
+use axum::http::StatusCode;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Semaphore, watch};
@@ -27,9 +29,15 @@ pub(crate) struct Serving {
 }
 
 const MOST_HEAD_BYTES: usize = 64 << 10;
-const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
-    content-type: application/problem+json\r\ncontent-length: 117\r\n\r\n\
-    {\"type\":\"urn:wardian:problem:connections\",\"title\":\"Service Unavailable\",\"status\":503,\"detail\":\"too many connections\"}";
+static TOO_MANY: LazyLock<String> = LazyLock::new(|| {
+    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "connections", "too many connections");
+    let body = problem.to_json().to_string();
+    format!(
+        "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
+         content-type: application/problem+json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+});
 
 /// Of those who find no place, so many at once are told; they hold descriptors, too.
 static TOLD: Semaphore = Semaphore::const_new(64);
@@ -62,10 +70,13 @@ impl Serving {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let requests = self.service.setup().config.requests.clone();
+        let (head_time, write_time) = {
+            let setup = self.service.setup();
+            let requests = &setup.config.requests;
+            (requests.head_time.as_std(), requests.write_time.as_std())
+        };
         let link = Link { place, meter: Arc::default() };
-        let stream = Stall::new(stream, requests.write_time.as_std());
-        let io = TokioIo::new(Metered::new(stream, Arc::clone(&link.meter)));
+        let io = TokioIo::new(Watched::new(stream, Arc::clone(&link.meter), write_time));
         let router = self.router;
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
@@ -77,7 +88,7 @@ impl Serving {
         let mut builder = http1::Builder::new();
         // A client that closes its side has gone away: its run ends.
         builder.half_close(false).max_buf_size(MOST_HEAD_BYTES);
-        builder.timer(TokioTimer::new()).header_read_timeout(requests.head_time.as_std());
+        builder.timer(TokioTimer::new()).header_read_timeout(head_time);
         let connection = builder.serve_connection(io, service).with_upgrades();
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
@@ -98,7 +109,7 @@ impl Serving {
 async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     const BRIEF: Duration = Duration::from_secs(1);
     let telling = async {
-        stream.write_all(TOO_MANY).await?;
+        stream.write_all(TOO_MANY.as_bytes()).await?;
         stream.shutdown().await?;
         let mut unread = [0; 4096];
         while stream.read(&mut unread).await? > 0 {}

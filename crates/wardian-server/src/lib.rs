@@ -35,9 +35,9 @@ mod service;
 mod setup;
 mod signals;
 mod snekbox;
-mod stall;
 mod upgrade;
 mod v1;
+mod watched;
 
 pub use auth::new_key;
 pub use config::{

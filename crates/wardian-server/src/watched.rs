@@ -1,23 +1,26 @@
-//! A connection whose other side takes nothing for too long is broken.
+//! A connection's stream: what comes is counted, and when the other side takes nothing for too long it is broken.
 
+use crate::upgrade::Meter;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// A stream that fails when a write makes no headway for `patience`.
-pub(crate) struct Stall<S> {
+/// A stream whose input `meter` counts, and that fails when a write makes no headway for `patience`.
+pub(crate) struct Watched<S> {
     stream: S,
+    meter: Arc<Meter>,
     patience: Duration,
     /// Runs while a write waits.
     clock: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Stall<S> {
-    pub(crate) fn new(stream: S, patience: Duration) -> Stall<S> {
-        Stall { stream, patience, clock: None }
+impl<S> Watched<S> {
+    pub(crate) fn new(stream: S, meter: Arc<Meter>, patience: Duration) -> Watched<S> {
+        Watched { stream, meter, patience, clock: None }
     }
 
     /// What a write or flush comes to.
@@ -36,17 +39,19 @@ impl<S> Stall<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Stall<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        Poll::Ready(self.meter.count(buffer.filled().len() - before))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Stall<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
