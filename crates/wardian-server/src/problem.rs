@@ -99,6 +99,12 @@ impl Problem {
         Problem { retry_after: Some(seconds), ..self }
     }
 
+    /// The sentence and what to do about it, where there is one text for both.
+    fn told_with_hint(&self) -> String {
+        let hint = self.hint.as_deref().map(|hint| format!(" ({})", short(hint)));
+        format!("{}{}", self.told(), hint.unwrap_or_default())
+    }
+
     /// The body in our own words.
     pub(crate) fn to_json(&self) -> Value {
         let mut body = json!({
@@ -120,9 +126,11 @@ impl Problem {
     pub(crate) fn into_response_of(self, dialect: Dialect) -> Response<Body> {
         let body = match dialect {
             Dialect::Native => self.to_json(),
-            Dialect::Snekbox => json!({ "title": self.snekbox_title(), "description": self.told() }),
-            Dialect::Piston => json!({ "message": self.told() }),
-            Dialect::Edx => json!({ "error": self.told() }),
+            Dialect::Snekbox => {
+                json!({ "title": self.snekbox_title(), "description": self.told_with_hint() })
+            }
+            Dialect::Piston => json!({ "message": self.told_with_hint() }),
+            Dialect::Edx => json!({ "error": self.told_with_hint() }),
         };
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();

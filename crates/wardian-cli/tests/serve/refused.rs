@@ -105,6 +105,8 @@ fn a_mistake_is_told_in_plain_words_and_with_what_helps() {
     assert_eq!(told(r#"{"code": 5}"#, "detail"), kind, "without the place in the text");
     let hint = told(r#"{"code": "", "limits": {"wall": "61s"}}"#, "hint");
     assert!(hint.as_str().is_some_and(|hint| hint.contains("`[ceilings]`")), "{hint}");
+    let twice = told(r#"{"code": "", "files": [{"path": "main.py", "text": ""}]}"#, "detail");
+    assert_eq!(twice, "`code` is the file `main.py`, and another is called so");
     let more = told(r#"{"code": "", "limits": {"memory": "100M", "disk": "200M"}}"#, "detail");
     assert!(
         more.as_str().is_some_and(|text| text.starts_with("200M is more than `limits.memory`")),
@@ -184,6 +186,10 @@ fn what_a_web_page_could_send_is_refused() {
         let answer = server.send(request);
         assert_eq!(answer.status, status, "{shown}\n{}", answer.text());
         assert_eq!(answer.header("x-content-type-options"), "nosniff");
+    }
+    for path in ["/eval", "/api/v2/execute", "/api/v0/code-exec"] {
+        let answer = server.send(Request::post(path, "{}").header("host", "evil.example"));
+        assert!(answer.status == 421 && answer.text().contains("in `hosts`"), "{}", answer.text());
     }
     let allowed = server.send(run().header("origin", "https://listed.example"));
     assert_eq!(allowed.header("access-control-allow-origin"), "https://listed.example");

@@ -30,7 +30,7 @@ pub(crate) struct RunRequest {
     pub(crate) files: Vec<Object<FileIn>>,
     /// The file that is run; `main.py` if not said.
     pub(crate) entry: Option<String>,
-    /// Code instead of a file: as with `python -c`.
+    /// Python code instead of a file: as with `python -c`; not a shell's command.
     pub(crate) command: Option<String>,
     /// A module instead of a file: as with `python -m`.
     pub(crate) module: Option<String>,
@@ -189,7 +189,7 @@ fn files(
     for (path, content) in binary {
         files.push((name(format!("file `{}`", path.escape_debug()), &path)?, content));
     }
-    distinct(&files)?;
+    distinct(&files, code.is_some())?;
     Ok(files)
 }
 
@@ -226,15 +226,16 @@ fn start(
     Ok(Start::Script(entry))
 }
 
-fn distinct(files: &Files) -> Result<(), Problem> {
+fn distinct(files: &Files, code: bool) -> Result<(), Problem> {
     let mut names = std::collections::BTreeSet::new();
-    let again = files.iter().find(|(name, _)| !names.insert(name.as_str()));
-    match again {
-        Some((name, _)) => {
-            Err(Problem::field("files", format!("two are called `{}`", name.as_str().escape_debug())))
-        }
-        None => Ok(()),
+    let Some((name, _)) = files.iter().find(|(name, _)| !names.insert(name.as_str())) else { return Ok(()) };
+    let again = Problem::field("files", format!("two are called `{}`", name.as_str().escape_debug()));
+    if !code || name.as_str() != MAIN {
+        return Err(again);
     }
+    let hint = "give the other one another name, or leave `code` out: `main.py` is what runs then, too";
+    let detail = format!("`code` is the file `{MAIN}`, and another is called so");
+    Err(Problem { detail, ..again }.with_hint(Some(hint.into())))
 }
 
 fn decode(field: &str, text: &str) -> Result<Vec<u8>, Problem> {
