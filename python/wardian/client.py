@@ -360,7 +360,8 @@ def _limits(limits: typing.Mapping[str, typing.Any]) -> typing.Dict[str, typing.
     for name, value in named.items():
         if name not in _LIMITS:
             also = "; send the file with `files`, and name it with `entry`" if name == "path" else ""
-            raise TypeError(f"there is no limit {name!r} of a server{also}; there are {', '.join(_LIMITS)}")
+            known = ", ".join(_LIMITS).replace("cpu", "cpu_time")
+            raise TypeError(f"there is no limit {name!r} of a server{also}; there are {known}")
         if name in ("wall", "cpu"):
             checked = seconds(name, value)
             named[name] = checked if isinstance(value, datetime.timedelta) else value
