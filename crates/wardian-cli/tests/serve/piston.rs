@@ -1,7 +1,7 @@
 //! Piston's version 2.
 
 use crate::client::Request;
-use crate::server::Server;
+use crate::server::{Server, until};
 use crate::websocket::{Message, WebSocket};
 use serde_json::{Value, json};
 
@@ -204,4 +204,30 @@ fn arguments_that_no_program_can_be_started_with_are_refused() {
         assert_eq!(answer.status, 400);
         assert!(answer.json()["message"].as_str().unwrap().starts_with(field), "{}", answer.text());
     }
+}
+
+#[test]
+fn what_is_said_while_a_program_waits_is_heard_and_who_leaves_gives_up_the_turn() {
+    let server = Server::with("[runs]\nat_once = 1\nqueue_time = \"10m\"\n");
+    let waiting = |count| until("the queue", || server.level("wardian_gate{state=\"waiting\"}") == count);
+    let open = || {
+        let mut socket = WebSocket::open(&server, "/api/v2/connect");
+        let mut init = request("print(input(), end='')");
+        init["type"] = "init".into();
+        socket.send(&init);
+        socket
+    };
+    let mut first = open();
+    assert_eq!(first.json()["type"], "runtime");
+    let left = open();
+    waiting(1);
+    drop(left);
+    waiting(0);
+    let mut second = open();
+    waiting(1);
+    second.send(&json!({"type": "data", "stream": "stdin", "data": "early\n"}));
+    first.send(&json!({"type": "data", "stream": "stdin", "data": "\n"}));
+    assert_eq!(second.json()["type"], "runtime");
+    assert_eq!(second.json()["type"], "stage");
+    assert_eq!(second.json(), json!({"type": "data", "stream": "stdout", "data": "early"}));
 }

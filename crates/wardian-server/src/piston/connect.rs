@@ -67,7 +67,7 @@ pub(super) async fn connect(
 
 async fn serve(mut socket: WebSocket, service: Arc<Service>, caller: Arc<Caller>, held: Held) {
     let mut end = match begin(&mut socket, &service, &caller).await {
-        Ok(run) => converse(&mut socket, run, &service.memory.of(&caller)).await,
+        Ok((run, early)) => converse(&mut socket, run, early, &service.memory.of(&caller)).await,
         Err(end) => end,
     };
     if let Some(problem) = held.refused() {
@@ -93,6 +93,16 @@ enum Word {
 }
 
 impl Word {
+    /// What it takes while it waits.
+    fn bytes(&self) -> usize {
+        size_of::<Word>()
+            + match self {
+                Word::Init(message) => message.len(),
+                Word::Data(text) => text.len(),
+                Word::Elsewhere | Word::Signal(_) | Word::Other => 0,
+            }
+    }
+
     fn read(message: Vec<u8>) -> Result<Word, Problem> {
         let json = super::parse(&message)?.pick(&["type", "stream", "data", "signal"]);
         let text = |key: &str| json.get(key).and_then(Json::string).unwrap_or_default();
@@ -106,17 +116,43 @@ impl Word {
     }
 }
 
-/// Waits for `init`, and starts what it says.
-async fn begin(socket: &mut WebSocket, service: &Arc<Service>, caller: &Arc<Caller>) -> Result<LiveRun, End> {
+/// Waits for `init`, and starts what it says; and what the client has said meanwhile.
+async fn begin(
+    socket: &mut WebSocket,
+    service: &Arc<Service>,
+    caller: &Arc<Caller>,
+) -> Result<(LiveRun, Vec<Word>), End> {
     let first = tokio::time::timeout(INIT_TIME, init(socket)).await.map_err(|_| End::InitTimeout)??;
-    match start(service, caller, &first).await {
+    let mut early = Vec::new();
+    let started = tokio::select! {
+        started = start(service, caller, &first) => started,
+        // Whoever leaves gives up the turn.
+        end = listen(socket, &mut early) => return Err(end),
+    };
+    match started {
         Ok((run, version)) => {
             say(socket, json!({ "type": "runtime", "language": "python", "version": version })).await?;
             say(socket, json!({ "type": "stage", "stage": "run" })).await?;
-            Ok(run)
+            Ok((run, early))
         }
         Err(problem) => Err(notify(socket, &problem).await),
     }
+}
+
+/// Keeps what is said before the program can hear it; returns when there is no more to hear.
+async fn listen(socket: &mut WebSocket, said: &mut Vec<Word>) -> End {
+    let mut bytes = 0;
+    while bytes < Feed::ENOUGH {
+        match hear(socket).await {
+            Ok(word) => {
+                bytes += word.bytes();
+                said.push(word);
+            }
+            Err(Some(problem)) => return notify(socket, &problem).await,
+            Err(None) => return End::Gone,
+        }
+    }
+    std::future::pending().await
 }
 
 /// The first message that is one.
@@ -145,8 +181,11 @@ async fn start(
     Ok((LiveRun { going, ends }, version))
 }
 
-async fn converse(socket: &mut WebSocket, mut run: LiveRun, memory: &Memory) -> End {
+async fn converse(socket: &mut WebSocket, mut run: LiveRun, early: Vec<Word>, memory: &Memory) -> End {
     let Some(mut feed) = run.ends.stdin.take() else { return End::Gone };
+    if let Some(end) = early.into_iter().find_map(|word| obey(word, &run, &mut feed).err()) {
+        return end;
+    }
     loop {
         let has_room = feed.has_room();
         let happened = tokio::select! {
