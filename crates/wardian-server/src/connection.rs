@@ -28,7 +28,8 @@ pub(crate) struct Serving {
     pub(crate) end: watch::Receiver<()>,
 }
 
-const MOST_HEAD_BYTES: usize = 64 << 10;
+/// As many as others take; each connection may have them in memory before anybody knows who it is.
+const MOST_HEAD_BYTES: usize = 16 << 10;
 static TOO_MANY: LazyLock<String> = LazyLock::new(|| {
     let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "connections", "too many connections");
     let body = problem.to_json().to_string();
