@@ -159,13 +159,16 @@ impl ReadySlot {
         let resized = self.lower(plan)?;
         self.bring_in(inputs)?;
         write(&self.control, &[ORDER_ARM], "arm the slot's init")?;
-        if resized || !inputs.is_empty() {
-            self.wait_until_armed()?;
-        }
-        let prepared = Instant::now();
         // It is no longer one that prepares itself. (Anybody else who has its number by now gets what everybody has.)
         let _ = wardian_sys::process::set_slice(self.guest.0, 0);
-        self.send(program)?;
+        // The guest is woken and hears what it is to run while init is at work.
+        let init_works = resized || !inputs.is_empty();
+        self.send(program, init_works)?;
+        if init_works {
+            self.wait_until_armed()?;
+            write(&self.channel, b"1", "let the program begin")?;
+        }
+        let prepared = Instant::now();
         self.wait_until_begun()?;
         Ok(Armed { slot: self, prepared })
     }
@@ -234,14 +237,15 @@ impl ReadySlot {
         }
     }
 
-    fn send(&self, program: &ProgramFrame<'_>) -> Result<(), SandboxError> {
+    /// `held` until another packet comes.
+    fn send(&self, program: &ProgramFrame<'_>, held: bool) -> Result<(), SandboxError> {
         let args = frame(program.args.iter().map(|arg| arg.as_bytes()));
         let pairs: Vec<String> =
             program.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let environment = frame(pairs.iter().map(String::as_bytes));
         let flag = |set: bool| -> &[u8] { if set { b"1" } else { b"" } };
-        let (unbuffered, result) = (flag(program.unbuffered), flag(program.result));
-        let whole = [program.mode.as_bytes(), program.target, unbuffered, result, &args, &environment];
+        let (held, unbuffered, result) = (flag(held), flag(program.unbuffered), flag(program.result));
+        let whole = [held, program.mode.as_bytes(), program.target, unbuffered, result, &args, &environment];
         let body = frame(whole.into_iter());
         let mut bytes = (body.len() as u64).to_le_bytes().to_vec();
         bytes.extend_from_slice(&body);

@@ -233,7 +233,10 @@ class Harness:
                 self.end.rehearse()
         wardian_program.new_main()
         os.write(channel, READY)
-        mode, target, unbuffered, result, args, environment = strings(self.receive(channel))
+        held, mode, target, unbuffered, result, args, environment = strings(self.receive(channel))
+        if held and not os.read(channel, 1):
+            # What it needs could not be brought in.
+            os._exit(0)
         # The supervisor sees the program begin. From here on what is imported may be the program's own.
         os.close(channel)
         if not result:
