@@ -62,9 +62,11 @@ impl WarmPlan {
         };
         let mut zygote = Plan::assemble(request, host, alter, |_, _| ())?;
         if let Some(path) = hidden {
-            return unfit(format!(
-                "the interpreter needs `{path}`, which lies in a place that is new in each run: it has to be elsewhere"
-            ));
+            return Err(PlanError::Unenforceable {
+                what: "a warm start",
+                reason: format!("the interpreter needs `{path}`, which lies in a place that is new in each run"),
+                fix: "have it elsewhere (a virtual environment not below /tmp), or run it cold".into(),
+            });
         }
         if let Some(tree) = zygote.root.trees.iter().find(|tree| tree.owner.is_some()) {
             let path = tree.source.display();
