@@ -323,7 +323,7 @@ fn under_every_policy() {
 /// What everyday programs import does not keep them from ending at once.
 #[test]
 fn what_programs_import_is_known_at_their_end() {
-    let end = concat!(env!("CARGO_MANIFEST_DIR"), "/src/warm/harness/wardian_end.py");
+    let end = include_str!("../../src/warm/harness/wardian_end.py");
     let code = "import sys\n\
         import asyncio, csv, dataclasses, datetime, decimal, hashlib, json, math, multiprocessing.pool, random, re\n\
         import socket, ssl, statistics, subprocess, tempfile, typing, unittest, uuid, zlib\n\
@@ -331,7 +331,7 @@ fn what_programs_import_is_known_at_their_end() {
             try: __import__(name)\n    \
             except ImportError: pass\n\
         modules, end = dict(sys.modules), {}\n\
-        exec(open(sys.argv[1]).read(), end)\n\
+        exec(sys.argv[1], end)\n\
         print([name for name, module in modules.items() if not end['is_quiet'](name, module)])";
     for python in interpreters() {
         let output = std::process::Command::new(&python).args(["-c", code, end]).output().unwrap();
