@@ -206,8 +206,8 @@ mod tests {
         let size = proc.resident(&stat);
         child.kill().unwrap();
         child.wait().unwrap();
-        let order = Order { sum: 1 << 20, limit: 0, sizes: vec![(size, stat)] };
-        let left = (1 << 20) - size.bytes();
+        let order = Order { sum: 1 << 40, limit: 0, sizes: vec![(size, stat)] };
+        let left = (1 << 40) - size.bytes();
         let sum = walk(&proc, &order, &AtomicBool::new(false));
         assert_eq!(sum, Sum::known(left));
     }
