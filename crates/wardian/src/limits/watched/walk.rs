@@ -183,7 +183,8 @@ mod tests {
         let Walk::Found { at, sum } = walker.walk(order(&proc), Duration::from_secs(60)) else {
             panic!("it was not walked")
         };
-        assert!(at >= before && sum.at_most < 1 << 30, "{sum:?}");
+        // The kernel's quick count of pages is not exact.
+        assert!(at >= before && sum.at_most.abs_diff(1 << 30) < 256 << 20, "{sum:?}");
         assert_eq!(sum.at_least, sum.at_most);
         // What nobody needs is not taken for the answer to what is asked later.
         let _ = walker.walk(order(&proc), Duration::ZERO);
