@@ -64,7 +64,9 @@ impl WarmPlan {
         if let Some(path) = hidden {
             return Err(PlanError::Unenforceable {
                 what: "a warm start",
-                reason: format!("the interpreter needs `{path}`, which lies in a place that is new in each run"),
+                reason: format!(
+                    "the interpreter needs `{path}`, which lies in a place that is new in each run"
+                ),
                 fix: "have it elsewhere (a virtual environment not below /tmp), or run it cold".into(),
             });
         }
