@@ -15,10 +15,11 @@ fn eats(code: &str) -> Outcome {
     Run::with_library(code).memory("128M", "64M").wall("8s").run()
 }
 
-/// How far watched memory may overrun, where no cgroup holds it; sockets count as if they were full.
+/// How far watched memory may overrun, where no cgroup holds it: sockets count as if they were full, and on a busy machine a
+/// look at thousands of them takes its time.
 fn check_peak(outcome: &Outcome) {
     let enforced = outcome.text("enforced_by.memory.level") == "enforced";
-    let bound = if enforced { LIMIT + (4 << 20) } else { 4 * LIMIT };
+    let bound = if enforced { LIMIT + (4 << 20) } else { 8 * LIMIT };
     let peak = outcome.number("usage.memory_peak_bytes");
     assert!(peak <= bound, "{peak}: {}", outcome.summary());
 }
