@@ -382,14 +382,12 @@ mod tests {
         assert_eq!(watcher.next_interval(&first), CONFIRM);
         assert_eq!(watcher.next_look(&first, LONGEST), CONFIRM);
         // The walk that is asked next may have begun before that.
-        let mut looks = std::iter::repeat_with(|| {
+        let looks = std::iter::repeat_with(|| {
             std::thread::sleep(CONFIRM);
             look(&mut watcher).memory
         });
-        assert_eq!(
-            looks.by_ref().take(10).find(|memory| *memory != Memory::Suspected),
-            Some(Memory::Exceeded)
-        );
+        let known = looks.take(10).find(|memory| *memory != Memory::Suspected);
+        assert_eq!(known, Some(Memory::Exceeded));
         assert_eq!(watch(&child, LIMITS).sample(later()).unwrap().memory, Memory::Within);
         end(child);
     }
